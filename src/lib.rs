@@ -1,0 +1,1 @@
+//! didtail: tails the binlog of a VICIdial database.

@@ -1,0 +1,2 @@
+//! The `didtail` command.
+fn main() {}

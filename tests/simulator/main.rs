@@ -1,0 +1,2 @@
+//! Writes realistic VICIdial traffic into a private database.
+fn main() {}
