@@ -1,1 +1,5 @@
-//! didtail: tails the binlog of a VICIdial database.
+//! didtail: tails the binlog of a VICIdial database and keeps per-DID numbers exact.
+
+pub mod binlog;
+pub mod checkpoint;
+pub mod source;

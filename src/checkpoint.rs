@@ -1,0 +1,115 @@
+//! The durable position of one source, as the store and the state file keep it.
+//!
+//! The store writes it in the same transaction as the numbers, so the store's
+//! copy is the truth. The state file's copy is written after it and serves
+//! operators (`didtail checkpoint`) and restarts. The epoch tells a rewind,
+//! which an operator ordered, from a copy that is merely older.
+
+use crate::binlog::{GtidPosition, Position};
+
+/// A position up to which everything is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Counts `checkpoint reset`; a higher epoch overrides any position of a lower one.
+    pub epoch: u64,
+    /// The next event to read.
+    pub position: Position,
+    /// The last transaction applied of each replication domain; empty without GTIDs.
+    pub gtid: GtidPosition,
+    /// When the last applied event was written, by the source's clock, in
+    /// seconds since 1970 (UTC); `None` before the first event.
+    pub event_time: Option<i64>,
+}
+
+/// Where to resume, and what there is to say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Neither copy exists: `start_at` decides.
+    Fresh,
+    /// Both copies agree, or the store is ahead by the batch whose local save was cut off.
+    Store(Checkpoint),
+    /// The store is behind the state file: it was restored from a copy, and is caught up.
+    StoreRestored(Checkpoint),
+    /// The state file is gone or older than an operator's reset known to the store.
+    StoreAlone(Checkpoint),
+    /// The store knows nothing of this source: it is new or was emptied.
+    StateAlone(Checkpoint),
+    /// `checkpoint reset` moved the position.
+    Reset(Checkpoint),
+}
+
+/// Decides where to resume from the two copies of a source's checkpoint.
+///
+/// In one epoch the store is right, whichever copy is ahead: its position was
+/// committed together with the numbers. A reset raises the local epoch, and
+/// then the local copy is right.
+#[must_use]
+pub fn resume(local: Option<&Checkpoint>, store: Option<&Checkpoint>) -> Resume {
+    match (local, store) {
+        (None, None) => Resume::Fresh,
+        (None, Some(store)) => Resume::StoreAlone(store.clone()),
+        (Some(local), None) => Resume::StateAlone(local.clone()),
+        (Some(local), Some(store)) => {
+            if local.epoch > store.epoch {
+                Resume::Reset(local.clone())
+            } else if local.epoch < store.epoch {
+                Resume::StoreAlone(store.clone())
+            } else if store.position < local.position {
+                Resume::StoreRestored(store.clone())
+            } else {
+                Resume::Store(store.clone())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(epoch: u64, position: &str) -> Checkpoint {
+        Checkpoint {
+            epoch,
+            position: position.parse().expect("valid"),
+            gtid: GtidPosition::default(),
+            event_time: None,
+        }
+    }
+
+    #[test]
+    fn the_store_decides_within_an_epoch() {
+        let (early, late) = (at(1, "b.000001:400"), at(1, "b.000002:4"));
+        assert_eq!(
+            resume(Some(&early), Some(&late)),
+            Resume::Store(late.clone())
+        );
+        assert_eq!(
+            resume(Some(&late), Some(&early)),
+            Resume::StoreRestored(early)
+        );
+    }
+
+    #[test]
+    fn a_reset_decides_over_the_store() {
+        let (reset, store) = (at(2, "b.000001:4"), at(1, "b.000009:4"));
+        assert_eq!(resume(Some(&reset), Some(&store)), Resume::Reset(reset));
+    }
+
+    #[test]
+    fn a_lost_copy_is_taken_from_the_other() {
+        let known = at(3, "b.000001:4");
+        assert_eq!(
+            resume(None, Some(&known)),
+            Resume::StoreAlone(known.clone())
+        );
+        assert_eq!(
+            resume(Some(&at(1, "b.000007:4")), Some(&known)),
+            Resume::StoreAlone(known.clone())
+        );
+        assert_eq!(
+            resume(Some(&known), None),
+            Resume::StateAlone(known.clone())
+        );
+        assert_eq!(resume(None, None), Resume::Fresh);
+    }
+}

@@ -1,0 +1,54 @@
+//! The only place that talks to a VICIdial database.
+
+mod error;
+
+pub use error::SourceError;
+
+use crate::binlog::{Position, RawEvent};
+
+/// One column of a watched table, as `information_schema.COLUMNS` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Column {
+    /// Name in lower case.
+    pub name: String,
+    /// `COLUMN_TYPE`, e.g. `int(10) unsigned` or `enum('Y','N')`.
+    pub column_type: String,
+    /// `CHARACTER_SET_NAME` of text, ENUM and SET columns, e.g. `latin1`.
+    pub charset: Option<String>,
+}
+
+/// A VICIdial database that can be followed.
+///
+/// # Contract
+/// - [`Source::stream`] sends every event from the position on, in the order
+///   of the binlog, each once, until the stream is dropped or fails. After a
+///   failure the caller asks for a new stream from its last applied position.
+/// - Nothing here writes to the database.
+pub trait Source: Send + Sync + 'static {
+    /// An open binlog dump.
+    type Stream: EventStream;
+
+    /// Opens the binlog dump at `from`.
+    fn stream(
+        &self,
+        from: &Position,
+    ) -> impl Future<Output = Result<Self::Stream, SourceError>> + Send;
+
+    /// The end of the last complete group in the source's binlog, now.
+    fn head(&self) -> impl Future<Output = Result<Position, SourceError>> + Send;
+
+    /// The columns of one table in order; empty when the table does not exist.
+    fn columns(&self, table: &str)
+    -> impl Future<Output = Result<Vec<Column>, SourceError>> + Send;
+}
+
+/// An open binlog dump.
+pub trait EventStream: Send + 'static {
+    /// The next event; waits for it. Heartbeats come as events too.
+    ///
+    /// Cancel safe: a call that is dropped before it is ready loses nothing.
+    ///
+    /// # Errors
+    /// [`SourceError`] once the stream is broken; it stays broken.
+    fn next(&mut self) -> impl Future<Output = Result<RawEvent<'_>, SourceError>> + Send;
+}
