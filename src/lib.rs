@@ -2,4 +2,6 @@
 
 pub mod binlog;
 pub mod checkpoint;
+pub mod ledger;
 pub mod source;
+pub mod store;
