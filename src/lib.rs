@@ -5,3 +5,4 @@ pub mod checkpoint;
 pub mod ledger;
 pub mod source;
 pub mod store;
+pub mod vicidial;
