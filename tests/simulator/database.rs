@@ -25,10 +25,18 @@ pub struct Target {
 
 impl Target {
     async fn server(&self) -> Result<Conn> {
-        let opts = Opts::from_url(&self.url).with_context(|| "the --url is not a MySQL URL".to_owned())?;
-        let opts = OptsBuilder::from_opts(opts).db_name(None::<String>).prefer_socket(false);
-        let mut conn = Conn::new(opts).await.context("cannot connect to the server")?;
-        conn.query_drop(format!("SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00'")).await?;
+        let opts =
+            Opts::from_url(&self.url).with_context(|| "the --url is not a MySQL URL".to_owned())?;
+        let opts = OptsBuilder::from_opts(opts)
+            .db_name(None::<String>)
+            .prefer_socket(false);
+        let mut conn = Conn::new(opts)
+            .await
+            .context("cannot connect to the server")?;
+        conn.query_drop(format!(
+            "SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00'"
+        ))
+        .await?;
         Ok(conn)
     }
 
@@ -45,7 +53,11 @@ impl Target {
             bail!("the database {} is not one that `init` made", self.database);
         }
         conn.query_drop(format!("USE `{}`", self.database)).await?;
-        let charset = if is_latin1(&mut conn).await? { "latin1" } else { "utf8" };
+        let charset = if is_latin1(&mut conn).await? {
+            "latin1"
+        } else {
+            "utf8"
+        };
         conn.query_drop(format!("SET NAMES {charset}")).await?;
         Ok(conn)
     }
@@ -74,19 +86,31 @@ pub async fn init(args: Init) -> Result<()> {
     let database = &args.target.database;
     let mut conn = args.target.server().await?;
     let exists: Option<u8> = conn
-        .query_first(format!("SELECT 1 FROM information_schema.schemata WHERE schema_name='{database}'"))
+        .query_first(format!(
+            "SELECT 1 FROM information_schema.schemata WHERE schema_name='{database}'"
+        ))
         .await?;
     if exists.is_none() {
-        conn.query_drop(format!("CREATE DATABASE `{database}` CHARACTER SET {}", args.charset)).await?;
-        conn.query_drop(format!("CREATE TABLE `{database}`.{MARK} (made DATETIME)")).await?;
+        conn.query_drop(format!(
+            "CREATE DATABASE `{database}` CHARACTER SET {}",
+            args.charset
+        ))
+        .await?;
+        conn.query_drop(format!("CREATE TABLE `{database}`.{MARK} (made DATETIME)"))
+            .await?;
     }
     let mut conn = args.target.connect().await?;
     // VICIdial needs its TIMESTAMP columns to follow every change. A server
     // that no longer knows the setting behaves differently, and still works.
-    if let Err(error) = conn.query_drop("SET SESSION explicit_defaults_for_timestamp=OFF").await {
+    if let Err(error) = conn
+        .query_drop("SET SESSION explicit_defaults_for_timestamp=OFF")
+        .await
+    {
         eprintln!("didtail-simulator: TIMESTAMP columns will not update by themselves: {error}");
     }
-    conn.query_drop(SCHEMA).await.context("cannot make the tables")?;
+    conn.query_drop(SCHEMA)
+        .await
+        .context("cannot make the tables")?;
     fill(&mut conn).await?;
     if let (Some(user), Some(password)) = (&args.replication_user, &args.replication_password) {
         replication_user(&mut conn, database, user, password).await?;
@@ -98,7 +122,9 @@ pub async fn init(args: Init) -> Result<()> {
 /// The rows that are there before the first call: who is logged in, which
 /// servers run, and a campaign's own status.
 async fn fill(conn: &mut Conn) -> Result<()> {
-    let filled: Option<u64> = conn.query_first("SELECT count(*) FROM vicidial_live_agents").await?;
+    let filled: Option<u64> = conn
+        .query_first("SELECT count(*) FROM vicidial_live_agents")
+        .await?;
     if filled == Some(0) {
         let agents: Vec<String> = (6001..=6000 + AGENTS)
             .map(|user| format!("('{user}','{}','86000{}','SIP/{user}','READY','0','SALESEST','','','','1',NOW(),NOW(),'5')", SERVERS[0], user % 100))
@@ -108,21 +134,41 @@ async fn fill(conn: &mut Conn) -> Result<()> {
         conn.query_drop("INSERT INTO vicidial_campaign_statuses (status,status_name,selectable,campaign_id,human_answered,sale,customer_contact,completed) values('APPT','Appointment Made','Y','SALESEST','Y','Y','Y','Y')").await?;
     }
     for server in SERVERS {
-        conn.query_drop(format!("INSERT IGNORE INTO server_updater SET server_ip='{server}',last_update=NOW()")).await?;
+        conn.query_drop(format!(
+            "INSERT IGNORE INTO server_updater SET server_ip='{server}',last_update=NOW()"
+        ))
+        .await?;
     }
     Ok(())
 }
 
-async fn replication_user(conn: &mut Conn, database: &str, user: &str, password: &str) -> Result<()> {
+async fn replication_user(
+    conn: &mut Conn,
+    database: &str,
+    user: &str,
+    password: &str,
+) -> Result<()> {
     let quote = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
     let account = format!("'{}'@'%'", quote(user));
-    conn.query_drop(format!("CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{}'", quote(password))).await?;
+    conn.query_drop(format!(
+        "CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{}'",
+        quote(password)
+    ))
+    .await?;
     // MariaDB since 10.5 has a privilege of its own for the binlog's position.
-    let granted = conn.query_drop(format!("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {account}")).await;
+    let granted = conn
+        .query_drop(format!(
+            "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {account}"
+        ))
+        .await;
     if granted.is_err() {
-        conn.query_drop(format!("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}")).await?;
+        conn.query_drop(format!(
+            "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}"
+        ))
+        .await?;
     }
-    conn.query_drop(format!("GRANT SELECT ON `{database}`.* TO {account}")).await?;
+    conn.query_drop(format!("GRANT SELECT ON `{database}`.* TO {account}"))
+        .await?;
     Ok(())
 }
 
@@ -143,14 +189,19 @@ pub struct Archive {
 pub async fn archive(args: Archive) -> Result<()> {
     let mut conn = args.target.connect().await?;
     let before = crate::now(args.epoch) - args.older_than;
-    conn.query_drop("INSERT IGNORE INTO vicidial_log_archive SELECT * from vicidial_log").await?;
+    conn.query_drop("INSERT IGNORE INTO vicidial_log_archive SELECT * from vicidial_log")
+        .await?;
     let copied = conn.affected_rows();
     // The real job compares call_date; the epoch is the same instant whatever
     // zone the calls' wall clock was in.
-    conn.query_drop(format!("DELETE FROM vicidial_log WHERE start_epoch < {before}")).await?;
+    conn.query_drop(format!(
+        "DELETE FROM vicidial_log WHERE start_epoch < {before}"
+    ))
+    .await?;
     let deleted = conn.affected_rows();
     conn.query_drop("optimize table vicidial_log").await?;
-    conn.query_drop("optimize table vicidial_log_archive").await?;
+    conn.query_drop("optimize table vicidial_log_archive")
+        .await?;
     println!("copied {copied} rows to the archive and deleted {deleted}");
     conn.disconnect().await?;
     Ok(())
@@ -185,7 +236,11 @@ pub async fn bulk(args: Bulk) -> Result<()> {
                 format!("('{start}.{row}','{}','101','SALESEST',FROM_UNIXTIME({start}),'{start}','{}','{}','{status}','1','217555{:04}','VDAD','','N','','NONE','MAIN','1')", 4_000_000_000 + row, start + 5, 5, 1000 + row % 9000)
             })
             .collect();
-        conn.query_drop(format!("INSERT INTO vicidial_log VALUES {}", rows.join(","))).await?;
+        conn.query_drop(format!(
+            "INSERT INTO vicidial_log VALUES {}",
+            rows.join(",")
+        ))
+        .await?;
         next += rows.len() as u64;
     }
     println!("added {} rows", args.rows);

@@ -21,12 +21,24 @@ pub struct Script {
     pause: i64,
     noise: Vec<String>,
     quiet: bool,
+    sparse: bool,
+    ratio: f64,
 }
 
 impl Script {
-    /// A quiet script drops all noise: for the watched tables alone.
-    pub fn new(quiet: bool) -> Self {
-        Self { steps: VecDeque::new(), watched_rows: 0, noise_rows: 0, pause: 0, noise: Vec::new(), quiet }
+    /// `ratio` is how many rows of noise each watched row shall have; without
+    /// any, the script holds the watched tables' statements alone.
+    pub fn new(ratio: f64) -> Self {
+        Self {
+            steps: VecDeque::new(),
+            watched_rows: 0,
+            noise_rows: 0,
+            pause: 0,
+            noise: Vec::new(),
+            quiet: ratio <= 0.0,
+            sparse: ratio < 4.0,
+            ratio,
+        }
     }
 
     /// Time passes before what comes next.
@@ -41,6 +53,13 @@ impl Script {
         if !self.quiet {
             self.noise_rows += rows;
             self.noise.push(statement);
+        }
+    }
+
+    /// Noise that is left out where little of it is asked for.
+    pub fn more_noise(&mut self, rows: u64, statement: String) {
+        if !self.sparse {
+            self.noise(rows, statement);
         }
     }
 
@@ -59,7 +78,11 @@ impl Script {
         let mut statements = std::mem::take(&mut self.noise);
         statements.push(statement);
         let pause = std::mem::take(&mut self.pause);
-        self.steps.push_back(Step { pause, statements, may_collide });
+        self.steps.push_back(Step {
+            pause,
+            statements,
+            may_collide,
+        });
     }
 
     fn flush(&mut self) {
@@ -68,14 +91,14 @@ impl Script {
         }
     }
 
-    /// Closes the script; `filler` is asked for noise until each watched row
-    /// has `ratio` rows of noise, which are spread over the steps.
-    pub fn finish(mut self, ratio: f64, mut filler: impl FnMut() -> (u64, Vec<String>)) -> Self {
+    /// Closes the script; `filler` is asked for noise until there is as much as
+    /// was wished, which is spread over the steps.
+    pub fn finish(mut self, mut filler: impl FnMut() -> (u64, Vec<String>)) -> Self {
         self.flush();
         if self.quiet {
             return self;
         }
-        let wanted = (self.watched_rows as f64 * ratio).round() as u64;
+        let wanted = (self.watched_rows as f64 * self.ratio).round() as u64;
         let mut step = 0;
         while self.noise_rows < wanted {
             let (rows, mut statements) = filler();

@@ -2,7 +2,7 @@
 //! different calls mixed over several connections, as VICIdial's many processes
 //! mix them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +26,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(6);
 /// Pauses from here on let other calls pass when there is no rate.
 const LONG_PAUSE: i64 = 120;
 const DUPLICATE_KEY: u16 = 1062;
+const SHUTTING_DOWN: u16 = 1053;
+/// How often a process's next statement comes before anybody else's.
+const IN_A_ROW: f64 = 0.4;
 
 #[derive(clap::Args)]
 pub struct Run {
@@ -174,8 +177,8 @@ async fn work(traffic: &Traffic) -> Result<()> {
             Turn::Over => break,
             Turn::Wait => tokio::time::sleep(Duration::from_millis(5)).await,
             Turn::Step(mut script) => {
-                if let Some(step) = script.steps.pop_front() {
-                    send(traffic, &mut conn, &step).await?;
+                if let Some(step) = traffic.packet(&mut script) {
+                    send(traffic, &mut conn, step).await?;
                 }
                 traffic.put_back(script);
             }
@@ -185,41 +188,57 @@ async fn work(traffic: &Traffic) -> Result<()> {
     Ok(())
 }
 
-/// Sends a step's statements; a server that went away is waited for, and then
-/// gets them again: some rows may be there already.
-async fn send(traffic: &Traffic, conn: &mut Conn, step: &Step) -> Result<()> {
-    let sql = step.statements.join(";");
-    let bytes = if traffic.world.latin1 { latin1(&sql) } else { sql.clone().into_bytes() };
-    let mut may_collide = step.may_collide;
+/// Sends a step's statements. A server that went away is waited for, and gets
+/// them again one by one, because some may have been done.
+async fn send(traffic: &Traffic, conn: &mut Conn, step: Step) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        match conn.query_drop(bytes.as_slice()).await {
-            Ok(()) => return Ok(()),
-            Err(Error::Server(error)) if error.code == DUPLICATE_KEY && may_collide => return Ok(()),
+    let mut may_collide = step.may_collide;
+    let mut packets = VecDeque::from([step.statements.join(";")]);
+    while let Some(sql) = packets.front() {
+        let bytes = if traffic.world.latin1 {
+            latin1(sql)
+        } else {
+            sql.clone().into_bytes()
+        };
+        match conn.query_drop(bytes).await {
+            Ok(()) => {}
+            Err(Error::Server(error)) if error.code == DUPLICATE_KEY && may_collide => {}
             Err(Error::Server(error)) if error.code == DUPLICATE_KEY => {
                 bail!("a row is there already: write with another --seed ({error}): {sql}")
             }
-            Err(Error::Server(error)) if error.code != 1053 => bail!("{error}: {sql}"),
+            Err(Error::Server(error)) if error.code != SHUTTING_DOWN => bail!("{error}: {sql}"),
             Err(error) => {
+                *conn = reconnect(traffic, deadline)
+                    .await
+                    .with_context(|| error.to_string())?;
+                if packets.len() == 1 {
+                    packets = step.statements.iter().cloned().collect();
+                }
                 may_collide = true;
-                *conn = reconnect(traffic, deadline).await.with_context(|| error.to_string())?;
+                continue;
             }
         }
+        packets.pop_front();
     }
+    Ok(())
 }
 
 async fn reconnect(traffic: &Traffic, deadline: Instant) -> Result<Conn> {
     loop {
         match traffic.run.target.connect().await {
             Ok(conn) => return Ok(conn),
-            Err(error) if Instant::now() > deadline || traffic.stop.load(Ordering::Relaxed) => return Err(error),
+            Err(error) if Instant::now() > deadline || traffic.stop.load(Ordering::Relaxed) => {
+                return Err(error);
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     }
 }
 
 fn latin1(text: &str) -> Vec<u8> {
-    text.chars().map(|letter| u8::try_from(u32::from(letter)).unwrap_or(b'?')).collect()
+    text.chars()
+        .map(|letter| u8::try_from(u32::from(letter)).unwrap_or(b'?'))
+        .collect()
 }
 
 impl Traffic {
@@ -238,13 +257,16 @@ impl Traffic {
         let count = board.flights.len();
         if count > 0 {
             let first = board.random.between(0, count as u64 - 1) as usize;
-            let found = (0..count).map(|nth| (first + nth) % count).find(|&at| board.flights[at].ready <= now);
+            let found = (0..count)
+                .map(|nth| (first + nth) % count)
+                .find(|&at| board.flights[at].ready <= now);
             if let Some(at) = found {
                 board.busy += 1;
                 return Turn::Step(board.flights.swap_remove(at).script);
             }
         }
-        let over = count == 0 && board.busy == 0 && board.parked.is_empty() && self.all_begun(&board);
+        let over =
+            count == 0 && board.busy == 0 && board.parked.is_empty() && self.all_begun(&board);
         if over { Turn::Over } else { Turn::Wait }
     }
 
@@ -257,13 +279,22 @@ impl Traffic {
         let due = if self.run.rate > 0.0 {
             (self.started.elapsed().as_secs_f64() * self.run.rate) as u64 + 1
         } else {
-            board.begun + (self.run.connections * 12).saturating_sub(board.flights.len() + board.busy) as u64
+            board.begun
+                + (self.run.connections * 12).saturating_sub(board.flights.len() + board.busy)
+                    as u64
         };
-        let due = if self.run.calls > 0 { due.min(self.run.calls) } else { due };
+        let due = if self.run.calls > 0 {
+            due.min(self.run.calls)
+        } else {
+            due
+        };
         while board.begun < due {
             let script = self.script(board);
             board.begun += 1;
-            board.flights.push(Flight { script, ready: Instant::now() });
+            board.flights.push(Flight {
+                script,
+                ready: Instant::now(),
+            });
         }
         let drained = self.all_begun(board) && board.flights.is_empty();
         while let Some(entry) = board.parked.first_entry() {
@@ -271,17 +302,28 @@ impl Traffic {
                 break;
             }
             let script = entry.remove();
-            board.flights.push(Flight { script, ready: Instant::now() });
+            board.flights.push(Flight {
+                script,
+                ready: Instant::now(),
+            });
         }
     }
 
     fn script(&self, board: &mut Board) -> Script {
         let run = &self.run;
         let call = board.begun;
-        let script = stories::tell(&self.world, call, self.dialled(call, board), run.corrections, run.noise <= 0.0);
-        let script = script.finish(run.noise, || board.noise.next());
-        self.watched_rows.fetch_add(script.watched_rows, Ordering::Relaxed);
-        self.noise_rows.fetch_add(script.noise_rows, Ordering::Relaxed);
+        let script = stories::tell(
+            &self.world,
+            call,
+            self.dialled(call, board),
+            run.corrections,
+            run.noise,
+        );
+        let script = script.finish(|| board.noise.next());
+        self.watched_rows
+            .fetch_add(script.watched_rows, Ordering::Relaxed);
+        self.noise_rows
+            .fetch_add(script.noise_rows, Ordering::Relaxed);
         script
     }
 
@@ -290,14 +332,40 @@ impl Traffic {
     /// how many will come, at random.
     fn dialled(&self, call: u64, board: &mut Board) -> i64 {
         let run = &self.run;
-        let span = if run.days > 1 { run.days as f64 * 86_400.0 } else { 3600.0 };
-        let share = if run.calls > 0 { call as f64 / run.calls as f64 } else { board.random.fraction() };
+        let span = if run.days > 1 {
+            run.days as f64 * 86_400.0
+        } else {
+            3600.0
+        };
+        let share = if run.calls > 0 {
+            call as f64 / run.calls as f64
+        } else {
+            board.random.fraction()
+        };
         let seconds = match (run.days > 1, run.rate > 0.0) {
             (false, true) => call as f64 / run.rate,
             _ => share * span - span,
         };
         // Long enough ago for the call to be over.
         self.epoch + seconds as i64 - 300
+    }
+
+    /// The call's next step, and at full speed sometimes those that the same
+    /// process would send right after it.
+    fn packet(&self, script: &mut Script) -> Option<Step> {
+        let mut packet = script.steps.pop_front()?;
+        while self.run.rate <= 0.0
+            && !packet.may_collide
+            && script.steps.front().is_some_and(|next| next.pause == 0)
+            && self.board().random.chance(IN_A_ROW)
+        {
+            let Some(next) = script.steps.pop_front() else {
+                break;
+            };
+            packet.statements.extend(next.statements);
+            packet.may_collide = next.may_collide;
+        }
+        Some(packet)
     }
 
     fn put_back(&self, script: Script) {
@@ -311,7 +379,10 @@ impl Traffic {
         let now = Instant::now();
         if self.run.rate > 0.0 {
             let wait = Duration::from_secs_f64(pause as f64 * PACE).min(LONGEST_PAUSE);
-            board.flights.push(Flight { script, ready: now + wait });
+            board.flights.push(Flight {
+                script,
+                ready: now + wait,
+            });
         } else if pause >= LONG_PAUSE {
             let key = (board.begun + (pause / 60) as u64 * 4, board.random.next());
             board.parked.insert(key, script);

@@ -22,8 +22,7 @@ pub struct Truth {
 }
 
 /// The number between the brackets of an outbound_cid, or NULL.
-const BRACKETED: &str =
-    "IF(d.outbound_cid LIKE '%<%>', NULLIF(SUBSTRING_INDEX(SUBSTRING_INDEX(d.outbound_cid,'<',-1),'>',1),''), NULL)";
+const BRACKETED: &str = "IF(d.outbound_cid LIKE '%<%>', NULLIF(SUBSTRING_INDEX(SUBSTRING_INDEX(d.outbound_cid,'<',-1),'>',1),''), NULL)";
 
 /// Live rows, and those archived rows that have no live row. An archive copy
 /// of a row that was since renamed or deleted as a duplicate has one under the
@@ -103,7 +102,9 @@ fn describe((number, did): (String, Did)) -> (String, Value) {
 }
 
 async fn dial_counts(conn: &mut Conn) -> Result<Vec<(String, u64)>> {
-    let query = format!("SELECT {BRACKETED} AS did, COUNT(*) FROM vicidial_dial_log d GROUP BY did HAVING did IS NOT NULL");
+    let query = format!(
+        "SELECT {BRACKETED} AS did, COUNT(*) FROM vicidial_dial_log d GROUP BY did HAVING did IS NOT NULL"
+    );
     Ok(conn.query(query).await?)
 }
 
@@ -115,7 +116,11 @@ async fn calls(conn: &mut Conn, dids: &mut BTreeMap<String, Did>) -> Result<Vec<
         let number = |name: &str| row.get::<Option<i64>, _>(name).flatten();
         let (did, status, start) = (text("did"), text("status"), number("start_epoch"));
         if let Some(did) = &did {
-            count(dids.entry(did.clone()).or_default(), status.as_deref().unwrap_or(""), start);
+            count(
+                dids.entry(did.clone()).or_default(),
+                status.as_deref().unwrap_or(""),
+                start,
+            );
         }
         calls.push(json!({
             "uniqueid": text("uniqueid"),
@@ -140,6 +145,8 @@ fn count(did: &mut Did, status: &str, start: Option<i64>) {
     }
     did.total_calls += 1;
     did.successful_calls += u64::from(["SALE", "A"].contains(&status));
-    let start = start.and_then(|start| u64::try_from(start).ok()).unwrap_or(0);
+    let start = start
+        .and_then(|start| u64::try_from(start).ok())
+        .unwrap_or(0);
     did.last_call_epoch = did.last_call_epoch.max(start);
 }

@@ -52,7 +52,10 @@ impl World {
 
     fn format(&self, epoch: i64, pattern: &str) -> String {
         let timestamp = Timestamp::from_second(epoch).expect("calls happen in this age");
-        timestamp.to_zoned(self.zone.clone()).strftime(pattern).to_string()
+        timestamp
+            .to_zoned(self.zone.clone())
+            .strftime(pattern)
+            .to_string()
     }
 
     pub fn did(&self, random: &mut Random) -> Did {
@@ -82,7 +85,11 @@ fn did(index: u64) -> Did {
     Did {
         number: format!("{area}{}0{:03}", 555 + line / 100, 100 + line % 100),
         blocked_share: if reported { 0.26 } else { 0.01 },
-        answer_factor: if reported { 0.35 } else { 0.7 + 0.7 * random.fraction() },
+        answer_factor: if reported {
+            0.35
+        } else {
+            0.7 + 0.7 * random.fraction()
+        },
     }
 }
 
@@ -92,7 +99,11 @@ pub fn customer_number(random: &mut Random) -> String {
 }
 
 pub fn campaign(random: &mut Random) -> &'static str {
-    random.weighted(&[(5.0, CAMPAIGNS[0]), (3.0, CAMPAIGNS[1]), (2.0, CAMPAIGNS[2])])
+    random.weighted(&[
+        (5.0, CAMPAIGNS[0]),
+        (3.0, CAMPAIGNS[1]),
+        (2.0, CAMPAIGNS[2]),
+    ])
 }
 
 pub fn agent(random: &mut Random) -> String {

@@ -26,17 +26,23 @@ fn queued(dial: &Dial, s: &mut Script, r: &mut Random) -> (String, i64) {
     s.noise(1, format!("UPDATE vicidial_auto_calls set status='LIVE',uniqueid='{uniqueid}',channel='SIP/carrier-2',stage='LIVE-0' where callerid='{}'", dial.code));
     dial.lead_status(s, "PU");
     let comments = format!("0.{:03}", r.between(80, 320));
-    s.watched(1, dial.open_row(&uniqueid, "QUEUE", "VDAD", &comments, start));
+    s.watched(1, dial.open_row(&uniqueid, "QUEUE", &comments, start));
     s.watched(1, dial.extended_row(&uniqueid, &dial.code, start));
     (uniqueid, start)
 }
 
 fn taken(dial: &Dial, s: &mut Script, uniqueid: &str, start: i64) {
-    let Dial { lead, list, agent, .. } = dial;
-    s.noise(1, format!("UPDATE vicidial_live_agents set status='QUEUE',lead_id='{lead}',uniqueid='{uniqueid}',callerid='{}' where user='{agent}'", dial.code));
+    let Dial {
+        lead, list, agent, ..
+    } = dial;
+    s.more_noise(1, format!("UPDATE vicidial_live_agents set status='QUEUE',lead_id='{lead}',uniqueid='{uniqueid}',callerid='{}' where user='{agent}'", dial.code));
     dial.lead_status(s, "INCALL");
-    s.noise(1, format!("INSERT INTO vicidial_agent_log (user,server_ip,event_time,lead_id,campaign_id,talk_epoch,status,user_group,uniqueid) values('{agent}','{}','{}','{lead}','{}','{start}',NULL,'AGENTS','{uniqueid}')", dial.server, dial.wall(start), dial.campaign));
-    let comments = if lead.is_multiple_of(60) { "José" } else { "AUTO" };
+    s.more_noise(1, format!("INSERT INTO vicidial_agent_log (user,server_ip,event_time,lead_id,campaign_id,talk_epoch,status,user_group,uniqueid) values('{agent}','{}','{}','{lead}','{}','{start}',NULL,'AGENTS','{uniqueid}')", dial.server, dial.wall(start), dial.campaign));
+    let comments = if lead.is_multiple_of(60) {
+        "José"
+    } else {
+        "AUTO"
+    };
     s.watched(1, format!("UPDATE vicidial_log set user='{agent}', comments='{comments}', list_id='{list}', status='INCALL', user_group='AGENTS' where lead_id='{lead}' and uniqueid='{uniqueid}'"));
 }
 
@@ -64,25 +70,43 @@ pub fn talk_and_hang_up(dial: &Dial, s: &mut Script, r: &mut Random, uniqueid: &
 
 fn customer_channel_ends(dial: &Dial, s: &mut Script, r: &mut Random, start: i64, end: i64) {
     let Dial { lead, .. } = dial;
-    let carrier = crate::dial::Carrier { answered: end - start, ..super::HUNG_UP };
+    let carrier = crate::dial::Carrier {
+        answered: end - start,
+        ..super::HUNG_UP
+    };
     dial.carrier_rows(s, r, carrier, end);
     dial.end_auto_call(s);
     s.watched(1, format!("UPDATE vicidial_log SET term_reason='CALLER',end_epoch='{end}',length_in_sec='{}' where lead_id='{lead}' and uniqueid LIKE \"{start}%\"", end - start));
     s.pause(1);
 }
 
-fn agent_hangs_up(dial: &Dial, s: &mut Script, r: &mut Random, uniqueid: &str, start: i64, end: i64) {
+fn agent_hangs_up(
+    dial: &Dial,
+    s: &mut Script,
+    r: &mut Random,
+    uniqueid: &str,
+    start: i64,
+    end: i64,
+) {
     let Dial { lead, agent, .. } = dial;
     // The screen may know the call by another channel than the row does, and
     // then renames the row: its primary key.
-    let known_as = if r.chance(0.12) { dial.uniqueid(start, 3) } else { uniqueid.to_owned() };
+    let known_as = if r.chance(0.12) {
+        dial.uniqueid(start, 3)
+    } else {
+        uniqueid.to_owned()
+    };
     // The web server's clock can be behind the dialer's.
     let length = if r.chance(0.004) { -1 } else { end - start };
-    let reason = if r.chance(0.6) { "term_reason='AGENT'," } else { "" };
+    let reason = if r.chance(0.6) {
+        "term_reason='AGENT',"
+    } else {
+        ""
+    };
     s.watched(1, format!("UPDATE vicidial_log set {reason}end_epoch='{end}', length_in_sec='{length}', uniqueid='{known_as}', alt_dial='{}', user='{agent}' where lead_id='{lead}' and uniqueid LIKE \"{start}%\"", dial.alt_dial));
     s.watched(1, dial.extended_row(&known_as, &dial.code, end));
     s.watched(1, format!("UPDATE vicidial_log set status='DISPO' where lead_id='{lead}' and uniqueid='{known_as}' and status='INCALL'"));
-    s.noise(1, format!("UPDATE vicidial_agent_log set talk_sec='{}',uniqueid='{known_as}' where user='{agent}' and lead_id='{lead}'", (end - start).max(0)));
+    s.more_noise(1, format!("UPDATE vicidial_agent_log set talk_sec='{}',uniqueid='{known_as}' where user='{agent}' and lead_id='{lead}'", (end - start).max(0)));
     s.may_collide(format!("UPDATE vicidial_carrier_log set uniqueid='{known_as}' where lead_id='{lead}' and uniqueid='{}'", dial.uniqueid(dial.dialled, 1)));
 }
 
@@ -106,7 +130,7 @@ pub fn disposition(dial: &Dial, s: &mut Script, r: &mut Random, end: i64) {
     let Dial { lead, agent, .. } = dial;
     dial.lead_status(s, status);
     s.watched(1, format!("UPDATE vicidial_log set status='{status}' where lead_id='{lead}' and user='{agent}' and call_date > \"{}\" order by uniqueid desc limit 1", dial.wall(end - 14_400)));
-    s.noise(1, format!("UPDATE vicidial_agent_log set dispo_sec='4',status='{status}' where user='{agent}' and lead_id='{lead}'"));
+    s.more_noise(1, format!("UPDATE vicidial_agent_log set dispo_sec='4',status='{status}' where user='{agent}' and lead_id='{lead}'"));
 }
 
 /// No agent was free: the caller gave up, or the queue did.
@@ -124,7 +148,11 @@ pub fn dropped(dial: &Dial, s: &mut Script, r: &mut Random) {
         (1.0, ("PM", "QUEUETIMEOUT")),
         (1.0, ("DROP", "CALLMENUXFER")),
     ]);
-    let found_by = if reason == "ABANDON" { format!("uniqueid LIKE \"{start}%\"") } else { format!("uniqueid='{uniqueid}'") };
+    let found_by = if reason == "ABANDON" {
+        format!("uniqueid LIKE \"{start}%\"")
+    } else {
+        format!("uniqueid='{uniqueid}'")
+    };
     dial.lead_status(s, "DROP");
     dial.carrier_rows(s, r, super::HUNG_UP, end);
     dial.end_auto_call(s);
@@ -136,11 +164,16 @@ pub fn survey(dial: &Dial, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     let start = dial.dialled + 8;
     let uniqueid = dial.uniqueid(start, 0);
-    s.watched(1, dial.open_row(&uniqueid, "PU", "VDAD", "0.140", start));
+    s.watched(1, dial.open_row(&uniqueid, "PU", "0.140", start));
     s.watched(1, dial.extended_row(&uniqueid, &dial.code, start));
     s.pause(15);
     if r.chance(0.6) {
-        let status = r.weighted(&[(2.0, "SVYEXT"), (2.0, "SVYHU"), (1.0, "SVYREC"), (1.0, "PM")]);
+        let status = r.weighted(&[
+            (2.0, "SVYEXT"),
+            (2.0, "SVYHU"),
+            (1.0, "SVYREC"),
+            (1.0, "PM"),
+        ]);
         s.watched(1, format!("UPDATE vicidial_log set status='{status}',term_reason='CALLER',end_epoch='{}',length_in_sec='15' where lead_id='{}' and uniqueid='{uniqueid}'", start + 15, dial.lead));
     }
     dial.carrier_rows(s, r, super::HUNG_UP, start + 15);
@@ -156,7 +189,15 @@ pub fn transferred(dial: &Dial, s: &mut Script, r: &mut Random) {
     let talk = r.seconds(20, 90);
     s.pause(talk.min(40));
     let end = start + talk;
-    let Dial { lead, list, campaign, phone, server, code, .. } = dial;
+    let Dial {
+        lead,
+        list,
+        campaign,
+        phone,
+        server,
+        code,
+        ..
+    } = dial;
     s.watched(1, format!("UPDATE vicidial_log set end_epoch='{end}', length_in_sec='{talk}',status='XFER' where uniqueid='{uniqueid}'"));
     let inbound = dial.code_for("Y", end);
     s.noise(1, format!("INSERT INTO vicidial_closer_log (lead_id,list_id,campaign_id,call_date,start_epoch,status,phone_code,phone_number,user,comments,processed,uniqueid) values('{lead}','{list}','CLOSERS','{}','{end}','QUEUE','1','{phone}','VDCL','{campaign}','N','{uniqueid}')", dial.wall(end)));
@@ -179,7 +220,11 @@ pub fn three_way(dial: &Dial, s: &mut Script, r: &mut Random) {
     s.pause(2);
     taken(dial, s, &uniqueid, start);
     s.pause(10);
-    let code = format!("DC{}W{:010}W", &dial.world.code_digits(start + 10)[3..], dial.lead);
+    let code = format!(
+        "DC{}W{:010}W",
+        &dial.world.code_digits(start + 10)[3..],
+        dial.lead
+    );
     dial.dial_rows(s, r, &code, "3WAY");
     talk_and_hang_up(dial, s, r, &uniqueid, start);
 }

@@ -16,7 +16,7 @@ pub fn detected(dial: &Dial, s: &mut Script, r: &mut Random) {
         0 => duplicate_found_at_once(dial, s, &uniqueid, start),
         1 => duplicate_found_later(dial, s, &uniqueid, start),
         2..=4 => {
-            s.watched(1, dial.open_row(&uniqueid, "QUEUE", "VDAD", "0.117", start));
+            s.watched(1, dial.open_row(&uniqueid, "QUEUE", "0.117", start));
             s.watched(1, dial.extended_row(&uniqueid, &dial.code, start));
             s.pause(3);
             s.watched(1, format!("UPDATE vicidial_log set status='AA',user='VDAD' where lead_id='{}' and uniqueid LIKE \"{start}%\" order by uniqueid desc limit 1", dial.lead));
@@ -49,13 +49,19 @@ fn message_left(dial: &Dial, s: &mut Script, r: &mut Random, uniqueid: &str, sta
 /// One call became two rows; detection deletes the newest before it counts.
 fn duplicate_found_at_once(dial: &Dial, s: &mut Script, uniqueid: &str, start: i64) {
     let second = dial.uniqueid(start, 2);
-    s.watched(1, dial.open_row(uniqueid, "QUEUE", "VDAD", "0.120", start));
+    s.watched(1, dial.open_row(uniqueid, "QUEUE", "0.120", start));
     s.watched(1, dial.extended_row(uniqueid, &dial.code, start));
-    s.watched(1, dial.open_row(&second, "QUEUE", "VDAD", "0.121", start));
+    s.watched(1, dial.open_row(&second, "QUEUE", "0.121", start));
     s.watched(1, dial.extended_row(&second, &dial.code, start));
     let same = format!("lead_id='{}' and uniqueid LIKE \"{start}%\"", dial.lead);
-    s.watched(1, format!("DELETE from vicidial_log where {same} order by uniqueid desc limit 1"));
-    s.watched(1, format!("UPDATE vicidial_log set status='AA' where {same} order by uniqueid desc limit 1"));
+    s.watched(
+        1,
+        format!("DELETE from vicidial_log where {same} order by uniqueid desc limit 1"),
+    );
+    s.watched(
+        1,
+        format!("UPDATE vicidial_log set status='AA' where {same} order by uniqueid desc limit 1"),
+    );
 }
 
 /// One call became two rows that both count, until the hourly clean-up.
@@ -64,5 +70,8 @@ fn duplicate_found_later(dial: &Dial, s: &mut Script, uniqueid: &str, start: i64
     machine_row(dial, s, uniqueid, start);
     machine_row(dial, s, &second, start);
     s.pause(600);
-    s.watched(1, format!("DELETE from vicidial_log where uniqueid='{second}'"));
+    s.watched(
+        1,
+        format!("DELETE from vicidial_log where uniqueid='{second}'"),
+    );
 }

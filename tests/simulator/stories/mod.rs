@@ -29,15 +29,21 @@ enum Story {
     CalledAgain,
 }
 
-pub const HUNG_UP: Carrier =
-    Carrier { dialstatus: "ANSWER", cause: 16, sip: 0, reason: "", ringing: 9, answered: 40 };
+pub const HUNG_UP: Carrier = Carrier {
+    dialstatus: "ANSWER",
+    cause: 16,
+    sip: 0,
+    reason: "",
+    ringing: 9,
+    answered: 40,
+};
 
 /// Everything one call writes. `corrected` is the share of calls whose
-/// disposition somebody corrects later.
-pub fn tell(world: &World, call: u64, dialled: i64, corrected: f64, quiet: bool) -> Script {
+/// disposition somebody corrects later, `noise` what [`Script::new`] asks for.
+pub fn tell(world: &World, call: u64, dialled: i64, corrected: f64, noise: f64) -> Script {
     let mut random = Random::for_call(world.seed, call);
     let r = &mut random;
-    let mut script = Script::new(quiet);
+    let mut script = Script::new(noise);
     let s = &mut script;
     let mut dial = Dial::new(world, call, Dialer::Auto, dialled, r);
     if r.chance(dial.did.blocked_share) {
@@ -127,7 +133,13 @@ fn correct(dial: &Dial, s: &mut Script, r: &mut Random) {
             s.watched(1, format!("UPDATE vicidial_log set status='NI' where lead_id='{lead}' order by call_date desc limit 1"));
         }
         _ => {
-            let status = r.weighted(&[(3.0, "SALE"), (2.0, "NI"), (2.0, "A"), (1.0, "DNC"), (1.0, "CALLBK")]);
+            let status = r.weighted(&[
+                (3.0, "SALE"),
+                (2.0, "NI"),
+                (2.0, "A"),
+                (1.0, "DNC"),
+                (1.0, "CALLBK"),
+            ]);
             dial.lead_status(s, status);
             s.watched(1, format!("UPDATE vicidial_log set status='{status}' where lead_id='{lead}' order by call_date desc limit 1"));
         }

@@ -12,7 +12,14 @@ pub fn no_answer(dial: &Dial, s: &mut Script, r: &mut Random) {
     s.pause(rang);
     let over = dial.dialled + rang;
     let dialstatus = r.weighted(&[(3.0, "NOANSWER"), (1.0, "CANCEL")]);
-    let carrier = Carrier { dialstatus, cause: 19, sip: 480, reason: "Temporarily Unavailable", ringing: rang, answered: 0 };
+    let carrier = Carrier {
+        dialstatus,
+        cause: 19,
+        sip: 480,
+        reason: "Temporarily Unavailable",
+        ringing: rang,
+        answered: 0,
+    };
     dial.carrier_rows(s, r, carrier, over);
     sweep(dial, s, "NA", over + 3);
 }
@@ -35,7 +42,14 @@ pub fn busy(dial: &Dial, s: &mut Script, r: &mut Random) {
         (0.5, ("AFAX", "BUSY", 17, 486, "Busy Here")),
         (0.5, ("DNCCAR", "CHANUNAVAIL", 1, 404, "DNC")),
     ]);
-    let carrier = Carrier { dialstatus, cause, sip, reason, ringing: 2, answered: 0 };
+    let carrier = Carrier {
+        dialstatus,
+        cause,
+        sip,
+        reason,
+        ringing: 2,
+        answered: 0,
+    };
     failed(dial, s, r, status, carrier);
 }
 
@@ -48,7 +62,14 @@ pub fn blocked(dial: &Dial, s: &mut Script, r: &mut Random) {
         (2.0, ("NA", "CHANUNAVAIL", 127, 608, "Rejected")),
         (1.0, ("NA", "CONGESTION", 21, 0, "")),
     ]);
-    let carrier = Carrier { dialstatus, cause, sip, reason, ringing: 1, answered: 0 };
+    let carrier = Carrier {
+        dialstatus,
+        cause,
+        sip,
+        reason,
+        ringing: 1,
+        answered: 0,
+    };
     if status == "AB" {
         failed(dial, s, r, status, carrier);
         return;
@@ -67,8 +88,18 @@ fn failed(dial: &Dial, s: &mut Script, r: &mut Random, status: &str, carrier: Ca
     let Dial { lead, dialled, .. } = dial;
     dial.carrier_rows(s, r, carrier, over);
     dial.lead_status(s, status);
-    let state = if carrier.dialstatus == "BUSY" { "BUSY" } else { "DISCONNECT" };
-    s.noise(1, format!("UPDATE vicidial_auto_calls set status='{state}' where callerid='{}'", dial.code));
+    let state = if carrier.dialstatus == "BUSY" {
+        "BUSY"
+    } else {
+        "DISCONNECT"
+    };
+    s.noise(
+        1,
+        format!(
+            "UPDATE vicidial_auto_calls set status='{state}' where callerid='{}'",
+            dial.code
+        ),
+    );
     s.watched(0, format!("UPDATE vicidial_log SET status='{status}' where lead_id='{lead}' and uniqueid LIKE \"{dialled}%\""));
     let uniqueid = dial.uniqueid(dial.dialled, 1);
     s.watched(1, dial.final_row(&uniqueid, status, 0, dial.dialled));
