@@ -70,7 +70,8 @@ impl Script {
     }
 
     /// A statement that VICIdial sends although it may fail on a duplicate key.
-    pub fn may_collide(&mut self, statement: String) {
+    pub fn may_collide(&mut self, rows: u64, statement: String) {
+        self.watched_rows += rows;
         self.push(statement, true);
     }
 

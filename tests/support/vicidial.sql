@@ -361,7 +361,7 @@ CREATE TABLE IF NOT EXISTS vicidial_list (
     index (gmt_offset_now),
     index (postal_code),
     index (last_local_call_time),
-    index (rank),
+    index (`rank`),
     index (owner)
 ) ENGINE=MyISAM;
 

@@ -7,6 +7,10 @@ use crate::script::Script;
 
 pub fn by_agent(dial: &Dial, s: &mut Script, r: &mut Random) {
     let (uniqueid, start) = queued(dial, s, r);
+    let twin = r.chance(0.02).then(|| dial.uniqueid(start, 2));
+    if let Some(twin) = &twin {
+        s.watched(1, dial.open_row(twin, "QUEUE", "0.131", start));
+    }
     s.pause(r.seconds(1, 3));
     taken(dial, s, &uniqueid, start);
     if r.chance(0.01) {
@@ -15,6 +19,13 @@ pub fn by_agent(dial: &Dial, s: &mut Script, r: &mut Random) {
         return;
     }
     talk_and_hang_up(dial, s, r, &uniqueid, start);
+    if let Some(twin) = twin {
+        s.pause(600);
+        s.watched(
+            1,
+            format!("DELETE from vicidial_log where uniqueid='{twin}'"),
+        );
+    }
 }
 
 /// The routing script has the call and looks for an agent.
@@ -103,11 +114,13 @@ fn agent_hangs_up(
     } else {
         ""
     };
-    s.watched(1, format!("UPDATE vicidial_log set {reason}end_epoch='{end}', length_in_sec='{length}', uniqueid='{known_as}', alt_dial='{}', user='{agent}' where lead_id='{lead}' and uniqueid LIKE \"{start}%\"", dial.alt_dial));
+    // Where a call has two rows, both get the same key: the first is changed
+    // and logged, the second fails the statement.
+    s.may_collide(1, format!("UPDATE vicidial_log set {reason}end_epoch='{end}', length_in_sec='{length}', uniqueid='{known_as}', alt_dial='{}', user='{agent}' where lead_id='{lead}' and uniqueid LIKE \"{start}%\"", dial.alt_dial));
     s.watched(1, dial.extended_row(&known_as, &dial.code, end));
     s.watched(1, format!("UPDATE vicidial_log set status='DISPO' where lead_id='{lead}' and uniqueid='{known_as}' and status='INCALL'"));
     s.more_noise(1, format!("UPDATE vicidial_agent_log set talk_sec='{}',uniqueid='{known_as}' where user='{agent}' and lead_id='{lead}'", (end - start).max(0)));
-    s.may_collide(format!("UPDATE vicidial_carrier_log set uniqueid='{known_as}' where lead_id='{lead}' and uniqueid='{}'", dial.uniqueid(dial.dialled, 1)));
+    s.may_collide(0, format!("UPDATE vicidial_carrier_log set uniqueid='{known_as}' where lead_id='{lead}' and uniqueid='{}'", dial.uniqueid(dial.dialled, 1)));
 }
 
 /// The agent says what came of it: of the lead's newest call, whichever it is.
@@ -202,7 +215,7 @@ pub fn transferred(dial: &Dial, s: &mut Script, r: &mut Random) {
     let inbound = dial.code_for("Y", end);
     s.noise(1, format!("INSERT INTO vicidial_closer_log (lead_id,list_id,campaign_id,call_date,start_epoch,status,phone_code,phone_number,user,comments,processed,uniqueid) values('{lead}','{list}','CLOSERS','{}','{end}','QUEUE','1','{phone}','VDCL','{campaign}','N','{uniqueid}')", dial.wall(end)));
     s.watched(1, dial.extended_row(&uniqueid, &inbound, end));
-    s.may_collide(format!("INSERT IGNORE INTO vicidial_inbound_caller_codes SET uniqueid='{uniqueid}',server_ip='{server}',call_date='{}',group_id='CLOSERS',lead_id='{lead}',caller_code='{inbound}',prev_caller_code='{code}'", dial.wall(end)));
+    s.may_collide(0, format!("INSERT IGNORE INTO vicidial_inbound_caller_codes SET uniqueid='{uniqueid}',server_ip='{server}',call_date='{}',group_id='CLOSERS',lead_id='{lead}',caller_code='{inbound}',prev_caller_code='{code}'", dial.wall(end)));
     s.pause(30);
     let sold = if r.chance(0.4) { "SALE" } else { "NI" };
     s.noise(1, format!("UPDATE vicidial_closer_log set status='{sold}',end_epoch='{}',length_in_sec='30' where lead_id='{lead}' and uniqueid='{uniqueid}'", end + 30));

@@ -106,7 +106,7 @@ fn failed(dial: &Dial, s: &mut Script, r: &mut Random, status: &str, carrier: Ca
     s.watched(1, dial.extended_row(&uniqueid, &dial.code, dial.dialled));
     s.pause(3);
     dial.end_auto_call(s);
-    s.may_collide(dial.final_row(&uniqueid, status, 0, over + 3));
+    s.may_collide(0, dial.final_row(&uniqueid, status, 0, over + 3));
     s.watched(1, dial.extended_row(&uniqueid, &dial.code, over + 3));
     dial.lead_status(s, status);
 }
