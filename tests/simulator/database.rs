@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
 
-use crate::world::{AGENTS, SERVERS};
+use crate::world::{AGENTS, SERVERS, World};
 
 const SCHEMA: &str = include_str!("../support/vicidial.sql");
 /// Marks a database as the simulator's own.
@@ -179,6 +179,9 @@ pub struct Archive {
     /// Calls that began longer ago than this leave the live table
     #[arg(long, value_name = "SECONDS")]
     older_than: i64,
+    /// The zone of the dialers' wall clocks
+    #[arg(long, default_value = "UTC")]
+    zone: String,
     /// The present, as UNIX seconds, instead of the clock's
     #[arg(long)]
     epoch: Option<i64>,
@@ -188,14 +191,13 @@ pub struct Archive {
 /// rebuild both tables.
 pub async fn archive(args: Archive) -> Result<()> {
     let mut conn = args.target.connect().await?;
-    let before = crate::now(args.epoch) - args.older_than;
+    let before =
+        World::new(0, 0, &args.zone, false)?.wall(crate::now(args.epoch) - args.older_than);
     conn.query_drop("INSERT IGNORE INTO vicidial_log_archive SELECT * from vicidial_log")
         .await?;
     let copied = conn.affected_rows();
-    // The real job compares call_date; the epoch is the same instant whatever
-    // zone the calls' wall clock was in.
     conn.query_drop(format!(
-        "DELETE FROM vicidial_log WHERE start_epoch < {before}"
+        "DELETE FROM vicidial_log WHERE call_date < '{before}'"
     ))
     .await?;
     let deleted = conn.affected_rows();

@@ -6,6 +6,7 @@ mod dial;
 mod noise;
 mod random;
 mod script;
+mod session;
 mod stories;
 mod traffic;
 mod truth;

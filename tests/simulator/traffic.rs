@@ -2,31 +2,26 @@
 //! different calls mixed over several connections, as VICIdial's many processes
 //! mix them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error};
+use anyhow::{Context, Result};
 
 use crate::database::{Target, is_latin1};
 use crate::noise::Noise;
 use crate::random::Random;
 use crate::script::{Script, Step};
+use crate::session::Session;
 use crate::stories;
 use crate::world::World;
 
-/// How long a lost server is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// A second of a call takes this long when calls have a rate.
 const PACE: f64 = 0.04;
 const LONGEST_PAUSE: Duration = Duration::from_secs(6);
 /// Pauses from here on let other calls pass when there is no rate.
 const LONG_PAUSE: i64 = 120;
-const DUPLICATE_KEY: u16 = 1062;
-const SHUTTING_DOWN: u16 = 1053;
 /// How often a process's next statement comes before anybody else's.
 const IN_A_ROW: f64 = 0.4;
 
@@ -171,74 +166,20 @@ async fn attend(traffic: &Traffic, workers: &mut tokio::task::JoinSet<Result<()>
 }
 
 async fn work(traffic: &Traffic) -> Result<()> {
-    let mut conn = traffic.run.target.connect().await?;
+    let mut session = Session::open(&traffic.run.target, traffic.world.latin1).await?;
     loop {
         match traffic.turn() {
             Turn::Over => break,
             Turn::Wait => tokio::time::sleep(Duration::from_millis(5)).await,
             Turn::Step(mut script) => {
                 if let Some(step) = traffic.packet(&mut script) {
-                    send(traffic, &mut conn, step).await?;
+                    session.send(step, &traffic.stop).await?;
                 }
                 traffic.put_back(script);
             }
         }
     }
-    conn.disconnect().await?;
-    Ok(())
-}
-
-/// Sends a step's statements. A server that went away is waited for, and gets
-/// them again one by one, because some may have been done.
-async fn send(traffic: &Traffic, conn: &mut Conn, step: Step) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut may_collide = step.may_collide;
-    let mut packets = VecDeque::from([step.statements.join(";")]);
-    while let Some(sql) = packets.front() {
-        let bytes = if traffic.world.latin1 {
-            latin1(sql)
-        } else {
-            sql.clone().into_bytes()
-        };
-        match conn.query_drop(bytes).await {
-            Ok(()) => {}
-            Err(Error::Server(error)) if error.code == DUPLICATE_KEY && may_collide => {}
-            Err(Error::Server(error)) if error.code == DUPLICATE_KEY => {
-                bail!("a row is there already: write with another --seed ({error}): {sql}")
-            }
-            Err(Error::Server(error)) if error.code != SHUTTING_DOWN => bail!("{error}: {sql}"),
-            Err(error) => {
-                *conn = reconnect(traffic, deadline)
-                    .await
-                    .with_context(|| error.to_string())?;
-                if packets.len() == 1 {
-                    packets = step.statements.iter().cloned().collect();
-                }
-                may_collide = true;
-                continue;
-            }
-        }
-        packets.pop_front();
-    }
-    Ok(())
-}
-
-async fn reconnect(traffic: &Traffic, deadline: Instant) -> Result<Conn> {
-    loop {
-        match traffic.run.target.connect().await {
-            Ok(conn) => return Ok(conn),
-            Err(error) if Instant::now() > deadline || traffic.stop.load(Ordering::Relaxed) => {
-                return Err(error);
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    }
-}
-
-fn latin1(text: &str) -> Vec<u8> {
-    text.chars()
-        .map(|letter| u8::try_from(u32::from(letter)).unwrap_or(b'?'))
-        .collect()
+    session.close().await
 }
 
 impl Traffic {
