@@ -35,7 +35,7 @@ pub struct Run {
     /// Calls begun per second; 0 is as fast as it goes
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
-    /// The same seed writes the same calls; another writes other leads
+    /// The same seed and --epoch write the same calls; another seed writes other leads
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many connections write
@@ -44,7 +44,8 @@ pub struct Run {
     /// Rows of other tables per row of a watched one; 0 writes none at all
     #[arg(long, default_value_t = 19.0)]
     noise: f64,
-    /// How many rows one statement of noise changes at most
+    /// How many rows one statement of noise changes at most; with 1 every row
+    /// of noise is a row event of its own, which costs the server more
     #[arg(long, default_value_t = 5)]
     noise_width: u64,
     /// How many caller IDs the calls use
