@@ -2,4 +2,5 @@
 
 pub mod binlog;
 pub mod checkpoint;
+pub mod config;
 pub mod source;
