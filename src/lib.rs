@@ -4,3 +4,4 @@ pub mod binlog;
 pub mod checkpoint;
 pub mod config;
 pub mod source;
+pub mod state;
