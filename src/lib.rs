@@ -5,3 +5,4 @@ pub mod checkpoint;
 pub mod config;
 pub mod source;
 pub mod state;
+pub mod telemetry;
