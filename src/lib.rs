@@ -2,6 +2,7 @@
 
 pub mod binlog;
 pub mod checkpoint;
+pub mod cli;
 pub mod config;
 pub mod source;
 pub mod state;

@@ -60,7 +60,7 @@ impl fmt::Display for Problem {
 pub enum ConfigError {
     /// The file named by `--config` or `DIDTAIL_CONFIG` cannot be read, or the
     /// default one exists and cannot.
-    #[error("cannot read the configuration {path}: {source}")]
+    #[error("cannot read the configuration {path}")]
     Unreadable {
         /// The file.
         path: PathBuf,

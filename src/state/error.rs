@@ -81,12 +81,7 @@ impl StateError {
             Self::Missing { .. } => {
                 Some("it appears when `didtail run` first starts; --state names another".to_owned())
             }
-            Self::Held { pid, .. } => Some(match pid {
-                Some(pid) => {
-                    format!("stop the daemon first: `systemctl stop didtail` (or `kill {pid}`)")
-                }
-                None => "stop the daemon first: `systemctl stop didtail`".to_owned(),
-            }),
+            Self::Held { .. } => Some("stop the daemon first: `systemctl stop didtail`".to_owned()),
             Self::OtherSource { .. } => Some(
                 "if the server was replaced on purpose, choose where to go on: \
                  `didtail checkpoint reset --to latest` (or a TIME or GTID that both servers have)"

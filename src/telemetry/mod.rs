@@ -37,7 +37,8 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`] for an unknown level, and when called twice.
 pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|_| TelemetryError::Level {
+    let directives = directives(&log.level);
+    let filter = EnvFilter::try_new(&directives).map_err(|_| TelemetryError::Level {
         level: log.level.clone(),
     })?;
     let lines = tracing_subscriber::fmt()
@@ -59,6 +60,17 @@ pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
     result.map_err(|_| TelemetryError::Again)
 }
 
+/// A single level is meant for didtail; its libraries then only say what is wrong.
+fn directives(level: &str) -> String {
+    let as_written = level.contains(['=', ','])
+        || ["off", "error"].contains(&level.to_ascii_lowercase().as_str());
+    if as_written {
+        level.to_owned()
+    } else {
+        format!("warn,didtail={level}")
+    }
+}
+
 /// Starts a task whose log lines carry its name.
 pub fn spawn_named<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
 where
@@ -66,4 +78,16 @@ where
     F::Output: Send + 'static,
 {
     tokio::spawn(task.instrument(tracing::info_span!("task", name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_level_is_didtails_own() {
+        assert_eq!(directives("debug"), "warn,didtail=debug");
+        assert_eq!(directives("error"), "error");
+        assert_eq!(directives("info,rusqlite=trace"), "info,rusqlite=trace");
+    }
 }
