@@ -69,25 +69,27 @@ pub(super) fn run(
     // Held from here on: the daemon cannot start between the question and the answer.
     let mut state = StateFile::open_exclusive(&config.state.path)?;
     let plan = plan(config, source, Some(&state), &arguments.to)?;
-    if !arguments.yes && !confirmed(&plan)? {
+    let asked = !arguments.yes;
+    if asked && !confirmed(&plan)? {
         return Err(Failure::operator(
             "nothing was changed",
             "answer `y`, or pass --yes",
         ));
     }
     state.reset(&source.name, &plan.new, "checkpoint reset")?;
+    if asked && !options.json {
+        return Ok(output::print(DONE)?);
+    }
     report(options, &plan, true)
 }
+
+const DONE: &str = "Done. `didtail run` goes on there.\n";
 
 fn report(options: &Options, plan: &Plan, done: bool) -> Result<(), Failure> {
     if options.json {
         return Ok(output::print_json(&plan.json(done))?);
     }
-    let last = if done {
-        "Done. `didtail run` goes on there.\n"
-    } else {
-        "Nothing was changed.\n"
-    };
+    let last = if done { DONE } else { "Nothing was changed.\n" };
     Ok(output::print(&format!("{}{last}", plan.text()))?)
 }
 

@@ -1,0 +1,111 @@
+//! What one batch needs from the store, and what it changes there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::checkpoint::Checkpoint;
+use crate::ledger::{Call, CallKey, Counters, Dial, DialKey};
+
+/// The states a batch must see before it can be applied.
+///
+/// Every set is bounded by the batch's own size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Load every call with one of these `uniqueid`s, whatever its lead.
+    pub uniqueids: BTreeSet<String>,
+    /// Load every dial with one of these caller codes, whatever its time, and
+    /// every dial whose [`Dial::uniqueid`] is one of [`Keys::uniqueids`].
+    pub caller_codes: BTreeSet<String>,
+    /// Load the dials and the calls of these leads that lie in [`Keys::lead_times`];
+    /// of the calls, only those that are not attributed by their own caller code.
+    pub lead_ids: BTreeSet<u64>,
+    /// First and last second of [`Dial::dialed_at`] and [`Call::started_at`] for
+    /// the look-up by lead; seconds since 1970 (UTC).
+    pub lead_times: Option<(i64, i64)>,
+    /// Say which of these DIDs exist.
+    pub dids: BTreeSet<String>,
+}
+
+/// What the store has of the asked [`Keys`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Calls.
+    pub calls: BTreeMap<CallKey, Call>,
+    /// Dials.
+    pub dials: BTreeMap<DialKey, Dial>,
+    /// Those of [`Keys::dids`] that exist.
+    pub dids: BTreeSet<String>,
+}
+
+/// How a DID's numbers change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatDelta {
+    /// To be added.
+    pub counters: Counters,
+    /// Raise `last_call_at` to this; seconds since 1970 (UTC).
+    pub last_call_at: Option<i64>,
+    /// Raise `last_dial_at` to this; seconds since 1970 (UTC).
+    pub last_dial_at: Option<i64>,
+    /// A call or dial left, or became older: both `last_…` must be found anew
+    /// among what remains, after the rows of this change are written.
+    pub find_last_anew: bool,
+}
+
+/// One row of `did_daily_stats`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DailyKey {
+    /// The DID.
+    pub did: String,
+    /// `YYYY-MM-DD` in the dialer's zone.
+    pub day: String,
+    /// The campaign; empty for dials.
+    pub campaign_id: String,
+}
+
+/// A disposition that was applied, for `audit_log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Names the row image that brought it, `FILE:OFFSET/ROW@SECONDS`; the same
+    /// on every replay, and unique within the source.
+    pub event: String,
+    /// The call.
+    pub key: CallKey,
+    /// The disposition before; empty for a call not seen before.
+    pub old: String,
+    /// The disposition applied.
+    pub new: String,
+    /// The DID the call is counted for, if any.
+    pub did: Option<String>,
+    /// When the source wrote it; seconds since 1970 (UTC).
+    pub at: i64,
+}
+
+/// Everything one batch changes, to be committed in one transaction together
+/// with the position behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// The source's name.
+    pub source: String,
+    /// The tenant that the source belongs to.
+    pub tenant: String,
+    /// Keys that calls had in the store before this change and have no more:
+    /// the row keeps its id and takes the new key. New keys are among [`ChangeSet::calls`].
+    pub moved: BTreeMap<CallKey, CallKey>,
+    /// Rows whose key another call has taken by a move.
+    pub replaced: BTreeSet<CallKey>,
+    /// New state of each changed call.
+    pub calls: BTreeMap<CallKey, Call>,
+    /// New state of each changed dial.
+    pub dials: BTreeMap<DialKey, Dial>,
+    /// Changes of `did_stats` by DID. Every DID named in any part of the change
+    /// is created where it is missing, with the origin `observed`.
+    pub stats: BTreeMap<String, StatDelta>,
+    /// Changes of `did_daily_stats`; `last_…` are not kept there.
+    pub daily: BTreeMap<DailyKey, Counters>,
+    /// Rows for `audit_log`; an entry that is there already is left alone.
+    pub audit: Vec<AuditEntry>,
+    /// What the store's checkpoint of this source must be now; anything else
+    /// means that another daemon writes this source.
+    pub expected: Option<Checkpoint>,
+    /// The position behind this change.
+    pub checkpoint: Checkpoint,
+}
