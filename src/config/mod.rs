@@ -23,13 +23,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 pub use address::{SourceUrl, StoreUrl, mask_password};
 pub use error::{ConfigError, Origin, Problem};
 pub use layers::{DEFAULT_PATH, Overrides};
-pub use phonenumber::country::Id as Country;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug)]
@@ -136,12 +134,12 @@ pub enum StartAt {
 }
 
 /// The zone of a source's DATETIME columns.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceTimeZone {
     /// Ask the server (`@@system_time_zone`).
     Auto,
     /// A zone of the IANA database, e.g. `America/Chicago`.
-    Named(TimeZone),
+    Named(String),
 }
 
 /// `[dispositions]`.
@@ -170,7 +168,7 @@ pub struct AttributionConfig {
     /// What to do about a DID that is not in the store. Default `create`.
     pub unknown_did: UnknownDid,
     /// Country of phone numbers without a country code (ISO 3166, 2 letters). Default `US`.
-    pub default_country: Country,
+    pub default_country: String,
 }
 
 /// Which word counts when two DIDs are known for a call.

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use phonenumber::country;
 use secrecy::SecretString;
 
 use super::error::{ConfigError, Origin};
 use super::keys;
 use super::layers::{DEFAULT_PATH, Layers, Overrides, full_key};
 use super::{
-    ApiConfig, AttributionConfig, BadRow, Config, Country, DispositionsConfig, Effective,
-    ErrorsConfig, LogConfig, LogFormat, Prefer, RetentionConfig, SourceConfig, SourceUrl, StartAt,
-    StateConfig, StoreConfig, StoreUrl, Success, TlsConfig, TlsMode, UnknownDid, values,
+    ApiConfig, AttributionConfig, BadRow, Config, DispositionsConfig, Effective, ErrorsConfig,
+    LogConfig, LogFormat, Prefer, RetentionConfig, SourceConfig, SourceUrl, StartAt, StateConfig,
+    StoreConfig, StoreUrl, Success, TlsConfig, TlsMode, UnknownDid, values,
 };
 
 /// As [`Config::load_explained`].
@@ -290,7 +291,8 @@ impl Reader {
             ],
         );
         let default_country = self.parsed("attribution", 0, "default_country", |text| {
-            text.parse::<Country>()
+            text.parse::<country::Id>()
+                .map(|_| text.to_owned())
                 .map_err(|_| "expected a country of 2 capital letters, e.g. US".to_owned())
         });
         Some(AttributionConfig {

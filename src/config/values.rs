@@ -84,7 +84,7 @@ pub(super) fn time_zone(text: &str) -> Result<SourceTimeZone, String> {
         return Ok(SourceTimeZone::Auto);
     }
     TimeZone::get(text)
-        .map(SourceTimeZone::Named)
+        .map(|_| SourceTimeZone::Named(text.to_owned()))
         .map_err(|_| format!("expected `auto` or a zone like America/Chicago, not `{text}`"))
 }
 
