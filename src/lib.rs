@@ -2,7 +2,11 @@
 
 pub mod binlog;
 pub mod checkpoint;
+pub mod cli;
+pub mod config;
 pub mod ledger;
 pub mod source;
+pub mod state;
 pub mod store;
+pub mod telemetry;
 pub mod vicidial;

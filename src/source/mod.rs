@@ -1,8 +1,10 @@
 //! The only place that talks to a VICIdial database.
 
 mod error;
+mod placeholder;
 
 pub use error::SourceError;
+pub use placeholder::{MySqlSource, Target};
 
 use crate::binlog::{Position, RawEvent};
 
