@@ -4,6 +4,7 @@ pub mod binlog;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
+pub mod engine;
 pub mod ledger;
 pub mod source;
 pub mod state;

@@ -15,8 +15,8 @@ pub enum DecodeError {
     /// A field has an impossible value.
     #[error("{0} in the event is malformed")]
     Malformed(&'static str),
-    /// The rows came without a description of their table.
-    #[error("row event without a table map for table id {0}")]
+    /// The description of the rows' table could not be understood.
+    #[error("the table map of table id {0} could not be understood, so its rows cannot be either")]
     NoTableMap(u64),
     /// The rows have other columns than their table map.
     #[error("the row event has {rows} columns, its table map {map}")]

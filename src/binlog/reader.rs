@@ -266,7 +266,7 @@ impl Reader {
         body: &[u8],
     ) -> Result<Option<&std::sync::Arc<crate::binlog::TableMap>>, DecodeError> {
         let table_id = Bytes::new(body).uint(6)?;
-        Ok(self.tables.find(table_id))
+        self.tables.find(table_id)
     }
 
     fn rows<'a>(
@@ -282,6 +282,7 @@ impl Reader {
         Ok(Step::Rows(RowsEvent {
             table: std::sync::Arc::clone(table),
             kind,
+            code: event.header.code,
             body,
             offset: start,
             timestamp: event.header.timestamp,

@@ -50,6 +50,8 @@ pub struct RowsEvent<'a> {
     pub table: Arc<TableMap>,
     /// What happened to the rows.
     pub kind: RowsKind,
+    /// The event's code.
+    pub code: u8,
     /// The event's body, expanded if it was compressed.
     pub body: std::borrow::Cow<'a, [u8]>,
     /// Offset of the event in the binlog file.

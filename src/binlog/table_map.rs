@@ -212,6 +212,9 @@ fn without_metadata(body: &[u8]) -> Result<&[u8], DecodeError> {
 #[derive(Debug, Default)]
 pub(super) struct TableMaps {
     in_group: Vec<Arc<TableMap>>,
+    /// Watched tables of this group whose description makes no sense: their
+    /// rows must not pass for rows of other tables.
+    broken: Vec<u64>,
     recent: Vec<Arc<TableMap>>,
 }
 
@@ -240,7 +243,11 @@ impl TableMaps {
         let map = match known {
             Some(map) => map,
             None => {
-                let map = Arc::new(TableMap::decode(body, watched)?);
+                let decoded = TableMap::decode(body, watched);
+                if decoded.is_err() && self.broken.len() < IN_GROUP_MAX {
+                    self.broken.push(table_id);
+                }
+                let map = Arc::new(decoded?);
                 if self.recent.len() == RECENT_MAX {
                     self.recent.remove(0);
                 }
@@ -254,11 +261,16 @@ impl TableMaps {
         Ok(())
     }
 
-    pub(super) fn find(&self, table_id: u64) -> Option<&Arc<TableMap>> {
-        self.in_group.iter().find(|map| map.table_id == table_id)
+    /// The description of a table; `Ok(None)` when it is not watched.
+    pub(super) fn find(&self, table_id: u64) -> Result<Option<&Arc<TableMap>>, DecodeError> {
+        if self.broken.contains(&table_id) {
+            return Err(DecodeError::NoTableMap(table_id));
+        }
+        Ok(self.in_group.iter().find(|map| map.table_id == table_id))
     }
 
     pub(super) fn end_group(&mut self) {
         self.in_group.clear();
+        self.broken.clear();
     }
 }
