@@ -1,8 +1,11 @@
 //! The optimizer store: what every backend promises.
 
+mod audit;
 mod error;
+mod sqlite;
 
 pub use error::StoreError;
+pub use sqlite::SqliteStore;
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{ChangeSet, Keys, Loaded};
