@@ -5,6 +5,7 @@
 //! binlog. One connection writes; a few read, and never wait for it.
 
 mod commit;
+mod dump;
 mod error;
 mod load;
 mod open;
