@@ -1,8 +1,21 @@
 //! The optimizer store: what every backend promises.
 
+mod audit;
+mod dump;
 mod error;
+mod invariant;
+mod memory;
+mod read;
+mod sqlite;
 
+#[cfg(test)]
+mod conformance;
+
+pub use dump::{DidNumbers, Dump};
 pub use error::StoreError;
+pub use memory::{Fault, Gate, MemoryStore};
+pub use read::{DidSummary, Filter, Split, Totals};
+pub use sqlite::SqliteStore;
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{ChangeSet, Keys, Loaded};

@@ -1,0 +1,351 @@
+//! A store in memory that computes everything, with faults on demand.
+//!
+//! The engine's tests run against it, also those of every crash point, and the
+//! conformance suite keeps it equal to the real backends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::checkpoint::Checkpoint;
+use crate::ledger::{Attribution, CallKey, ChangeSet, Keys, Loaded, StatDelta};
+use crate::store::audit::details;
+use crate::store::dump::{DidNumbers, Dump};
+use crate::store::{Durable, Store, StoreError};
+
+/// The name that errors give this store.
+const NAME: &str = "(memory)";
+
+/// What happens to one commit.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It fails as busy and changes nothing.
+    Reject,
+    /// It is applied, and then fails as unreachable: the acknowledgement is lost.
+    LoseAcknowledgement,
+    /// It waits at the gate before it is applied.
+    Hold(Gate),
+    /// It takes this long before it is applied.
+    Slow(Duration),
+}
+
+/// Holds a commit until the test lets it go.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    entered: Arc<Semaphore>,
+    released: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        let closed = || Arc::new(Semaphore::new(0));
+        Self {
+            entered: closed(),
+            released: closed(),
+        }
+    }
+}
+
+impl Gate {
+    /// Waits until a commit is held here.
+    pub async fn entered(&self) {
+        pass(&self.entered).await;
+    }
+
+    /// Lets one commit go, now or when it comes.
+    pub fn release(&self) {
+        self.released.add_permits(1);
+    }
+
+    async fn hold(&self) {
+        self.entered.add_permits(1);
+        pass(&self.released).await;
+    }
+}
+
+async fn pass(semaphore: &Semaphore) {
+    // Invariant: the semaphores of a gate are never closed.
+    if let Ok(permit) = semaphore.acquire().await {
+        permit.forget();
+    }
+}
+
+/// The store. Clones share their contents.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    contents: Dump,
+    /// Tenant of each source's calls and dials.
+    tenants: BTreeMap<String, String>,
+    /// The number of the next commit, from 1.
+    next_commit: u64,
+    faults: BTreeMap<u64, Fault>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets a fault happen to the `nth` commit asked of this store, from 1.
+    pub fn on_commit(&self, nth: u64, fault: Fault) {
+        self.with(|state| state.faults.insert(nth, fault));
+    }
+
+    /// How many commits have been asked, failed ones too.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.with(|state| state.next_commit)
+    }
+
+    /// Everything in the store.
+    #[must_use]
+    pub fn dump(&self) -> Dump {
+        self.with(|state| state.contents.clone())
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        // A test that panicked elsewhere must not hide its own message.
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Store for MemoryStore {
+    async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.with(|state| state.contents.progress.get(source).cloned()))
+    }
+
+    async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
+        Ok(self.with(|state| find(&state.contents, source, tenant, keys)))
+    }
+
+    async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
+        let fault = self.with(|state| {
+            state.next_commit += 1;
+            state.faults.remove(&state.next_commit)
+        });
+        let mut lose_acknowledgement = false;
+        match fault {
+            None => {}
+            Some(Fault::Reject) => {
+                return Err(StoreError::Busy {
+                    store: NAME.to_owned(),
+                    source: "scripted: rejected".into(),
+                });
+            }
+            Some(Fault::LoseAcknowledgement) => lose_acknowledgement = true,
+            Some(Fault::Hold(gate)) => gate.hold().await,
+            Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
+        }
+        self.with(|state| state.apply(change))?;
+        if lose_acknowledgement {
+            return Err(StoreError::Unreachable {
+                store: NAME.to_owned(),
+                source: "scripted: applied, and the acknowledgement lost".into(),
+            });
+        }
+        Ok(Durable(change.checkpoint.clone()))
+    }
+
+    async fn prune_audit(
+        &self,
+        tenant: &str,
+        before: i64,
+        rows_max: u32,
+    ) -> Result<u64, StoreError> {
+        Ok(self.with(|state| {
+            let audit = &mut state.contents.audit;
+            let mut old: Vec<_> = audit
+                .iter()
+                .filter(|((of, _), (_, at))| of == tenant && *at < before)
+                .map(|(key, (_, at))| (*at, key.clone()))
+                .collect();
+            old.sort();
+            old.truncate(rows_max as usize);
+            for (_, key) in &old {
+                audit.remove(key);
+            }
+            old.len() as u64
+        }))
+    }
+}
+
+fn find(contents: &Dump, source: &str, tenant: &str, keys: &Keys) -> Loaded {
+    let within = |at: i64| {
+        keys.lead_times
+            .is_some_and(|(first, last)| (first..=last).contains(&at))
+    };
+    let mut loaded = Loaded::default();
+    for ((of, key), call) in &contents.calls {
+        let by_lead = keys.lead_ids.contains(&key.lead_id)
+            && within(call.started_at)
+            && call.attribution != Attribution::CallerCode;
+        if of == source && (by_lead || keys.uniqueids.contains(&key.uniqueid)) {
+            loaded.calls.insert(key.clone(), call.clone());
+        }
+    }
+    for ((of, key), dial) in &contents.dials {
+        let by_lead = dial.lead_id.is_some_and(|id| keys.lead_ids.contains(&id));
+        let by_call = dial.uniqueid.as_ref();
+        let wanted = keys.caller_codes.contains(&key.caller_code)
+            || by_call.is_some_and(|id| keys.uniqueids.contains(id))
+            || by_lead && within(dial.dialed_at);
+        if of == source && wanted {
+            loaded.dials.insert(key.clone(), dial.clone());
+        }
+    }
+    let exists = |did: &&String| {
+        let key = (tenant.to_owned(), (*did).clone());
+        contents.dids.contains_key(&key)
+    };
+    loaded.dids = keys.dids.iter().filter(exists).cloned().collect();
+    loaded
+}
+
+impl State {
+    /// Applies the whole change, or nothing of it.
+    fn apply(&mut self, change: &ChangeSet) -> Result<(), StoreError> {
+        let found = self.contents.progress.get(&change.source);
+        if found != change.expected.as_ref() {
+            return Err(StoreError::OtherWriter {
+                source_name: change.source.clone(),
+                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
+            });
+        }
+        if change.daily.keys().any(|key| key.day.chars().count() != 10) {
+            return Err(refused("a day is not YYYY-MM-DD"));
+        }
+        let contents = &mut self.contents;
+        if collides(contents, change) {
+            return Err(refused("a call moved to the key of another call"));
+        }
+        rekey(contents, change);
+        create_dids(contents, change);
+        let source = &change.source;
+        for (key, call) in &change.calls {
+            let key = (source.clone(), key.clone());
+            contents.calls.insert(key, call.clone());
+        }
+        for (key, dial) in &change.dials {
+            let key = (source.clone(), key.clone());
+            contents.dials.insert(key, dial.clone());
+        }
+        add_stats(contents, change);
+        for entry in &change.audit {
+            let key = (change.tenant.clone(), format!("{source}/{}", entry.event));
+            let row = (details(entry, source), entry.at);
+            contents.audit.entry(key).or_insert(row);
+        }
+        let checkpoint = change.checkpoint.clone();
+        contents.progress.insert(source.clone(), checkpoint);
+        self.tenants.insert(source.clone(), change.tenant.clone());
+        let anew = change.stats.iter().filter(|(_, d)| d.find_last_anew);
+        for (did, _) in anew {
+            self.find_last_anew(&change.tenant, did);
+        }
+        Ok(())
+    }
+
+    fn find_last_anew(&mut self, tenant: &str, did: &str) {
+        let tenants = &self.tenants;
+        let of_tenant = |source: &String| tenants.get(source).is_some_and(|of| of == tenant);
+        let calls = self.contents.calls.iter();
+        let last_call_at = calls
+            .filter(|((source, _), call)| of_tenant(source) && call.counted)
+            .filter(|(_, call)| call.did.as_deref() == Some(did))
+            .map(|(_, call)| call.started_at)
+            .max();
+        let dials = self.contents.dials.iter();
+        let last_dial_at = dials
+            .filter(|((source, _), dial)| of_tenant(source) && dial.counted)
+            .filter(|(_, dial)| dial.did.as_deref() == Some(did))
+            .map(|(_, dial)| dial.dialed_at)
+            .max();
+        let key = (tenant.to_owned(), did.to_owned());
+        let numbers = self.contents.dids.entry(key).or_default();
+        let numbers = numbers.get_or_insert_default();
+        numbers.last_call_at = last_call_at;
+        numbers.last_dial_at = last_dial_at;
+    }
+}
+
+fn refused(why: &str) -> StoreError {
+    StoreError::Other {
+        store: NAME.to_owned(),
+        doing: "writing a batch",
+        source: why.into(),
+    }
+}
+
+/// True when a moved call would find its new key taken.
+fn collides(contents: &Dump, change: &ChangeSet) -> bool {
+    let of = |key: &CallKey| (change.source.clone(), key.clone());
+    let mut taken = BTreeSet::new();
+    change.moved.iter().any(|(old, new)| {
+        let leaves = change.replaced.contains(new) || change.moved.contains_key(new);
+        let stays = contents.calls.contains_key(&of(new)) && !leaves;
+        contents.calls.contains_key(&of(old)) && (stays || !taken.insert(new))
+    })
+}
+
+fn rekey(contents: &mut Dump, change: &ChangeSet) {
+    let of = |key: &CallKey| (change.source.clone(), key.clone());
+    for key in &change.replaced {
+        contents.calls.remove(&of(key));
+    }
+    let lifted: Vec<_> = change
+        .moved
+        .iter()
+        .filter_map(|(old, new)| Some((of(new), contents.calls.remove(&of(old))?)))
+        .collect();
+    contents.calls.extend(lifted);
+}
+
+fn create_dids(contents: &mut Dump, change: &ChangeSet) {
+    let named = change
+        .calls
+        .values()
+        .filter_map(|call| call.did.as_ref())
+        .chain(change.dials.values().filter_map(|dial| dial.did.as_ref()))
+        .chain(change.stats.keys())
+        .chain(change.daily.keys().map(|key| &key.did))
+        .chain(change.audit.iter().filter_map(|entry| entry.did.as_ref()));
+    for did in named {
+        let key = (change.tenant.clone(), did.clone());
+        contents.dids.entry(key).or_default();
+    }
+}
+
+fn add_stats(contents: &mut Dump, change: &ChangeSet) {
+    for (did, delta) in &change.stats {
+        let StatDelta {
+            counters,
+            last_call_at,
+            last_dial_at,
+            find_last_anew: _,
+        } = delta;
+        let key = (change.tenant.clone(), did.clone());
+        let numbers: &mut Option<DidNumbers> = contents.dids.entry(key).or_default();
+        let numbers = numbers.get_or_insert_default();
+        numbers.counters += *counters;
+        numbers.last_call_at = numbers.last_call_at.max(*last_call_at);
+        numbers.last_dial_at = numbers.last_dial_at.max(*last_dial_at);
+    }
+    for (key, counters) in &change.daily {
+        let lowered = counters.values().iter().any(|value| *value < 0);
+        let key = (change.tenant.clone(), key.clone());
+        let row = contents.daily.entry(key.clone()).or_default();
+        *row += *counters;
+        if lowered && row.is_zero() {
+            contents.daily.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! One change set, written in one transaction.
+//!
+//! Order matters in three places: rows leave before others take their keys,
+//! DIDs are there before rows name them, and the newest call and dial are
+//! looked for after the rows are written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::checkpoint::Checkpoint;
+use crate::ledger::{AuditEntry, Call, CallKey, ChangeSet, Counters, Dial, DialKey, StatDelta};
+use crate::store::audit::details;
+use crate::store::sqlite::progress;
+use crate::store::sqlite::rows::{MultiRow, Row, json_list};
+
+/// What a commit came to.
+pub(super) enum Committed {
+    /// Everything is durable.
+    Done,
+    /// The store was not at the expected checkpoint; nothing was changed.
+    NotExpected(Option<Checkpoint>),
+}
+
+/// Writes the change.
+pub(super) async fn commit(
+    connection: &mut SqliteConnection,
+    change: &ChangeSet,
+) -> Result<Committed, sqlx::Error> {
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let found = progress::read(&mut tx, &change.source).await?;
+    if found != change.expected {
+        return Ok(Committed::NotExpected(found));
+    }
+    let tenant_id = tenant(&mut tx, &change.tenant).await?;
+    let ids = dids(&mut tx, tenant_id, change).await?;
+    let owner = Owner {
+        tenant_id,
+        source: change.source.as_str().into(),
+        dids: &ids,
+    };
+    rekey(&mut tx, change).await?;
+    calls(&mut tx, &owner, &change.calls).await?;
+    dials(&mut tx, &owner, &change.dials).await?;
+    stats(&mut tx, &ids, &change.stats).await?;
+    daily(&mut tx, &ids, change).await?;
+    audit(&mut tx, &owner, &change.audit).await?;
+    progress::write(&mut tx, &change.source, &change.checkpoint).await?;
+    tx.commit().await?;
+    Ok(Committed::Done)
+}
+
+/// Whose rows are written, and the ids of the DIDs they name.
+struct Owner<'a> {
+    tenant_id: i64,
+    source: Arc<str>,
+    dids: &'a BTreeMap<String, i64>,
+}
+
+impl Owner<'_> {
+    fn did_id(&self, did: Option<&String>) -> Option<i64> {
+        did.and_then(|did| self.dids.get(did).copied())
+    }
+}
+
+async fn tenant(tx: &mut SqliteConnection, name: &str) -> Result<i64, sqlx::Error> {
+    const FIND: &str = "SELECT id FROM tenants WHERE name = ?";
+    let found = sqlx::query_scalar(FIND).bind(name).fetch_optional(&mut *tx);
+    if let Some(id) = found.await? {
+        return Ok(id);
+    }
+    sqlx::query_scalar("INSERT INTO tenants (name) VALUES (?) RETURNING id")
+        .bind(name)
+        .fetch_one(tx)
+        .await
+}
+
+/// Finds every DID that the change names, and creates the missing ones.
+async fn dids(
+    tx: &mut SqliteConnection,
+    tenant_id: i64,
+    change: &ChangeSet,
+) -> Result<BTreeMap<String, i64>, sqlx::Error> {
+    const FIND: &str = "SELECT d.phone_number, d.id FROM json_each(?) j CROSS JOIN dids d \
+         ON d.tenant_id = ? AND d.phone_number = j.value";
+    const CREATE: &str = "INSERT INTO dids (tenant_id, phone_number, status, origin, created_at) \
+         SELECT ?, value, 'active', 'observed', unixepoch() FROM json_each(?) WHERE true \
+         ON CONFLICT DO NOTHING";
+    let named: BTreeSet<&String> = change
+        .calls
+        .values()
+        .filter_map(|call| call.did.as_ref())
+        .chain(change.dials.values().filter_map(|dial| dial.did.as_ref()))
+        .chain(change.stats.keys())
+        .chain(change.daily.keys().map(|key| &key.did))
+        .chain(change.audit.iter().filter_map(|entry| entry.did.as_ref()))
+        .collect();
+    if named.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let list = json_list(&named)?;
+    let mut found: BTreeMap<String, i64> = BTreeMap::new();
+    for created in [false, true] {
+        let rows: Vec<(String, i64)> = sqlx::query_as(FIND)
+            .bind(&list)
+            .bind(tenant_id)
+            .fetch_all(&mut *tx)
+            .await?;
+        found.extend(rows);
+        if created || found.len() == named.len() {
+            break;
+        }
+        let create = sqlx::query(CREATE).bind(tenant_id).bind(&list);
+        create.execute(&mut *tx).await?;
+    }
+    Ok(found)
+}
+
+/// Removes the replaced rows and gives the moved ones their new keys, through a
+/// source that no source is called, so that swaps and chains cannot collide.
+async fn rekey(tx: &mut SqliteConnection, change: &ChangeSet) -> Result<(), sqlx::Error> {
+    const REMOVE: &str = "DELETE FROM call_records WHERE id IN (SELECT c.id FROM json_each(?) j \
+         CROSS JOIN call_records c ON c.source = ? \
+         AND c.uniqueid = j.value ->> 0 AND c.lead_id = j.value ->> 1)";
+    const LIFT: &str = "UPDATE call_records SET source = '', uniqueid = m.uniqueid, \
+         lead_id = m.lead_id FROM (SELECT c.id AS id, j.value ->> 2 AS uniqueid, \
+         j.value ->> 3 AS lead_id FROM json_each(?) j CROSS JOIN call_records c ON c.source = ? \
+         AND c.uniqueid = j.value ->> 0 AND c.lead_id = j.value ->> 1) m \
+         WHERE call_records.id = m.id";
+    const SETTLE: &str = "UPDATE call_records SET source = ? WHERE source = ''";
+    if !change.replaced.is_empty() {
+        let keys = change
+            .replaced
+            .iter()
+            .map(|key| (&key.uniqueid, key.lead_id.cast_signed()));
+        let remove = sqlx::query(REMOVE)
+            .bind(json_list(keys)?)
+            .bind(&change.source);
+        remove.execute(&mut *tx).await?;
+    }
+    if !change.moved.is_empty() {
+        let moves = change.moved.iter().map(|(old, new)| {
+            let (old_lead, new_lead) = (old.lead_id.cast_signed(), new.lead_id.cast_signed());
+            (&old.uniqueid, old_lead, &new.uniqueid, new_lead)
+        });
+        let lift = sqlx::query(LIFT)
+            .bind(json_list(moves)?)
+            .bind(&change.source);
+        lift.execute(&mut *tx).await?;
+        let settle = sqlx::query(SETTLE).bind(&change.source);
+        settle.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// `column = excluded.column` for each.
+fn assignments(columns: &[&str]) -> String {
+    let assign = |column: &&str| format!("{column} = excluded.{column}");
+    columns.iter().map(assign).collect::<Vec<_>>().join(", ")
+}
+
+fn upsert(table: &str, key: &[&str], fixed: &[&str], changing: &[&str], set: &str) -> MultiRow {
+    let columns = [key, fixed, changing].concat();
+    let marks = vec!["?"; columns.len()].join(", ");
+    MultiRow::new(
+        &format!("INSERT INTO {table} ({})", columns.join(", ")),
+        &marks,
+        &format!("ON CONFLICT ({}) DO UPDATE SET {set}", key.join(", ")),
+    )
+}
+
+async fn calls(
+    tx: &mut SqliteConnection,
+    owner: &Owner<'_>,
+    calls: &BTreeMap<CallKey, Call>,
+) -> Result<(), sqlx::Error> {
+    const COLUMNS: [&str; 23] = [
+        "caller_code",
+        "did_id",
+        "attribution",
+        "phone_number",
+        "campaign_id",
+        "agent_id",
+        "list_id",
+        "disposition",
+        "outcome",
+        "successful",
+        "dnc",
+        "counted",
+        "removed",
+        "duration_seconds",
+        "term_reason",
+        "hangup_cause",
+        "sip_code",
+        "sip_reason",
+        "called_count",
+        "started_at",
+        "ended_at",
+        "day",
+        "updated_at",
+    ];
+    static UPSERT: LazyLock<MultiRow> = LazyLock::new(|| {
+        let key = ["source", "uniqueid", "lead_id"];
+        upsert(
+            "call_records",
+            &key,
+            &["tenant_id"],
+            &COLUMNS,
+            &assignments(&COLUMNS),
+        )
+    });
+    let bind = |row: &mut Row, (key, call): (&CallKey, &Call)| {
+        row.put_shared(&owner.source);
+        row.put(key.uniqueid.as_str());
+        row.put(key.lead_id.cast_signed());
+        row.put(owner.tenant_id);
+        row.put(call.caller_code.as_deref());
+        row.put(owner.did_id(call.did.as_ref()));
+        row.put(call.attribution.as_str());
+        row.put(call.phone_number.as_str());
+        row.put(call.campaign_id.as_str());
+        row.put(call.agent_id.as_str());
+        row.put(call.list_id.map(u64::cast_signed));
+        row.put(call.disposition.as_str());
+        row.put(call.outcome.as_str());
+        row.put(call.successful);
+        row.put(call.dnc);
+        row.put(call.counted);
+        row.put(call.removed);
+        row.put(call.duration_seconds);
+        row.put(call.term_reason.as_str());
+        row.put(call.hangup_cause);
+        row.put(call.sip_code);
+        row.put(call.sip_reason.as_str());
+        row.put(call.called_count);
+        row.put(call.started_at);
+        row.put(call.ended_at);
+        row.put(call.day.as_str());
+        row.put(call.updated_at);
+    };
+    UPSERT.run(tx, calls, bind).await
+}
+
+async fn dials(
+    tx: &mut SqliteConnection,
+    owner: &Owner<'_>,
+    dials: &BTreeMap<DialKey, Dial>,
+) -> Result<(), sqlx::Error> {
+    const COLUMNS: [&str; 10] = [
+        "lead_id",
+        "did_id",
+        "dialed_at",
+        "day",
+        "counted",
+        "uniqueid",
+        "dial_status",
+        "hangup_cause",
+        "sip_code",
+        "sip_reason",
+    ];
+    static UPSERT: LazyLock<MultiRow> = LazyLock::new(|| {
+        let key = ["source", "caller_code", "opened_at"];
+        upsert(
+            "dials",
+            &key,
+            &["tenant_id"],
+            &COLUMNS,
+            &assignments(&COLUMNS),
+        )
+    });
+    let bind = |row: &mut Row, (key, dial): (&DialKey, &Dial)| {
+        row.put_shared(&owner.source);
+        row.put(key.caller_code.as_str());
+        row.put(key.opened_at);
+        row.put(owner.tenant_id);
+        row.put(dial.lead_id.map(u64::cast_signed));
+        row.put(owner.did_id(dial.did.as_ref()));
+        row.put(dial.dialed_at);
+        row.put(dial.day.as_str());
+        row.put(dial.counted);
+        row.put(dial.uniqueid.as_deref());
+        row.put(dial.dial_status.as_str());
+        row.put(dial.hangup_cause);
+        row.put(dial.sip_code);
+        row.put(dial.sip_reason.as_str());
+    };
+    UPSERT.run(tx, dials, bind).await
+}
+
+/// `column = column + excluded.column` for each counter.
+fn additions() -> String {
+    let add = |column: &str| format!("{column} = {column} + excluded.{column}");
+    Counters::NAMES.map(add).join(", ")
+}
+
+async fn stats(
+    tx: &mut SqliteConnection,
+    ids: &BTreeMap<String, i64>,
+    stats: &BTreeMap<String, StatDelta>,
+) -> Result<(), sqlx::Error> {
+    static UPSERT: LazyLock<MultiRow> = LazyLock::new(|| {
+        let raise = |last: &str| {
+            format!(
+                "{last} = max(ifnull({last}, excluded.{last}), ifnull(excluded.{last}, {last}))"
+            )
+        };
+        let set = [additions(), raise("last_call_at"), raise("last_dial_at")].join(", ");
+        let columns = [&Counters::NAMES[..], &["last_call_at", "last_dial_at"]].concat();
+        upsert("did_stats", &["did_id"], &[], &columns, &set)
+    });
+    let bind = |row: &mut Row, (did, delta): (&String, &StatDelta)| {
+        row.put(ids.get(did).copied());
+        delta.counters.values().into_iter().for_each(|v| row.put(v));
+        row.put(delta.last_call_at);
+        row.put(delta.last_dial_at);
+    };
+    UPSERT.run(tx, stats, bind).await?;
+    find_last_anew(tx, ids, stats).await
+}
+
+async fn find_last_anew(
+    tx: &mut SqliteConnection,
+    ids: &BTreeMap<String, i64>,
+    stats: &BTreeMap<String, StatDelta>,
+) -> Result<(), sqlx::Error> {
+    const FIND: &str = "UPDATE did_stats SET \
+         last_call_at = (SELECT c.started_at FROM call_records c WHERE c.did_id = did_stats.did_id \
+         AND c.counted = 1 ORDER BY c.started_at DESC LIMIT 1), \
+         last_dial_at = (SELECT x.dialed_at FROM dials x WHERE x.did_id = did_stats.did_id \
+         AND x.counted = 1 ORDER BY x.dialed_at DESC LIMIT 1) \
+         WHERE did_id IN (SELECT value FROM json_each(?))";
+    let asked: Vec<i64> = stats
+        .iter()
+        .filter(|(_, delta)| delta.find_last_anew)
+        .filter_map(|(did, _)| ids.get(did).copied())
+        .collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(FIND)
+        .bind(json_list(asked)?)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn daily(
+    tx: &mut SqliteConnection,
+    ids: &BTreeMap<String, i64>,
+    change: &ChangeSet,
+) -> Result<(), sqlx::Error> {
+    static UPSERT: LazyLock<MultiRow> = LazyLock::new(|| {
+        let key = ["did_id", "day", "campaign_id"];
+        upsert("did_daily_stats", &key, &[], &Counters::NAMES, &additions())
+    });
+    static REMOVE_EMPTY: LazyLock<String> = LazyLock::new(|| {
+        let empty = Counters::NAMES.map(|n| format!("s.{n} = 0")).join(" AND ");
+        format!(
+            "DELETE FROM did_daily_stats WHERE (did_id, day, campaign_id) IN \
+             (SELECT s.did_id, s.day, s.campaign_id FROM json_each(?) j \
+             CROSS JOIN did_daily_stats s ON s.did_id = j.value ->> 0 AND s.day = j.value ->> 1 \
+             AND s.campaign_id = j.value ->> 2 WHERE {empty})"
+        )
+    });
+    UPSERT
+        .run(&mut *tx, &change.daily, |row, (key, counters)| {
+            row.put(ids.get(&key.did).copied());
+            row.put(key.day.as_str());
+            row.put(key.campaign_id.as_str());
+            counters.values().into_iter().for_each(|v| row.put(v));
+        })
+        .await?;
+    let lowered: Vec<_> = change
+        .daily
+        .iter()
+        .filter(|(_, counters)| counters.values().iter().any(|v| *v < 0))
+        .filter_map(|(key, _)| Some((ids.get(&key.did)?, &key.day, &key.campaign_id)))
+        .collect();
+    if !lowered.is_empty() {
+        sqlx::query(REMOVE_EMPTY.as_str())
+            .bind(json_list(lowered)?)
+            .execute(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn audit(
+    tx: &mut SqliteConnection,
+    owner: &Owner<'_>,
+    entries: &[AuditEntry],
+) -> Result<(), sqlx::Error> {
+    static INSERT: LazyLock<MultiRow> = LazyLock::new(|| {
+        MultiRow::new(
+            "INSERT INTO audit_log (tenant_id, event, action, details, created_at)",
+            "?, ?, 'CALL_RESULT_REPORTED', ?, ?",
+            "ON CONFLICT (tenant_id, event) DO NOTHING",
+        )
+    });
+    let bind = |row: &mut Row, entry: &AuditEntry| {
+        row.put(owner.tenant_id);
+        row.put(format!("{}/{}", owner.source, entry.event));
+        row.put(details(entry, &owner.source));
+        row.put(entry.at);
+    };
+    INSERT.run(tx, entries, bind).await
+}

@@ -1,0 +1,134 @@
+//! The embedded default backend: one SQLite file beside the daemon.
+//!
+//! Write-ahead log, `synchronous=NORMAL`: a power cut may take back the newest
+//! commits, rows and position together, and they are read again from the
+//! binlog. One connection writes; a few read, and never wait for it.
+
+mod commit;
+mod dump;
+mod error;
+mod load;
+mod open;
+mod progress;
+mod rows;
+
+use sqlx::sqlite::SqlitePool;
+
+use crate::checkpoint::Checkpoint;
+use crate::ledger::{ChangeSet, Keys, Loaded};
+use crate::store::{Durable, Store, StoreError};
+
+use self::commit::Committed;
+use self::error::classify;
+
+/// A store in a SQLite file. Cheap to clone; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    name: String,
+    writer: Option<SqlitePool>,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens `sqlite:///ABSOLUTE/PATH` for writing: makes the file, readable
+    /// by its owner alone, where it is missing, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`]; among others when a newer didtail has written the file,
+    /// or its folder does not exist.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        Ok(Self::over(open::for_writing(url).await?))
+    }
+
+    /// Opens an existing store for reading; it may be in use by a daemon.
+    ///
+    /// # Errors
+    /// [`StoreError`]; among others when there is none, or its schema is not
+    /// exactly the one of this program.
+    pub async fn open_read(url: &str) -> Result<Self, StoreError> {
+        Ok(Self::over(open::for_reading(url).await?))
+    }
+
+    /// Closes the connections, moving the write-ahead log into the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+    }
+
+    /// The connections for reading, for queries beside the [`Store`] contract.
+    pub(in crate::store) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Classes a driver's error of this store.
+    pub(in crate::store) fn error(&self, doing: &'static str, error: sqlx::Error) -> StoreError {
+        classify(&self.name, doing, error)
+    }
+
+    fn over(connections: open::Connections) -> Self {
+        Self {
+            name: connections.store,
+            writer: connections.writer,
+            readers: connections.readers,
+        }
+    }
+
+    fn writer(&self) -> Result<&SqlitePool, StoreError> {
+        self.writer.as_ref().ok_or_else(|| StoreError::NotWritable {
+            store: self.name.clone(),
+            source: "it was opened for reading".into(),
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
+        let read = async {
+            let mut connection = self.readers.acquire().await?;
+            progress::read(&mut connection, source).await
+        };
+        read.await
+            .map_err(|e| self.error("reading its progress", e))
+    }
+
+    async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
+        let load = async {
+            let mut connection = self.readers.acquire().await?;
+            load::load(&mut connection, source, tenant, keys).await
+        };
+        load.await.map_err(|e| self.error("looking calls up", e))
+    }
+
+    async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
+        let pool = self.writer()?;
+        let commit = async {
+            let mut connection = pool.acquire().await?;
+            commit::commit(&mut connection, change).await
+        };
+        match commit.await {
+            Ok(Committed::Done) => Ok(Durable(change.checkpoint.clone())),
+            Ok(Committed::NotExpected(found)) => Err(StoreError::OtherWriter {
+                source_name: change.source.clone(),
+                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
+            }),
+            Err(e) => Err(self.error("writing a batch", e)),
+        }
+    }
+
+    async fn prune_audit(
+        &self,
+        tenant: &str,
+        before: i64,
+        rows_max: u32,
+    ) -> Result<u64, StoreError> {
+        const PRUNE: &str = "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log \
+             WHERE tenant_id = (SELECT id FROM tenants WHERE name = ?) AND created_at < ? \
+             ORDER BY created_at, id LIMIT ?)";
+        let prune = sqlx::query(PRUNE).bind(tenant).bind(before).bind(rows_max);
+        let done = prune.execute(self.writer()?).await;
+        done.map(|done| done.rows_affected())
+            .map_err(|e| self.error("deleting old audit rows", e))
+    }
+}

@@ -1,0 +1,248 @@
+//! How fast the SQLite store takes changes: large batches, and single calls.
+//!
+//! `cargo bench --bench store [-- FOLDER [BATCHES]]`; the folder says which
+//! disk is measured.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use didtail::checkpoint::Checkpoint;
+use didtail::ledger::{
+    Attribution, AuditEntry, Call, CallKey, ChangeSet, Contribution, DailyKey, Dial, DialKey, Keys,
+    Outcome,
+};
+use didtail::store::{SqliteStore, Store};
+
+/// Calls and dials of one batch; half are new, half change the batch before.
+const CALLS: u64 = 2000;
+const DIDS: u64 = 300;
+const EPOCH: i64 = 1_762_956_000;
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
+    let folder = arguments
+        .next()
+        .map_or_else(std::env::temp_dir, PathBuf::from);
+    let batches: u64 = arguments.next().map_or(Ok(200), |n| n.parse())?;
+    let path = folder.join(format!("didtail-bench-{}.db", std::process::id()));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let measured = runtime.block_on(measure(&path, batches));
+    for side in ["", "-wal", "-shm"] {
+        std::fs::remove_file(format!("{}{side}", path.display())).ok();
+    }
+    measured
+}
+
+async fn measure(path: &std::path::Path, batches: u64) -> anyhow::Result<()> {
+    let store = SqliteStore::open(&format!("sqlite://{}", path.display())).await?;
+    let mut expected = None;
+    let (mut commits, mut loads, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    for batch in 0..batches {
+        let change = change(batch * CALLS / 2, CALLS, batch, expected);
+        rows.push(rows_of(&change));
+        let keys = keys(&change);
+        let start = Instant::now();
+        let loaded = store.load("main", "default", &keys).await?;
+        loads.push(start.elapsed());
+        anyhow::ensure!(batch == 0 || loaded.calls.len() as u64 >= CALLS / 2);
+        let start = Instant::now();
+        expected = Some(store.commit(&change).await?.checkpoint().clone());
+        commits.push(start.elapsed());
+    }
+    let half = commits.len() / 2;
+    for (name, range) in [
+        ("first half", 0..half),
+        ("second half", half..commits.len()),
+    ] {
+        let spent: Duration = commits[range.clone()].iter().sum();
+        let rows: usize = rows[range.clone()].iter().sum();
+        report(
+            name,
+            &mut commits[range.clone()].to_vec(),
+            rows as f64 / spent.as_secs_f64(),
+        );
+        let spent: Duration = loads[range.clone()].iter().sum();
+        println!(
+            "{:26} load {:7.2} ms",
+            "",
+            spent.as_secs_f64() * 1e3 / range.len() as f64
+        );
+    }
+    let mut singles = Vec::new();
+    for i in 0..500 {
+        let change = change(batches * CALLS + i, 1, batches + i, expected);
+        let start = Instant::now();
+        expected = Some(store.commit(&change).await?.checkpoint().clone());
+        singles.push(start.elapsed());
+    }
+    let spent: Duration = singles.iter().sum();
+    report("one call", &mut singles, 500.0 / spent.as_secs_f64());
+    let wrong = store.check_invariant().await?;
+    anyhow::ensure!(wrong.is_empty(), "{wrong:?}");
+    let bytes = std::fs::metadata(path)?.len();
+    println!("{} MB for {} calls", bytes >> 20, (batches + 1) * CALLS / 2);
+    store.close().await;
+    Ok(())
+}
+
+fn report(name: &str, times: &mut [Duration], rows_per_second: f64) {
+    times.sort();
+    let ms = |at: usize| times[at.min(times.len() - 1)].as_secs_f64() * 1e3;
+    println!(
+        "{name:12} {rows_per_second:9.0} rows/s, commit median {:7.2} ms, 99 % {:7.2} ms",
+        ms(times.len() / 2),
+        ms(times.len() * 99 / 100),
+    );
+}
+
+fn rows_of(change: &ChangeSet) -> usize {
+    change.calls.len()
+        + change.dials.len()
+        + change.stats.len()
+        + change.daily.len()
+        + change.audit.len()
+}
+
+fn keys(change: &ChangeSet) -> Keys {
+    Keys {
+        uniqueids: change.calls.keys().map(|k| k.uniqueid.clone()).collect(),
+        caller_codes: change.dials.keys().map(|k| k.caller_code.clone()).collect(),
+        lead_ids: change.calls.keys().map(|k| k.lead_id).collect(),
+        lead_times: Some((0, i64::MAX)),
+        dids: change.stats.keys().cloned().collect(),
+    }
+}
+
+/// Leads in no order, as a hopper deals them.
+fn lead(n: u64) -> u64 {
+    n.wrapping_mul(2_654_435_761) % 10_000_000
+}
+
+/// The first state of a call has no disposition; the second counts.
+fn call(n: u64, last: bool) -> (CallKey, Call) {
+    let at = EPOCH + i64::try_from(n / 10).unwrap_or(0);
+    let key = CallKey {
+        uniqueid: format!("{at}.{n}"),
+        lead_id: lead(n),
+    };
+    let outcome = Outcome::ALL[usize::try_from(n % 8).unwrap_or(0)];
+    let call = Call {
+        caller_code: Some(format!("V{:09}{:010}", n % 1_000_000_000, lead(n))),
+        did: Some(format!("+1202555{:04}", n % DIDS)),
+        attribution: Attribution::CallerCode,
+        phone_number: format!("+1305{:07}", n % 10_000_000),
+        campaign_id: ["SALES", "RENEW", "SURVEY"][usize::try_from(n % 3).unwrap_or(0)].to_owned(),
+        agent_id: "VDAD".to_owned(),
+        list_id: Some(101),
+        disposition: if last { "NA" } else { "" }.to_owned(),
+        outcome,
+        counted: last,
+        duration_seconds: last.then_some(17),
+        term_reason: "CALLER".to_owned(),
+        hangup_cause: Some(16),
+        sip_code: Some(200),
+        sip_reason: "OK".to_owned(),
+        called_count: Some(3),
+        started_at: at,
+        ended_at: last.then_some(at + 17),
+        day: "2025-11-12".to_owned(),
+        updated_at: at + 18,
+        ..Call::default()
+    };
+    (key, call)
+}
+
+fn dial(n: u64, last: bool) -> (DialKey, Dial) {
+    let (key, call) = call(n, last);
+    let dial = Dial {
+        lead_id: Some(key.lead_id),
+        did: call.did,
+        dialed_at: call.started_at,
+        day: call.day,
+        counted: true,
+        uniqueid: last.then_some(key.uniqueid),
+        dial_status: if last { "ANSWER" } else { "" }.to_owned(),
+        hangup_cause: last.then_some(16),
+        sip_code: last.then_some(200),
+        sip_reason: String::new(),
+    };
+    let caller_code = call.caller_code.unwrap_or_default();
+    (
+        DialKey {
+            caller_code,
+            opened_at: call.started_at,
+        },
+        dial,
+    )
+}
+
+/// Calls `from..from + count`: the first half counts now, the second is new.
+fn change(from: u64, count: u64, nth: u64, expected: Option<Checkpoint>) -> ChangeSet {
+    let file = didtail::binlog::BinlogFile::new("mysql-bin.000001").expect("a valid name");
+    let position = didtail::binlog::Position {
+        file,
+        next: 4 + nth,
+    };
+    let mut change = ChangeSet {
+        source: "main".to_owned(),
+        tenant: "default".to_owned(),
+        moved: BTreeMap::new(),
+        replaced: BTreeSet::new(),
+        calls: BTreeMap::new(),
+        dials: BTreeMap::new(),
+        stats: BTreeMap::new(),
+        daily: BTreeMap::new(),
+        audit: Vec::new(),
+        expected,
+        checkpoint: Checkpoint {
+            epoch: 1,
+            position,
+            gtid: format!("0-1-{nth}").parse().unwrap_or_default(),
+            event_time: Some(EPOCH),
+        },
+    };
+    for n in from..from + count {
+        let last = n < from + count.div_ceil(2);
+        let ((call_key, call), (dial_key, dial)) = (call(n, last), dial(n, last));
+        if let Some(added) = call.contribution() {
+            add(&mut change, &added);
+        }
+        // A dial counts from its first row on; the first batch has no rows before it.
+        if let Some(added) = dial
+            .contribution()
+            .filter(|_| !last || nth == 0 || count == 1)
+        {
+            add(&mut change, &added);
+        }
+        change.audit.push(AuditEntry {
+            event: format!("mysql-bin.000001:{}/0@{EPOCH}", n * 1000 + u64::from(last)),
+            key: call_key.clone(),
+            old: String::new(),
+            new: call.disposition.clone(),
+            did: call.did.clone(),
+            at: call.updated_at,
+        });
+        change.calls.insert(call_key, call);
+        change.dials.insert(dial_key, dial);
+    }
+    change
+}
+
+fn add(change: &mut ChangeSet, added: &Contribution) {
+    let stat = change.stats.entry(added.did.clone()).or_default();
+    stat.counters += added.counters;
+    if added.counters.dials == 0 {
+        stat.last_call_at = stat.last_call_at.max(Some(added.at));
+    } else {
+        stat.last_dial_at = stat.last_dial_at.max(Some(added.at));
+    }
+    let key = DailyKey {
+        did: added.did.clone(),
+        day: added.day.clone(),
+        campaign_id: added.campaign_id.clone(),
+    };
+    *change.daily.entry(key).or_default() += added.counters;
+}
