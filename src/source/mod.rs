@@ -1,8 +1,17 @@
 //! The only place that talks to a VICIdial database.
 
 mod error;
+mod frame;
+mod mysql;
+mod preflight;
+mod settings;
+mod wire;
 
 pub use error::SourceError;
+pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
+pub use preflight::{Finding, Outcome};
+pub use settings::{ConnectSettings, TlsMode, UrlError};
+pub use wire::{Flavour, Server};
 
 use crate::binlog::{Position, RawEvent};
 
@@ -51,4 +60,8 @@ pub trait EventStream: Send + 'static {
     /// # Errors
     /// [`SourceError`] once the stream is broken; it stays broken.
     fn next(&mut self) -> impl Future<Output = Result<RawEvent<'_>, SourceError>> + Send;
+
+    /// The next event if it is here already; `None` means that the stream is
+    /// idle and [`EventStream::next`] would wait.
+    fn try_next(&mut self) -> Option<Result<RawEvent<'_>, SourceError>>;
 }
