@@ -4,7 +4,7 @@
 //! this. Every event is verified: a row that a network card or a disk changed
 //! would otherwise become a wrong number that nobody can explain.
 
-use crate::binlog::{ARTIFICIAL_FLAG, EventHeader, HEADER_BYTES, RawEvent};
+use crate::binlog::{ARTIFICIAL_FLAG, EventHeader, HEADER_BYTES, Position, RawEvent};
 
 /// Bytes of a CRC32 behind an event's body.
 const CHECKSUM_BYTES: usize = 4;
@@ -31,6 +31,57 @@ enum Checksum {
     Absent,
     /// CRC32 of everything in front of it.
     Crc32,
+}
+
+/// An event that somebody keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnedEvent {
+    pub(crate) header: EventHeader,
+    pub(crate) body: Vec<u8>,
+}
+
+impl OwnedEvent {
+    /// The ROTATE that a server makes up at the start of a stream and of each
+    /// file, to say which file the next event is from.
+    pub(crate) fn rotate_to(position: &Position) -> Self {
+        let mut body = position.next.to_le_bytes().to_vec();
+        body.extend(position.file.as_str().as_bytes());
+        let size = HEADER_BYTES.saturating_add(u32::try_from(body.len()).unwrap_or(0));
+        Self {
+            header: EventHeader {
+                timestamp: 0,
+                code: ROTATE,
+                server_id: 0,
+                size,
+                end_low: 0,
+                flags: ARTIFICIAL_FLAG,
+            },
+            body,
+        }
+    }
+
+    /// A file's format description, as a server repeats it at the start of a
+    /// stream that begins further on.
+    pub(crate) fn repeated(mut self) -> Self {
+        self.header.end_low = 0;
+        self
+    }
+
+    pub(crate) fn raw(&self) -> RawEvent<'_> {
+        RawEvent {
+            header: self.header,
+            body: &self.body,
+        }
+    }
+}
+
+impl From<RawEvent<'_>> for OwnedEvent {
+    fn from(event: RawEvent<'_>) -> Self {
+        Self {
+            header: event.header,
+            body: event.body.to_vec(),
+        }
+    }
 }
 
 /// What is wrong with an event's bytes.

@@ -1,13 +1,19 @@
 //! The only place that talks to a VICIdial database.
 
 mod error;
+mod file;
 mod frame;
+mod locate;
+mod memory;
 mod mysql;
 mod preflight;
 mod settings;
 mod wire;
 
 pub use error::SourceError;
+pub use file::{FileSource, FileStream, Splitter};
+pub use locate::{Located, Target};
+pub use memory::{Fault, MemorySource, MemoryStream};
 pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
 pub use preflight::{Finding, Outcome};
 pub use settings::{ConnectSettings, TlsMode, UrlError};
@@ -32,6 +38,12 @@ pub struct Column {
 /// - [`Source::stream`] sends every event from the position on, in the order
 ///   of the binlog, each once, until the stream is dropped or fails. After a
 ///   failure the caller asks for a new stream from its last applied position.
+/// - A stream begins as a server's does: with a made-up ROTATE that names the
+///   file, then that file's format description. Unless `from` is the file's
+///   start, the description's `end_low` is 0 and it takes no room. Another
+///   made-up ROTATE may come wherever a file begins.
+/// - A position where no event begins fails, from `stream` or from the first
+///   reads, and so does a file that is gone.
 /// - Nothing here writes to the database.
 pub trait Source: Send + Sync + 'static {
     /// An open binlog dump.
@@ -50,6 +62,9 @@ pub trait Source: Send + Sync + 'static {
     fn columns(&self, table: &str)
     -> impl Future<Output = Result<Vec<Column>, SourceError>> + Send;
 }
+
+#[cfg(test)]
+mod conformance;
 
 /// An open binlog dump.
 pub trait EventStream: Send + 'static {

@@ -13,6 +13,8 @@ use tokio::sync::Mutex;
 pub use facts::SourceTimeZone;
 pub use stream::MySqlStream;
 
+use replica::Purpose;
+
 use super::settings::ConnectSettings;
 use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
 use super::{Column, Source, SourceError};
@@ -61,6 +63,11 @@ impl MySqlSource {
     #[must_use]
     pub fn settings(&self) -> &ConnectSettings {
         &self.settings
+    }
+
+    /// Opens the binlog to look at a few events, beside whoever follows it.
+    pub(super) async fn look(&self, from: &Position) -> Result<MySqlStream, SourceError> {
+        MySqlStream::open(self, from, Purpose::Look).await
     }
 
     /// Runs a statement; `what` names in words what it asks for.
@@ -117,8 +124,7 @@ impl Source for MySqlSource {
     type Stream = MySqlStream;
 
     async fn stream(&self, from: &Position) -> Result<MySqlStream, SourceError> {
-        let server_id = self.free_server_id().await?;
-        MySqlStream::open(self, from, server_id).await
+        MySqlStream::open(self, from, Purpose::Follow).await
     }
 
     async fn head(&self) -> Result<Position, SourceError> {

@@ -5,7 +5,7 @@
 //! ever. The id is therefore looked for among the connected replicas first.
 
 use super::MySqlSource;
-use crate::binlog::Position;
+use crate::binlog::{BinlogFile, FIRST_EVENT_OFFSET, Position};
 use crate::source::{SourceError, wire::text};
 
 /// Where ids chosen by didtail begin. People number their servers from 1, or
@@ -23,28 +23,51 @@ const LABEL_BYTES_MAX: usize = 60;
 
 /// A start of a dump that the protocol can name.
 pub(super) struct Start {
-    pub(super) file: crate::binlog::BinlogFile,
+    pub(super) file: BinlogFile,
     pub(super) next: u32,
+}
+
+/// What a stream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To follow the source.
+    Follow,
+    /// To look at a few events, beside a daemon that follows the source and
+    /// must not be thrown out by it.
+    Look,
+}
+
+/// Who a stream registers as.
+#[derive(Clone, Debug)]
+pub(super) struct Replica {
+    pub(super) server_id: u32,
+    /// How it shows up in `SHOW SLAVE HOSTS`: tells which daemon it is.
+    pub(super) label: String,
 }
 
 impl MySqlSource {
     /// An id that no other connected replica has.
-    pub(super) async fn free_server_id(&self) -> Result<u32, SourceError> {
-        let others = self.other_server_ids().await;
-        if let Some(server_id) = self.settings.server_id {
+    pub(super) async fn replica(&self, purpose: Purpose) -> Result<Replica, SourceError> {
+        let label = label(&self.settings.name, purpose);
+        let others = self.other_server_ids(&label).await;
+        let configured = self
+            .settings
+            .server_id
+            .filter(|_| purpose == Purpose::Follow);
+        if let Some(server_id) = configured {
             return if others.contains(&server_id) {
                 Err(SourceError::ServerIdClash { server_id })
             } else {
-                Ok(server_id)
+                Ok(Replica { server_id, label })
             };
         }
-        let choices = (0..CHOICES_MAX).map(|attempt| chosen(&self.replica_label(), attempt));
         let mut last = 0;
-        for server_id in choices {
-            if !others.contains(&server_id) {
-                return Ok(server_id);
+        for attempt in 0..CHOICES_MAX {
+            last = chosen(&label, attempt);
+            if !others.contains(&last) {
+                let server_id = last;
+                return Ok(Replica { server_id, label });
             }
-            last = server_id;
         }
         Err(SourceError::ServerIdClash { server_id: last })
     }
@@ -52,8 +75,7 @@ impl MySqlSource {
     /// The ids of the server and of its other replicas. An entry with our own
     /// label is a connection of ours that the server has not missed yet; it
     /// ends when we come back. Empty where the user may not ask.
-    async fn other_server_ids(&self) -> Vec<u32> {
-        let label = self.replica_label();
+    async fn other_server_ids(&self, label: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         if let Ok(table) = self.ask("its server_id", "SELECT @@GLOBAL.server_id").await {
             ids.extend(table.scalar().and_then(|id| id.parse::<u32>().ok()));
@@ -71,24 +93,13 @@ impl MySqlSource {
             };
             for row in &table.rows {
                 let value = |at: usize| row.get(at).and_then(text);
-                if value(host).as_deref() != Some(&label) {
+                if value(host).as_deref() != Some(label) {
                     ids.extend(value(id).and_then(|id| id.parse::<u32>().ok()));
                 }
             }
             break;
         }
         ids
-    }
-
-    /// How didtail shows up in `SHOW SLAVE HOSTS`: tells which daemon it is.
-    pub(super) fn replica_label(&self) -> String {
-        let mut label = format!("didtail:{}@{}", self.settings.name, hostname());
-        let mut end = LABEL_BYTES_MAX.min(label.len());
-        while !label.is_char_boundary(end) {
-            end -= 1;
-        }
-        label.truncate(end);
-        label
     }
 
     /// The position as the protocol can name it, in 32 bits. Beyond 4 GiB
@@ -105,7 +116,7 @@ impl MySqlSource {
         match (rest.next(), rest.next()) {
             (Some((_, size)), Some((file, _))) if *size <= from.next => Ok(Start {
                 file: file.clone(),
-                next: 4,
+                next: u32::try_from(FIRST_EVENT_OFFSET).unwrap_or(0),
             }),
             _ => Err(SourceError::ImpossiblePosition {
                 position: from.to_string(),
@@ -113,6 +124,22 @@ impl MySqlSource {
             }),
         }
     }
+}
+
+/// The daemon's label is the same after every restart, so that a connection it
+/// left behind is known for its own; a look's is new every time.
+fn label(source: &str, purpose: Purpose) -> String {
+    let look = match purpose {
+        Purpose::Follow => String::new(),
+        Purpose::Look => format!("?{}", std::process::id()),
+    };
+    let mut label = format!("didtail{look}:{source}@{}", hostname());
+    let mut end = LABEL_BYTES_MAX.min(label.len());
+    while !label.is_char_boundary(end) {
+        end -= 1;
+    }
+    label.truncate(end);
+    label
 }
 
 /// The id chosen at the n-th attempt: the same after every restart.

@@ -13,6 +13,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::MySqlSource;
+use super::replica::{Purpose, Replica};
 use crate::binlog::{Position, RawEvent};
 use crate::source::frame::Framer;
 use crate::source::wire::{Flavour, Packets, Place, Wire, WireError, refusal};
@@ -54,9 +55,10 @@ impl MySqlStream {
     pub(super) async fn open(
         source: &MySqlSource,
         from: &Position,
-        server_id: u32,
+        purpose: Purpose,
     ) -> Result<Self, SourceError> {
         let start = source.addressable(from).await?;
+        let Replica { server_id, label } = source.replica(purpose).await?;
         let address = source.address.clone();
         let sort =
             |e: WireError| SourceError::from_dump(e, &source.address, &from.to_string(), server_id);
@@ -79,7 +81,6 @@ impl MySqlStream {
             Flavour::MariaDb => SEND_ANNOTATE,
             Flavour::MySql => 0,
         };
-        let label = source.replica_label();
         let packets = wire
             .dump(server_id, &label, start.file.as_str(), start.next, flags)
             .await
