@@ -49,26 +49,28 @@ impl MySqlSource {
     /// The end of the last complete group, now.
     pub(super) async fn binlog_end(&self) -> Result<Position, SourceError> {
         let what = "the end of its binlog";
-        let statements = match self.server.flavour {
-            Flavour::MariaDb => ["SHOW BINLOG STATUS", "SHOW MASTER STATUS"],
-            Flavour::MySql => ["SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"],
-        };
-        let mut answer = Table::default();
-        for sql in statements {
-            match self.ask(what, sql).await {
-                Err(SourceError::Query { detail, .. }) if detail.ends_with(SYNTAX_ERROR) => {}
-                other => {
-                    answer = other?;
-                    break;
-                }
-            }
-        }
-        let (Some(file), Some(next)) = (answer.first("File"), answer.first("Position")) else {
+        let status = self.binlog_status().await?;
+        let (Some(file), Some(next)) = (status.first("File"), status.first("Position")) else {
             return Err(unusable(what, "the binary log is off"));
         };
         format!("{file}:{next}")
             .parse()
             .map_err(|e: crate::binlog::PositionError| unusable(what, &e.to_string()))
+    }
+
+    /// The server's binlog status; its statement has had three names.
+    pub(in crate::source) async fn binlog_status(&self) -> Result<Table, SourceError> {
+        let what = "the end of its binlog";
+        let newer = match self.server.flavour {
+            Flavour::MariaDb => "SHOW BINLOG STATUS",
+            Flavour::MySql => "SHOW BINARY LOG STATUS",
+        };
+        match self.ask(what, newer).await {
+            Err(SourceError::Query { detail, .. }) if detail.ends_with(SYNTAX_ERROR) => {
+                self.ask(what, "SHOW MASTER STATUS").await
+            }
+            answer => answer,
+        }
     }
 
     /// A name of the server that survives restarts and tells it from its replicas.
