@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::engine::EngineError;
 use crate::source::SourceError;
 use crate::state::StateError;
+use crate::store::StoreError;
 use crate::telemetry::TelemetryError;
 
 /// Exit codes. Scripts rely on the numbers.
@@ -14,6 +16,8 @@ pub(super) enum Exit {
     Operator = 1,
     /// The source failed.
     Source = 3,
+    /// The store failed.
+    Store = 4,
     /// didtail has a bug.
     Bug = 70,
 }
@@ -98,6 +102,49 @@ impl From<SourceError> for Failure {
             exit: Exit::Source,
             hint: error.hint(),
             error: error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self {
+            exit: Exit::Store,
+            hint: error.hint(),
+            error: error.into(),
+        }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let hint = error.hint();
+        match error {
+            EngineError::Source(error) => error.into(),
+            EngineError::Store(error) => error.into(),
+            EngineError::State(error) => error.into(),
+            EngineError::BadRow { .. } | EngineError::Unsupported { .. } => Self {
+                exit: Exit::Source,
+                hint,
+                error: error.into(),
+            },
+            EngineError::Bug(_) => Self {
+                exit: Exit::Bug,
+                hint,
+                error: error.into(),
+            },
+        }
+    }
+}
+
+/// Of a command that reads the store: what it says of the store decides.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let store = error.downcast_ref::<StoreError>();
+        Self {
+            exit: store.map_or(Exit::Operator, |_| Exit::Store),
+            hint: store.and_then(StoreError::hint),
+            error,
         }
     }
 }

@@ -5,10 +5,12 @@
 mod checkpoint;
 mod config;
 mod distance;
+mod doctor;
 mod failure;
 mod output;
 mod run;
 mod shell;
+mod stats;
 mod time;
 
 use std::io::Write;
@@ -98,6 +100,8 @@ struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Doctor(doctor::Arguments),
+    Stats(stats::StatsArgs),
     /// Show or move the position in the source's binlog
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
@@ -178,6 +182,13 @@ impl Cli {
         let options = &self.options;
         match self.command {
             Command::Run(arguments) => run::run(options, &arguments),
+            Command::Doctor(arguments) => doctor::run(options, &arguments),
+            Command::Stats(arguments) => {
+                let config = options.load()?;
+                let url = config.store.url.to_string();
+                let shown = stats::run(&url, None, &arguments, options.json);
+                Ok(runtime()?.block_on(shown)?)
+            }
             Command::Checkpoint(command) => checkpoint::run(options, &command),
             Command::Config(command) => config::run(options, &command),
             Command::Completions(arguments) => shell::completions(&arguments),

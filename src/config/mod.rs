@@ -29,6 +29,8 @@ pub use address::{SourceUrl, StoreUrl, mask_password};
 pub use error::{ConfigError, Origin, Problem};
 pub use layers::{DEFAULT_PATH, Overrides};
 
+pub use crate::source::TlsMode;
+
 /// Everything that can be configured.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -91,6 +93,27 @@ pub struct SourceConfig {
     pub time_zone: SourceTimeZone,
 }
 
+impl SourceConfig {
+    /// What a connection needs of it.
+    #[must_use]
+    pub fn connect_settings(&self) -> crate::source::ConnectSettings {
+        crate::source::ConnectSettings {
+            name: self.name.clone(),
+            host: self.url.host.clone(),
+            port: self.url.port,
+            user: self.url.user.clone(),
+            password: self.password.clone(),
+            database: self.url.database.clone(),
+            socket: self.url.socket.clone(),
+            tls: self.tls.mode,
+            tls_ca: self.tls.ca.clone(),
+            tls_cert: self.tls.cert.clone(),
+            tls_key: self.tls.key.clone(),
+            server_id: self.server_id,
+        }
+    }
+}
+
 /// TLS of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
@@ -102,21 +125,6 @@ pub struct TlsConfig {
     pub cert: Option<PathBuf>,
     /// PEM file of the client certificate's key.
     pub key: Option<PathBuf>,
-}
-
-/// How much TLS is asked for; the names are those of the `mysql` client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsMode {
-    /// Never encrypt.
-    Disabled,
-    /// Encrypt when the server offers it.
-    Preferred,
-    /// Encrypt or fail.
-    Required,
-    /// Encrypt, and check that a trusted authority signed the certificate.
-    VerifyCa,
-    /// As `VerifyCa`, and check that the certificate names the host.
-    VerifyIdentity,
 }
 
 /// Where to begin with a source of which nothing is known.

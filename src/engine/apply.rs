@@ -125,7 +125,8 @@ impl<St: Store> Applier<St> {
             self.state.save_schema(source, table, position, columns)?;
         }
         let durable = self.commit(&batch).await?;
-        self.state.save_checkpoint(&self.source, durable.checkpoint())?;
+        self.state
+            .save_checkpoint(&self.source, durable.checkpoint())?;
         self.done.tally.events += batch.tally.events;
         self.done.tally.rows += batch.tally.rows;
         self.done.missing.add(batch.missing);
@@ -228,7 +229,9 @@ impl<St: Store> Applier<St> {
         self.load_round(asked.clone(), &mut loaded).await?;
         let further = further_keys(&asked, &loaded);
         asked.uniqueids.extend(further.uniqueids.iter().cloned());
-        asked.caller_codes.extend(further.caller_codes.iter().cloned());
+        asked
+            .caller_codes
+            .extend(further.caller_codes.iter().cloned());
         self.load_round(further, &mut loaded).await?;
         Ok((asked, loaded))
     }

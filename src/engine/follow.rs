@@ -164,7 +164,10 @@ impl<S: Source, St: Store> Follow<S, St> {
                     (Some(reading), Ok(SessionEnd::Shutdown))
                 }
                 Ok((reading, Err(error))) => (Some(reading), Err(error)),
-                Err(join) => (None, Err(EngineError::Bug(format!("the intake ended: {join}")))),
+                Err(join) => (
+                    None,
+                    Err(EngineError::Bug(format!("the intake ended: {join}"))),
+                ),
             },
         }
     }

@@ -98,7 +98,11 @@ impl<S: Source> Intake<S> {
         loop {
             if self.is_at_end() {
                 let sent = self.send().await;
-                return Ok(if sent { Ended::AtEnd } else { Ended::NobodyApplies });
+                return Ok(if sent {
+                    Ended::AtEnd
+                } else {
+                    Ended::NobodyApplies
+                });
             }
             if self.batch.is_full() || self.is_position_due() {
                 if !self.send().await {
@@ -236,7 +240,9 @@ impl<S: Source> Intake<S> {
     async fn rows(&mut self, rows: &RowsEvent<'_>) -> Result<(), EngineError> {
         let place = self.reader.place_of(rows.offset);
         let Some(table) = Table::of_rank(rows.table.watched) else {
-            return Err(EngineError::Bug("a row of a table that is not watched".to_owned()));
+            return Err(EngineError::Bug(
+                "a row of a table that is not watched".to_owned(),
+            ));
         };
         let layout = match self.layout(table, rows).await? {
             Ok(layout) => layout,
@@ -350,4 +356,3 @@ impl<S: Source> Intake<S> {
         }
     }
 }
-

@@ -13,6 +13,7 @@ use crate::cli::{Options, output, runtime};
 use crate::config::{Config, SourceConfig, StoreConfig};
 use crate::source::{MySqlSource, SourceError, Target};
 use crate::state::{StateError, StateFile};
+use crate::store::{SqliteStore, Store as _, StoreError};
 
 /// Move the position, so that `didtail run` goes on elsewhere
 ///
@@ -162,7 +163,10 @@ struct Found {
 /// Asks the source. A place that the operator spelt out is also taken without
 /// it, so that a reset can be prepared while the source is down.
 async fn find(source: &SourceConfig, target: &Target) -> Result<Found, SourceError> {
-    let connection = match (MySqlSource::connect(source).await, target) {
+    let connection = match (
+        MySqlSource::connect(&source.connect_settings()).await,
+        target,
+    ) {
         (Ok(connection), _) => connection,
         (Err(e @ SourceError::Unreachable { .. }), Target::Position(position)) => {
             return Ok(Found {
@@ -174,19 +178,24 @@ async fn find(source: &SourceConfig, target: &Target) -> Result<Found, SourceErr
         }
         (Err(e), _) => return Err(e),
     };
-    let (position, gtid, event_time) = connection.locate(target).await?;
+    let located = connection.locate(target).await?;
     let binlogs = Ok(connection.binlogs().await?);
     Ok(Found {
-        position,
-        gtid,
-        event_time,
+        position: located.position,
+        gtid: located.gtid,
+        event_time: located.event_time,
         binlogs,
     })
 }
 
-/// SEAM: the epoch of the store's progress,
-/// `SqliteStore::open_read(url).progress(source)`, once the store is merged.
-#[expect(clippy::unnecessary_wraps, reason = "the store can fail")]
-fn store_epoch(_store: &StoreConfig, _source: &str) -> Result<Option<u64>, Failure> {
-    Ok(None)
+/// The epoch of the store's checkpoint; `None` where there is no store yet.
+fn store_epoch(store: &StoreConfig, source: &str) -> Result<Option<u64>, Failure> {
+    let read = async {
+        match SqliteStore::open_read(&store.url.to_string()).await {
+            Ok(store) => Ok(store.progress(source).await?.map(|stored| stored.epoch)),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    Ok(runtime()?.block_on(read)?)
 }
