@@ -142,7 +142,7 @@ impl SourceError {
                 "see who it is with SHOW SLAVE HOSTS; on the source, and give this [[source]] another server_id"
             }
             Self::ImpossiblePosition { .. } => {
-                "the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest), then `didtail verify --since TIME --repair`"
+                "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest), then `didtail verify --since TIME --repair`"
             }
             Self::PacketTooLarge { .. } => {
                 "on the source: SET GLOBAL max_allowed_packet = 1073741824; SET GLOBAL slave_max_allowed_packet = 1073741824; where the position is not one that didtail wrote itself, it points into an event: run `didtail checkpoint reset --to earliest`"
@@ -157,7 +157,7 @@ impl SourceError {
                 "the server crashed while it wrote this file, or the copy is incomplete; everything before it is usable"
             }
             Self::NotABinlog { .. } => "check the path, and that the file comes from log_bin",
-            Self::Query { .. } => return None,
+            Self::Query { .. } => "run `didtail doctor`: it checks the whole source",
         };
         Some(hint.to_owned())
     }
