@@ -110,7 +110,7 @@ pub(in crate::store) fn contributions(from: Option<&str>) -> String {
 }
 
 /// `sum(counter) AS counter` for each counter.
-pub(in crate::store) fn sums() -> String {
+fn sums() -> String {
     Counters::NAMES
         .map(|name| format!("sum({name}) AS {name}"))
         .join(", ")

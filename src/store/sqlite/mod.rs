@@ -12,6 +12,9 @@ mod open;
 mod progress;
 mod rows;
 
+#[cfg(test)]
+mod tests;
+
 use sqlx::sqlite::SqlitePool;
 
 use crate::checkpoint::Checkpoint;
