@@ -2,6 +2,12 @@
 
 pub mod binlog;
 pub mod checkpoint;
+pub mod cli;
+pub mod config;
+pub mod engine;
 pub mod ledger;
 pub mod source;
+pub mod state;
 pub mod store;
+pub mod telemetry;
+pub mod vicidial;

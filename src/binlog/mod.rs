@@ -1,9 +1,46 @@
 //! PURE: bytes of a binlog in, groups of row changes out. No I/O, no clock, no async.
+//!
+//! `mysql_cdc` decodes table maps and rows; everything around that is here,
+//! because groups, positions and skipping decide whether a row is seen at all.
 
+mod bytes;
+mod compressed;
+mod error;
 mod gtid;
+mod kind;
 mod position;
+mod query;
 mod raw;
+mod reader;
+mod rows;
+mod table_map;
 
+pub use error::DecodeError;
 pub use gtid::{Gtid, GtidError, GtidPosition};
+pub use kind::{Kind, Operation, RowsKind};
+/// One value of a row, as `mysql_cdc` decodes it; integers always unsigned,
+/// texts always [`MySqlValue::Blob`].
+pub use mysql_cdc::events::row_events::mysql_value::MySqlValue;
 pub use position::{BinlogFile, FIRST_EVENT_OFFSET, Position, PositionError};
 pub use raw::{ARTIFICIAL_FLAG, EventHeader, HEADER_BYTES, RawEvent};
+pub use reader::{Reader, Step};
+pub use rows::{Row, RowChange, RowsEvent};
+pub use table_map::{TableMap, Watch};
+
+use mysql_cdc::errors::Error as LibraryError;
+
+/// Runs the decoding library, which panics on some malformed bytes, and turns
+/// what it says into a [`DecodeError`].
+fn contain<T>(decode: impl FnOnce() -> Result<T, LibraryError>) -> Result<T, DecodeError> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)) {
+        Ok(Ok(decoded)) => Ok(decoded),
+        Ok(Err(refused)) => Err(DecodeError::Refused(format!("{refused:?}"))),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(ToString::to_string)
+                .or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(DecodeError::Panicked(text.unwrap_or_default()))
+        }
+    }
+}

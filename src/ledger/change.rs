@@ -15,8 +15,7 @@ pub struct Keys {
     /// Load every dial with one of these caller codes, whatever its time, and
     /// every dial whose [`Dial::uniqueid`] is one of [`Keys::uniqueids`].
     pub caller_codes: BTreeSet<String>,
-    /// Load the dials and the calls of these leads that lie in [`Keys::lead_times`];
-    /// of the calls, only those that are not attributed by their own caller code.
+    /// Load the dials and the calls of these leads that lie in [`Keys::lead_times`].
     pub lead_ids: BTreeSet<u64>,
     /// First and last second of [`Dial::dialed_at`] and [`Call::started_at`] for
     /// the look-up by lead; seconds since 1970 (UTC).

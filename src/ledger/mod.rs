@@ -1,11 +1,21 @@
-//! PURE: the only place where numbers change.
+//! PURE: the only place where numbers change. No I/O, no clock, no async.
+//!
+//! `Fact`s go in, a [`ChangeSet`] comes out: [`keys`] says what must be loaded,
+//! [`Working`] applies the facts, [`Working::finish`] tells the difference.
 
 mod call;
 mod change;
 mod counters;
+mod keys;
 mod outcome;
+mod rules;
+mod settle;
+mod working;
 
 pub use call::{Call, CallKey, Contribution, Dial, DialKey};
 pub use change::{AuditEntry, ChangeSet, DailyKey, Keys, Loaded, StatDelta};
 pub use counters::Counters;
+pub use keys::{further_keys, keys};
 pub use outcome::{Attribution, Outcome};
+pub use rules::{CODE_WINDOW_SECONDS, LEAD_WINDOW_SECONDS, Rules, Success};
+pub use working::{Frame, Working};

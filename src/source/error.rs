@@ -1,4 +1,12 @@
 //! Everything that can go wrong with a source, told apart by what to do about it.
+//!
+//! The server's error 1236 alone is five different things, and a replica id
+//! used twice looks like a purged log at first sight. What the server says is
+//! therefore sorted here, once, and every kind carries the command that mends it.
+
+use super::frame::FrameError;
+use super::preflight::Finding;
+use super::wire::WireError;
 
 /// A failure of the VICIdial database or of the way to it.
 ///
@@ -10,7 +18,7 @@ pub enum SourceError {
     Unreachable {
         /// `host:port` or socket path.
         address: String,
-        /// What the network or the driver said.
+        /// What the network or the server said.
         detail: String,
     },
     /// The source sent nothing, not even a heartbeat, for longer than the deadline.
@@ -19,4 +27,306 @@ pub enum SourceError {
         /// The deadline that passed, in seconds.
         seconds: u64,
     },
+    /// The user, its password or the host it may come from is wrong.
+    #[error("{address} refused the login: {detail}")]
+    AccessDenied {
+        /// `host:port` or socket path.
+        address: String,
+        /// What the server said.
+        detail: String,
+    },
+    /// The login works, and the user may not do this.
+    #[error("the user may not {action}: {detail}")]
+    NotGranted {
+        /// What was tried.
+        action: String,
+        /// What the server said.
+        detail: String,
+    },
+    /// TLS could not be agreed on, or the certificate does not pass.
+    #[error("TLS with {address} failed: {detail}")]
+    Tls {
+        /// `host:port`.
+        address: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The source is not set up to be followed: every reason at once.
+    #[error("the source cannot be followed:{}", lines(.0))]
+    Unfit(Vec<Finding>),
+    /// The binlog that is needed next was deleted.
+    #[error("the source has deleted the binlog that is needed next ({wanted}): {detail}")]
+    Purged {
+        /// The position, transaction or time that is wanted.
+        wanted: String,
+        /// What the server said, or from when on the binlog is still there.
+        detail: String,
+    },
+    /// Another replica registered with the same id and was given the stream.
+    #[error("another replica of the source uses the server_id {server_id} too")]
+    ServerIdClash {
+        /// The id.
+        server_id: u32,
+    },
+    /// No event begins there.
+    #[error("there is no event at {position}: {detail}")]
+    ImpossiblePosition {
+        /// The position asked for.
+        position: String,
+        /// What the server said.
+        detail: String,
+    },
+    /// The server refuses to send an event because of its size.
+    #[error("the source cannot send an event, because it is too large: {detail}")]
+    PacketTooLarge {
+        /// What the server said.
+        detail: String,
+    },
+    /// The server cannot read its own binlog.
+    #[error("the source cannot read its binlog: {detail}")]
+    CorruptBinlog {
+        /// What the server said.
+        detail: String,
+    },
+    /// An event arrived damaged.
+    #[error("an event was damaged on its way: {detail}")]
+    Damaged {
+        /// What does not fit.
+        detail: String,
+    },
+    /// A binlog file ends within an event.
+    #[error("the binlog file ends within the event at {position}")]
+    Truncated {
+        /// Where the cut event begins.
+        position: String,
+    },
+    /// Something on disk or on the wire is no binlog.
+    #[error("this is no binlog that can be read: {detail}")]
+    NotABinlog {
+        /// What is wrong.
+        detail: String,
+    },
+    /// A statement failed.
+    #[error("asking the source for {what} failed: {detail}")]
+    Query {
+        /// What was asked for.
+        what: String,
+        /// What the server said.
+        detail: String,
+    },
 }
+
+impl SourceError {
+    /// How to mend it, as exact commands where there are any.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unreachable { .. } => {
+                "check that the server runs and that its port can be reached from here; didtail tries again by itself"
+            }
+            Self::Silent { .. } => {
+                "check the network between here and the source; didtail connects again by itself"
+            }
+            Self::AccessDenied { .. } => {
+                "check user and password_file of the [[source]], and on the server: SELECT user, host FROM mysql.user;"
+            }
+            Self::NotGranted { .. } => "run `didtail doctor`: it prints the exact GRANT statements",
+            Self::Tls { .. } => {
+                "check tls and tls_ca of the [[source]]; tls = \"required\" encrypts without checking the certificate"
+            }
+            Self::Unfit(findings) => return unfit_hint(findings),
+            Self::Purged { .. } => {
+                "stop didtail, run `didtail checkpoint reset --to earliest`, start it, and load what lies between with `didtail backfill --since TIME`"
+            }
+            Self::ServerIdClash { .. } => {
+                "see who it is with SHOW SLAVE HOSTS; on the source, and give this [[source]] another server_id"
+            }
+            Self::ImpossiblePosition { .. } => {
+                "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest), then `didtail verify --since TIME --repair`"
+            }
+            Self::PacketTooLarge { .. } => {
+                "on the source: SET GLOBAL max_allowed_packet = 1073741824; SET GLOBAL slave_max_allowed_packet = 1073741824; where the position is not one that didtail wrote itself, it points into an event: run `didtail checkpoint reset --to earliest`"
+            }
+            Self::CorruptBinlog { .. } => {
+                "find the damaged file on the source with mysqlbinlog --verify-binlog-checksum, then run `didtail checkpoint reset --to NEXT-FILE:4` and `didtail verify --since TIME --repair`"
+            }
+            Self::Damaged { .. } => {
+                "didtail reads it again; where the same event fails every time, the file on the source is damaged: check it with mysqlbinlog --verify-binlog-checksum"
+            }
+            Self::Truncated { .. } => {
+                "the server crashed while it wrote this file, or the copy is incomplete; everything before it is usable"
+            }
+            Self::NotABinlog { .. } => "check the path, and that the file comes from log_bin",
+            Self::Query { .. } => "run `didtail doctor`: it checks the whole source",
+        };
+        Some(hint.to_owned())
+    }
+
+    /// True when trying again can help without anybody doing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::Damaged { .. } => true,
+            Self::AccessDenied { .. }
+            | Self::NotGranted { .. }
+            | Self::Tls { .. }
+            | Self::Unfit(_)
+            | Self::Purged { .. }
+            | Self::ServerIdClash { .. }
+            | Self::ImpossiblePosition { .. }
+            | Self::PacketTooLarge { .. }
+            | Self::CorruptBinlog { .. }
+            | Self::Truncated { .. }
+            | Self::NotABinlog { .. }
+            | Self::Query { .. } => false,
+        }
+    }
+
+    /// Sorts a failed login or statement; `what` is what was asked for.
+    pub(crate) fn from_wire(error: WireError, address: &str, what: &str) -> Self {
+        let detail = error.to_string();
+        let address = address.to_owned();
+        match error {
+            WireError::Io(_) | WireError::Late(_) => Self::Unreachable { address, detail },
+            WireError::Tls(_) => Self::Tls { address, detail },
+            WireError::Plugin(_) => Self::AccessDenied { address, detail },
+            WireError::Refused { code, .. } => match code {
+                // Wrong password, host not allowed, plugin missing, TLS demanded, password expired.
+                1045 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159 | 3878 => {
+                    Self::AccessDenied { address, detail }
+                }
+                1044 | 1142 | 1143 | 1227 | 1370 => Self::NotGranted {
+                    action: format!("read {what}"),
+                    detail,
+                },
+                code if passes(code) => Self::Unreachable { address, detail },
+                _ => Self::Query {
+                    what: what.to_owned(),
+                    detail,
+                },
+            },
+        }
+    }
+
+    /// Sorts what ended or refused a dump that was to begin at `position`. The
+    /// login has passed by then, so that "access denied" is about privileges.
+    pub(crate) fn from_dump(
+        error: WireError,
+        address: &str,
+        position: &str,
+        server_id: u32,
+    ) -> Self {
+        match error {
+            WireError::Refused {
+                code: 1236,
+                message,
+            } => Self::from_1236(message, position, server_id),
+            // MariaDB's own code for it (`ER_SLAVE_SAME_ID`).
+            WireError::Refused { code: 4052, .. } => Self::ServerIdClash { server_id },
+            WireError::Refused {
+                code: 1045 | 1227, ..
+            } => Self::NotGranted {
+                action: "follow the binlog".to_owned(),
+                detail: error.to_string(),
+            },
+            error => Self::from_wire(error, address, "the binlog"),
+        }
+    }
+
+    /// Tells the meanings of `ER_MASTER_FATAL_ERROR_READING_BINLOG` apart by its text.
+    fn from_1236(detail: String, position: &str, server_id: u32) -> Self {
+        let lower = detail.to_ascii_lowercase();
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
+        let position = position.to_owned();
+        if says(&[
+            "same server_uuid",
+            "same server_id",
+            "server_uuid/server_id",
+        ]) {
+            Self::ServerIdClash { server_id }
+        } else if says(&["could not find", "purged", "missing the gtid"]) {
+            Self::Purged {
+                wanted: position,
+                detail,
+            }
+        } else if says(&["impossible position", "> file size", "bogus data"]) {
+            Self::ImpossiblePosition { position, detail }
+        } else if says(&["max_allowed_packet", "too large"]) {
+            Self::PacketTooLarge { detail }
+        } else if says(&["binary log is not open"]) {
+            Self::Query {
+                what: "the binlog".to_owned(),
+                detail,
+            }
+        } else {
+            // Checksum, truncated in the middle, out of disk space, I/O errors.
+            Self::CorruptBinlog { detail }
+        }
+    }
+}
+
+impl From<FrameError> for SourceError {
+    fn from(error: FrameError) -> Self {
+        let detail = error.to_string();
+        match error {
+            FrameError::Size { .. } | FrameError::Checksum { .. } => Self::Damaged { detail },
+            FrameError::Algorithm { .. } => Self::NotABinlog { detail },
+        }
+    }
+}
+
+/// True for server errors that end by themselves: too many connections,
+/// shutdown, a killed connection or statement, locks, timeouts, a full disk,
+/// and the network errors the server reports about itself.
+fn passes(code: u16) -> bool {
+    matches!(
+        code,
+        1021 | 1040 | 1041 | 1053 | 1077 | 1078 | 1079 | 1135 | 1152 | 1158
+            ..=1161
+                | 1184
+                | 1203
+                | 1205
+                | 1213
+                | 1226
+                | 1317
+                | 1927
+                | 1969
+                | 3024
+                | 3168
+                | 3169
+                | 4031
+    )
+}
+
+/// The bad findings, a line each.
+fn lines(findings: &[Finding]) -> String {
+    bad(findings)
+        .map(|f| {
+            format!(
+                "\n  {}: expected {}; found {}",
+                f.check, f.expected, f.actual
+            )
+        })
+        .collect()
+}
+
+/// The repairs of the bad findings, a line each.
+fn unfit_hint(findings: &[Finding]) -> Option<String> {
+    let mut fixes: Vec<&str> = Vec::new();
+    for fix in bad(findings).filter_map(|f| f.fix.as_deref()) {
+        // One GRANT often mends several.
+        if !fixes.contains(&fix) {
+            fixes.push(fix);
+        }
+    }
+    (!fixes.is_empty()).then(|| fixes.join("\n"))
+}
+
+fn bad(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    findings
+        .iter()
+        .filter(|f| f.outcome == super::preflight::Outcome::Bad)
+}
+
+#[cfg(test)]
+mod tests;

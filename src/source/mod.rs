@@ -1,21 +1,27 @@
 //! The only place that talks to a VICIdial database.
 
 mod error;
+mod file;
+mod frame;
+mod locate;
+mod memory;
+mod mysql;
+mod preflight;
+mod settings;
+mod wire;
 
 pub use error::SourceError;
+pub use file::{FileSource, FileStream, Splitter};
+pub use locate::{Located, Target};
+pub use memory::{Fault, MemorySource, MemoryStream};
+pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
+pub use preflight::{Finding, Outcome, WATCHED_TABLES, WatchedTable, preflight, verdict};
+pub use settings::{ConnectSettings, TlsMode};
+pub use wire::{Flavour, Server};
+
+pub use crate::vicidial::Column;
 
 use crate::binlog::{Position, RawEvent};
-
-/// One column of a watched table, as `information_schema.COLUMNS` tells it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Column {
-    /// Name in lower case.
-    pub name: String,
-    /// `COLUMN_TYPE`, e.g. `int(10) unsigned` or `enum('Y','N')`.
-    pub column_type: String,
-    /// `CHARACTER_SET_NAME` of text, ENUM and SET columns, e.g. `latin1`.
-    pub charset: Option<String>,
-}
 
 /// A VICIdial database that can be followed.
 ///
@@ -23,6 +29,12 @@ pub struct Column {
 /// - [`Source::stream`] sends every event from the position on, in the order
 ///   of the binlog, each once, until the stream is dropped or fails. After a
 ///   failure the caller asks for a new stream from its last applied position.
+/// - A stream begins as a server's does: with a made-up ROTATE that names the
+///   file, then that file's format description. Unless `from` is the file's
+///   start, the description's `end_low` is 0 and it takes no room. Another
+///   made-up ROTATE may come wherever a file begins.
+/// - A position where no event begins fails, from `stream` or from the first
+///   reads, and so does a file that is gone.
 /// - Nothing here writes to the database.
 pub trait Source: Send + Sync + 'static {
     /// An open binlog dump.
@@ -42,6 +54,9 @@ pub trait Source: Send + Sync + 'static {
     -> impl Future<Output = Result<Vec<Column>, SourceError>> + Send;
 }
 
+#[cfg(test)]
+mod conformance;
+
 /// An open binlog dump.
 pub trait EventStream: Send + 'static {
     /// The next event; waits for it. Heartbeats come as events too.
@@ -51,4 +66,8 @@ pub trait EventStream: Send + 'static {
     /// # Errors
     /// [`SourceError`] once the stream is broken; it stays broken.
     fn next(&mut self) -> impl Future<Output = Result<RawEvent<'_>, SourceError>> + Send;
+
+    /// The next event if it is here already; `None` means that the stream is
+    /// idle and [`EventStream::next`] would wait.
+    fn try_next(&mut self) -> Option<Result<RawEvent<'_>, SourceError>>;
 }

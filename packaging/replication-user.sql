@@ -1,0 +1,28 @@
+-- The database user for didtail, on the VICIdial server: it reads, and writes nothing.
+--
+-- Change the password and the host ('%' is any) first, then, as an administrator:
+--   mysql --force < replication-user.sql
+-- (--force goes on where an older VICIdial lacks one of the tables; `didtail
+-- doctor` says which grants are missing.)
+-- The database is VICIdial's, `asterisk` unless it was named otherwise.
+
+CREATE USER IF NOT EXISTS 'didtail'@'%' IDENTIFIED BY 'CHANGE-ME';
+
+-- To receive the binlog, and to ask where it ends and which files there are.
+-- MariaDB before 10.5 and MySQL have no BINLOG MONITOR; they call it REPLICATION
+-- CLIENT, and MariaDB 10.5 and newer read that name as BINLOG MONITOR.
+GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'didtail'@'%';
+
+-- Optional, MariaDB 10.5 and newer: lets didtail see (SHOW REPLICA HOSTS) that
+-- another replica uses its server_id already, instead of running into it.
+-- GRANT REPLICATION MASTER ADMIN ON *.* TO 'didtail'@'%';
+
+-- To load calls by SELECT: where the binlog has statements instead of rows
+-- (binlog_format MIXED or STATEMENT), for verification, and for column names.
+GRANT SELECT ON `asterisk`.`vicidial_log` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_log_extended` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_carrier_log` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_dial_log` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_dial_cid_log` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_statuses` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_campaign_statuses` TO 'didtail'@'%';

@@ -1,0 +1,165 @@
+//! Statements in the binlog: where groups begin and end, and what else they do.
+
+use crate::binlog::DecodeError;
+use crate::binlog::bytes::Bytes;
+
+/// A statement as sent. Its text is bytes: clients write it in their own charset.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The session that ran it (`SHOW PROCESSLIST`).
+    pub thread_id: u32,
+    /// The session's database.
+    pub database: &'a [u8],
+    /// The text.
+    pub statement: &'a [u8],
+}
+
+/// What a statement means for the group that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// BEGIN, XA START: the group goes on until it is ended.
+    Begin,
+    /// COMMIT, XA COMMIT, and ROLLBACK: rows of MyISAM tables are in the log of
+    /// a rolled-back transaction because they cannot be rolled back.
+    End,
+    /// SAVEPOINT, XA END and the like: nothing.
+    Nothing,
+    /// INSERT, UPDATE, DELETE, REPLACE, LOAD.
+    ChangesRows,
+    /// Everything else: DDL, FLUSH, OPTIMIZE, GRANT…
+    Other,
+}
+
+impl<'a> Query<'a> {
+    /// Reads a Query event (<https://mariadb.com/kb/en/query_event/>).
+    pub(super) fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut bytes = Bytes::new(body);
+        let thread_id = bytes.uint(4)?;
+        bytes.take(4)?;
+        let database_length = usize::from(bytes.u8()?);
+        bytes.take(2)?;
+        let status_length = usize::try_from(bytes.uint(2)?).unwrap_or(usize::MAX);
+        bytes.take(status_length)?;
+        let database = bytes.take(database_length)?;
+        bytes.take(1)?;
+        Ok(Self {
+            thread_id: u32::try_from(thread_id).unwrap_or(0),
+            database,
+            statement: bytes.rest(),
+        })
+    }
+
+    pub(super) fn meaning(&self) -> Meaning {
+        let mut words = Words(self.statement);
+        let first = words.next().unwrap_or_default();
+        let is = |word: &[u8], wanted: &str| word.eq_ignore_ascii_case(wanted.as_bytes());
+        let any = |word: &[u8], wanted: &[&str]| wanted.iter().any(|w| is(word, w));
+        if is(first, "COMMIT") {
+            return Meaning::End;
+        }
+        if is(first, "BEGIN") || is(first, "START") {
+            return Meaning::Begin;
+        }
+        if is(first, "ROLLBACK") {
+            // ROLLBACK TO savepoint is inside the transaction.
+            return match words.next() {
+                Some(word) if is(word, "TO") => Meaning::Nothing,
+                _ => Meaning::End,
+            };
+        }
+        if is(first, "XA") {
+            let second = words.next().unwrap_or_default();
+            return if any(second, &["START", "BEGIN"]) {
+                Meaning::Begin
+            } else if any(second, &["COMMIT", "ROLLBACK"]) {
+                Meaning::End
+            } else {
+                Meaning::Nothing
+            };
+        }
+        if any(first, &["SAVEPOINT", "RELEASE"]) {
+            return Meaning::Nothing;
+        }
+        if any(
+            first,
+            &["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH"],
+        ) {
+            return Meaning::ChangesRows;
+        }
+        Meaning::Other
+    }
+}
+
+/// The words of a statement, without comments in front of and between them.
+struct Words<'a>(&'a [u8]);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let start = self
+                .0
+                .iter()
+                .position(|b| !b.is_ascii_whitespace() && *b != b'(' && *b != b';')?;
+            let rest = self.0.get(start..)?;
+            if let Some(comment) = rest.strip_prefix(b"/*") {
+                let end = comment.windows(2).position(|two| two == b"*/")?;
+                self.0 = comment.get(end + 2..)?;
+                continue;
+            }
+            if rest.starts_with(b"#") || rest.starts_with(b"-- ") {
+                let end = rest.iter().position(|&b| b == b'\n')?;
+                self.0 = rest.get(end..)?;
+                continue;
+            }
+            let end = rest
+                .iter()
+                .position(|b| !b.is_ascii_alphanumeric() && *b != b'_')
+                .unwrap_or(rest.len())
+                .max(1);
+            let (word, behind) = rest.split_at_checked(end)?;
+            self.0 = behind;
+            return Some(word);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(statement: &str) -> Meaning {
+        Query {
+            thread_id: 1,
+            database: b"asterisk",
+            statement: statement.as_bytes(),
+        }
+        .meaning()
+    }
+
+    #[test]
+    fn groups_begin_and_end_with_the_right_statements() {
+        assert_eq!(meaning("COMMIT"), Meaning::End);
+        assert_eq!(meaning("BEGIN"), Meaning::Begin);
+        assert_eq!(meaning("ROLLBACK"), Meaning::End);
+        assert_eq!(meaning("ROLLBACK TO `a`"), Meaning::Nothing);
+        assert_eq!(meaning("XA START 'a'"), Meaning::Begin);
+        assert_eq!(meaning("XA END 'a'"), Meaning::Nothing);
+        assert_eq!(meaning("XA COMMIT 'a'"), Meaning::End);
+        assert_eq!(meaning("SAVEPOINT a"), Meaning::Nothing);
+    }
+
+    #[test]
+    fn comments_and_case_do_not_hide_what_a_statement_does() {
+        let text = "/* dialer */ insert into vicidial_log set uniqueid='1'";
+        assert_eq!(meaning(text), Meaning::ChangesRows);
+        assert_eq!(meaning("# note\nUPDATE a set b=1"), Meaning::ChangesRows);
+        assert_eq!(
+            meaning("TRUNCATE TABLE x /* generated by server */"),
+            Meaning::Other
+        );
+        assert_eq!(meaning(""), Meaning::Other);
+        assert_eq!(meaning("/* never closed"), Meaning::Other);
+    }
+}

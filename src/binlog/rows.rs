@@ -1,0 +1,164 @@
+//! Changed rows of a watched table: from the bytes of a row event to values.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use mysql_cdc::events::row_events::delete_rows_event::DeleteRowsEvent;
+use mysql_cdc::events::row_events::mysql_value::MySqlValue;
+use mysql_cdc::events::row_events::row_data::RowData;
+use mysql_cdc::events::row_events::update_rows_event::UpdateRowsEvent;
+use mysql_cdc::events::row_events::write_rows_event::WriteRowsEvent;
+
+use crate::binlog::bytes::Bytes;
+use crate::binlog::kind::{Operation, RowsKind};
+use crate::binlog::{DecodeError, TableMap};
+
+/// The values of one row, in column order.
+#[derive(Debug)]
+pub struct Row {
+    /// `None`: the column is NULL, or not part of a partial image.
+    pub cells: Vec<Option<MySqlValue>>,
+}
+
+/// One changed row.
+#[derive(Debug)]
+pub enum RowChange {
+    /// The row is new.
+    Insert {
+        /// The row.
+        after: Row,
+    },
+    /// The row changed.
+    Update {
+        /// As it was.
+        before: Row,
+        /// As it is.
+        after: Row,
+    },
+    /// The row is gone.
+    Delete {
+        /// As it was.
+        before: Row,
+    },
+}
+
+/// The undecoded rows of one row event of a watched table.
+#[derive(Debug)]
+pub struct RowsEvent<'a> {
+    /// The table.
+    pub table: Arc<TableMap>,
+    /// What happened to the rows.
+    pub kind: RowsKind,
+    /// The event's code.
+    pub code: u8,
+    /// The event's body, expanded if it was compressed.
+    pub body: std::borrow::Cow<'a, [u8]>,
+    /// Offset of the event in the binlog file.
+    pub offset: u64,
+    /// When the statement began, by the source's clock; seconds since 1970.
+    pub timestamp: u32,
+}
+
+impl RowsEvent<'_> {
+    /// The changed rows; all columns must be present in every image.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: then none of the event's rows is known.
+    pub fn decode(&self) -> Result<Vec<RowChange>, DecodeError> {
+        self.check_lengths()?;
+        let map = self.table.decoded();
+        let maps = HashMap::from([(map.table_id, map.clone())]);
+        let version = self.kind.version;
+        let operation = self.kind.operation;
+        let body: &[u8] = &self.body;
+        super::contain(|| {
+            let mut cursor = Cursor::new(body);
+            Ok(match operation {
+                Operation::Insert => WriteRowsEvent::parse(&mut cursor, &maps, version)?
+                    .rows
+                    .into_iter()
+                    .map(|after| RowChange::Insert { after: row(after) })
+                    .collect(),
+                Operation::Update => UpdateRowsEvent::parse(&mut cursor, &maps, version)?
+                    .rows
+                    .into_iter()
+                    .map(|both| RowChange::Update {
+                        before: row(both.before_update),
+                        after: row(both.after_update),
+                    })
+                    .collect(),
+                Operation::Delete => DeleteRowsEvent::parse(&mut cursor, &maps, version)?
+                    .rows
+                    .into_iter()
+                    .map(|before| RowChange::Delete {
+                        before: row(before),
+                    })
+                    .collect(),
+            })
+        })
+    }
+
+    /// The library indexes by the column count and never ends on rows that
+    /// take no bytes: refuse both before it starts.
+    fn check_lengths(&self) -> Result<(), DecodeError> {
+        let mut bytes = Bytes::new(&self.body);
+        bytes.take(8)?;
+        if self.kind.version == 2 {
+            let extra = usize::try_from(bytes.uint(2)?).unwrap_or(0);
+            bytes.take(
+                extra
+                    .checked_sub(2)
+                    .ok_or(DecodeError::Malformed("the extra data"))?,
+            )?;
+        }
+        let columns = bytes.length()?;
+        let map = self.table.column_types.len();
+        if columns != map || columns == 0 {
+            return Err(DecodeError::ColumnCount { rows: columns, map });
+        }
+        let bitmaps = match self.kind.operation {
+            Operation::Insert | Operation::Delete => 1,
+            Operation::Update => 2,
+        };
+        for _bitmap in 0..bitmaps {
+            let present = bytes.take(columns.div_ceil(8))?;
+            if present.iter().all(|&byte| byte == 0) {
+                return Err(DecodeError::Malformed("the bitmap of columns"));
+            }
+        }
+        Ok(())
+    }
+
+    /// True when every image holds all columns (`binlog_row_image = FULL`).
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the event is too short to say.
+    pub fn is_full_image(&self) -> Result<bool, DecodeError> {
+        let mut bytes = Bytes::new(&self.body);
+        bytes.take(8)?;
+        if self.kind.version == 2 {
+            let extra = usize::try_from(bytes.uint(2)?).unwrap_or(0);
+            bytes.take(extra.saturating_sub(2))?;
+        }
+        let columns = bytes.length()?;
+        let bitmaps = if self.kind.operation == Operation::Update {
+            2
+        } else {
+            1
+        };
+        for _bitmap in 0..bitmaps {
+            let present = bytes.take(columns.div_ceil(8))?;
+            let count: u32 = present.iter().map(|byte| byte.count_ones()).sum();
+            // Bits beyond the last column may be set as padding.
+            if usize::try_from(count).unwrap_or(0) < columns {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn row(data: RowData) -> Row {
+    Row { cells: data.cells }
+}

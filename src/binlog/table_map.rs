@@ -1,0 +1,276 @@
+//! The table that row events are about, and which tables are watched.
+//!
+//! Over 95 % of a VICIdial binlog is about other tables, so the name is
+//! compared as bytes before anything is decoded.
+
+use std::sync::Arc;
+
+use mysql_cdc::events::table_map_event::TableMapEvent;
+
+use crate::binlog::DecodeError;
+use crate::binlog::bytes::Bytes;
+
+/// Most columns accepted; MariaDB's own limit.
+const COLUMNS_MAX: usize = 4096;
+
+/// Column type codes that matter here; see
+/// <https://mariadb.com/kb/en/rows_event_v1-rows_compressed_event_v1/>.
+mod code {
+    pub(super) const VARCHAR: u8 = 15;
+    pub(super) const ENUM: u8 = 247;
+    pub(super) const SET: u8 = 248;
+    pub(super) const BLOB: u8 = 252;
+    pub(super) const VAR_STRING: u8 = 253;
+    pub(super) const STRING: u8 = 254;
+}
+
+/// The tables to be decoded: one database, exact names.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    database: Vec<u8>,
+    tables: Vec<Vec<u8>>,
+}
+
+impl Watch {
+    /// Watches these tables of a database. Names are compared as the server
+    /// writes them; a table's rank in the list is its [`TableMap::watched`].
+    #[must_use]
+    pub fn new(database: &str, tables: &[&str]) -> Self {
+        Self {
+            database: database.as_bytes().to_vec(),
+            tables: tables.iter().map(|t| t.as_bytes().to_vec()).collect(),
+        }
+    }
+
+    pub(super) fn rank(&self, database: &[u8], table: &[u8]) -> Option<usize> {
+        if database != self.database {
+            return None;
+        }
+        self.tables.iter().position(|name| name == table)
+    }
+
+    /// The first watched table that a statement names as a whole word, so that
+    /// `vicidial_log_archive` is not taken for `vicidial_log`. From a session in
+    /// another database the statement must name the database too.
+    pub(super) fn named_in(&self, session_database: &[u8], statement: &[u8]) -> Option<usize> {
+        let names_database = || {
+            statement
+                .windows(self.database.len().max(1))
+                .any(|found| found == self.database)
+        };
+        if session_database != self.database && !names_database() {
+            return None;
+        }
+        let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'$';
+        self.tables.iter().position(|name| {
+            statement.windows(name.len()).enumerate().any(|(i, found)| {
+                let before = i.checked_sub(1).and_then(|j| statement.get(j));
+                let after = statement.get(i + name.len());
+                found.eq_ignore_ascii_case(name)
+                    && !before.is_some_and(|&b| is_word(b))
+                    && !after.is_some_and(|&b| is_word(b))
+            })
+        })
+    }
+}
+
+/// A watched table, as its rows are encoded.
+#[derive(Debug)]
+pub struct TableMap {
+    /// The server's number of the table's present definition.
+    pub table_id: u64,
+    /// Rank of the table in the [`Watch`] list.
+    pub watched: usize,
+    /// Column types as in `binlog_type_codes`, with text types as the server
+    /// sent them, before they were turned into byte types for decoding.
+    pub column_types: Vec<u8>,
+    /// Column names, where `binlog_row_metadata = FULL`.
+    pub column_names: Option<Vec<String>>,
+    /// The event as sent, kept for quarantine.
+    pub body: Vec<u8>,
+    decoded: TableMapEvent,
+}
+
+impl TableMap {
+    /// The description for the row decoder, with text columns as bytes.
+    pub(super) fn decoded(&self) -> &TableMapEvent {
+        &self.decoded
+    }
+
+    /// Decodes a table map of a watched table.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes make no sense.
+    pub fn decode(body: &[u8], watched: usize) -> Result<Self, DecodeError> {
+        check_lengths(body)?;
+        let parse = |bytes: &[u8]| {
+            super::contain(|| TableMapEvent::parse(&mut std::io::Cursor::new(bytes)))
+        };
+        // Optional metadata of a newer server may hold fields that the library
+        // does not know; without them the rows can still be decoded.
+        let mut decoded = match parse(body) {
+            Ok(decoded) => decoded,
+            Err(first) => parse(without_metadata(body)?).map_err(|_| first)?,
+        };
+        let column_types = decoded.column_types.clone();
+        let column_names = decoded
+            .table_metadata
+            .take()
+            .and_then(|metadata| metadata.column_names)
+            .filter(|names| names.len() == column_types.len());
+        for (kind, metadata) in decoded
+            .column_types
+            .iter_mut()
+            .zip(&mut decoded.column_metadata)
+        {
+            text_as_bytes(kind, metadata);
+        }
+        Ok(Self {
+            table_id: decoded.table_id,
+            watched,
+            column_types,
+            column_names,
+            body: body.to_vec(),
+            decoded,
+        })
+    }
+}
+
+/// Turns a text column into a BLOB of the same wire layout, so that the decoder
+/// returns its bytes: it refuses text that is not UTF-8, and VICIdial's tables
+/// are often latin1.
+fn text_as_bytes(kind: &mut u8, metadata: &mut u16) {
+    let bytes_max = match *kind {
+        code::VARCHAR | code::VAR_STRING => *metadata,
+        code::STRING => {
+            // High byte: the real type, with the length's bits 8 and 9 inverted
+            // in bits 4 and 5 (bug 37426); low byte: the length's bits 0 to 7.
+            let [high, low] = metadata.to_be_bytes();
+            if high == code::ENUM || high == code::SET {
+                return;
+            }
+            u16::from(low) | (u16::from((high & 0x30) ^ 0x30) << 4)
+        }
+        _ => return,
+    };
+    *kind = code::BLOB;
+    *metadata = if bytes_max < 256 { 1 } else { 2 };
+}
+
+/// The fields in front of the optional metadata, by their lengths.
+struct Layout<'a> {
+    columns: usize,
+    behind: Bytes<'a>,
+}
+
+fn layout(body: &[u8]) -> Result<Layout<'_>, DecodeError> {
+    let mut bytes = Bytes::new(body);
+    bytes.take(8)?;
+    for _name in 0..2 {
+        let length = usize::from(bytes.u8()?);
+        bytes.take(length + 1)?;
+    }
+    let columns = bytes.length()?;
+    if columns > COLUMNS_MAX {
+        return Err(DecodeError::Malformed("the column count"));
+    }
+    bytes.take(columns)?;
+    let metadata = bytes.length()?;
+    bytes.take(metadata)?;
+    bytes.take(columns.div_ceil(8))?;
+    Ok(Layout {
+        columns,
+        behind: bytes,
+    })
+}
+
+/// The library allocates by lengths that it reads: check them first.
+fn check_lengths(body: &[u8]) -> Result<(), DecodeError> {
+    let Layout {
+        columns,
+        mut behind,
+    } = layout(body)?;
+    debug_assert!(columns <= COLUMNS_MAX);
+    while !behind.rest().is_empty() {
+        behind.u8()?;
+        let length = behind.length()?;
+        behind.take(length)?;
+    }
+    Ok(())
+}
+
+fn without_metadata(body: &[u8]) -> Result<&[u8], DecodeError> {
+    let behind = layout(body)?.behind.rest().len();
+    body.get(..body.len() - behind)
+        .ok_or(DecodeError::Malformed("the table map"))
+}
+
+/// The tables of the statement being read, and the last descriptions decoded.
+///
+/// A server describes a table anew in every group, so nothing is remembered
+/// beyond it but the decoded form of descriptions that come again and again.
+#[derive(Debug, Default)]
+pub(super) struct TableMaps {
+    in_group: Vec<Arc<TableMap>>,
+    /// Watched tables of this group whose description makes no sense: their
+    /// rows must not pass for rows of other tables.
+    broken: Vec<u64>,
+    recent: Vec<Arc<TableMap>>,
+}
+
+/// Descriptions kept: each watched table a few times over, as their columns change.
+const RECENT_MAX: usize = 32;
+
+/// Tables one statement may touch; MariaDB joins at most 61.
+const IN_GROUP_MAX: usize = 64;
+
+impl TableMaps {
+    /// Takes a table map event; `Ok(None)` when its table is not watched.
+    pub(super) fn see(&mut self, body: &[u8], watch: &Watch) -> Result<(), DecodeError> {
+        let mut bytes = Bytes::new(body);
+        let table_id = bytes.uint(6)?;
+        bytes.take(2)?;
+        let length = usize::from(bytes.u8()?);
+        let database = bytes.take(length)?;
+        bytes.take(1)?;
+        let length = usize::from(bytes.u8()?);
+        let table = bytes.take(length)?;
+        let Some(watched) = watch.rank(database, table) else {
+            return Ok(());
+        };
+        self.in_group.retain(|map| map.table_id != table_id);
+        let known = self.recent.iter().find(|map| map.body == body).cloned();
+        let map = match known {
+            Some(map) => map,
+            None => {
+                let decoded = TableMap::decode(body, watched);
+                if decoded.is_err() && self.broken.len() < IN_GROUP_MAX {
+                    self.broken.push(table_id);
+                }
+                let map = Arc::new(decoded?);
+                if self.recent.len() == RECENT_MAX {
+                    self.recent.remove(0);
+                }
+                self.recent.push(Arc::clone(&map));
+                map
+            }
+        };
+        if self.in_group.len() < IN_GROUP_MAX {
+            self.in_group.push(map);
+        }
+        Ok(())
+    }
+
+    /// The description of a table; `Ok(None)` when it is not watched.
+    pub(super) fn find(&self, table_id: u64) -> Result<Option<&Arc<TableMap>>, DecodeError> {
+        if self.broken.contains(&table_id) {
+            return Err(DecodeError::NoTableMap(table_id));
+        }
+        Ok(self.in_group.iter().find(|map| map.table_id == table_id))
+    }
+
+    pub(super) fn end_group(&mut self) {
+        self.in_group.clear();
+        self.broken.clear();
+    }
+}

@@ -1,0 +1,173 @@
+//! What a reset would do, worked out before anything is changed.
+
+use serde_json::{Value, json};
+
+use super::{checkpoint_pairs, describe};
+use crate::binlog::BinlogFile;
+use crate::checkpoint::Checkpoint;
+use crate::cli::distance::{self, Distance};
+use crate::cli::output;
+use crate::source::SourceError;
+
+/// A reset, ready to be shown and done.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) source: String,
+    pub(super) old: Option<Checkpoint>,
+    pub(super) new: Checkpoint,
+    distance: Distance,
+    /// Why the source could not be asked.
+    unasked: Option<String>,
+}
+
+impl Plan {
+    /// `binlogs` holds every file of the server with its size.
+    pub(super) fn new(
+        source: &str,
+        old: Option<Checkpoint>,
+        new: Checkpoint,
+        binlogs: &Result<Vec<(BinlogFile, u64)>, SourceError>,
+    ) -> Self {
+        let distance = match (&old, binlogs) {
+            (Some(old), Ok(binlogs)) => distance::between(binlogs, &old.position, &new.position),
+            _ => Distance::Unknown,
+        };
+        Self {
+            source: source.to_owned(),
+            old,
+            new,
+            distance,
+            unasked: binlogs.as_ref().err().map(ToString::to_string),
+        }
+    }
+
+    /// What happens, in a sentence.
+    pub(super) fn effect(&self) -> String {
+        match (&self.old, self.distance) {
+            (None, _) => "nothing was known of this source; reading begins there".to_owned(),
+            (_, Distance::None) => "the position stays; only the epoch is raised".to_owned(),
+            (_, Distance::Back(bytes)) => format!(
+                "{} of binlog are replayed; no call is counted twice",
+                distance::human(bytes)
+            ),
+            (_, Distance::Forward(bytes)) => format!(
+                "{} of binlog are skipped: what happened there is missing from the numbers",
+                distance::human(bytes)
+            ),
+            (Some(old), Distance::Unknown) => format!(
+                "how much lies between cannot be told; {}",
+                if self.new.position < old.position {
+                    "what does is replayed, and no call is counted twice"
+                } else {
+                    "what does is skipped and missing from the numbers"
+                }
+            ),
+        }
+    }
+
+    /// The plan for people.
+    pub(super) fn text(&self) -> String {
+        let mut text = output::pairs(&[("source", self.source.clone())]);
+        text.push_str("from\n");
+        text.push_str(&match &self.old {
+            Some(old) => indented(old),
+            None => "  nowhere\n".to_owned(),
+        });
+        text.push_str("to\n");
+        text.push_str(&indented(&self.new));
+        text.push_str(&format!("effect: {}\n", self.effect()));
+        if let Some(reason) = &self.unasked {
+            text.push_str(&format!(
+                "the source was not asked whether it is there: {reason}\n"
+            ));
+        }
+        text
+    }
+
+    /// The plan for programs.
+    pub(super) fn json(&self, done: bool) -> Value {
+        let (kind, bytes) = match self.distance {
+            Distance::None => ("none", Some(0)),
+            Distance::Back(bytes) => ("replay", Some(bytes)),
+            Distance::Forward(bytes) => ("skip", Some(bytes)),
+            Distance::Unknown => ("unknown", None),
+        };
+        json!({
+            "source": self.source,
+            "from": self.old.as_ref().map(describe),
+            "to": describe(&self.new),
+            "effect": { "kind": kind, "bytes": bytes, "text": self.effect() },
+            "source_unasked": self.unasked,
+            "done": done,
+        })
+    }
+}
+
+fn indented(checkpoint: &Checkpoint) -> String {
+    output::pairs(&checkpoint_pairs(checkpoint))
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(position: &str) -> Checkpoint {
+        Checkpoint {
+            epoch: 1,
+            position: position.parse().expect("valid"),
+            gtid: "0-1-5".parse().expect("valid"),
+            event_time: Some(1_700_000_000),
+        }
+    }
+
+    fn plan(old: Option<&str>, new: &str, known: bool) -> Plan {
+        let binlogs = [("b.000001", 2048), ("b.000002", 4096)]
+            .map(|(name, size)| (BinlogFile::new(name).expect("valid"), size));
+        let unreachable = || SourceError::Silent { seconds: 1 };
+        let binlogs = known.then(|| binlogs.to_vec()).ok_or_else(unreachable);
+        Plan::new("main", old.map(at), at(new), &binlogs)
+    }
+
+    #[test]
+    fn the_effect_says_what_is_replayed_or_skipped() {
+        for (old, new, known, expected) in [
+            (None, "b.000001:4", true, "nothing was known"),
+            (Some("b.000001:4"), "b.000001:4", true, "stays"),
+            (
+                Some("b.000002:1024"),
+                "b.000001:1024",
+                true,
+                "2.0 KiB of binlog are replayed",
+            ),
+            (
+                Some("b.000001:1024"),
+                "b.000002:1024",
+                true,
+                "2.0 KiB of binlog are skipped",
+            ),
+            (Some("b.000002:1024"), "b.000001:4", false, "is replayed"),
+            (Some("b.000000:4"), "b.000001:4", true, "is skipped"),
+        ] {
+            let effect = plan(old, new, known).effect();
+            assert!(effect.contains(expected), "{effect}");
+        }
+    }
+
+    #[test]
+    fn the_plan_is_readable_and_machine_readable() {
+        let plan = plan(Some("b.000002:1024"), "b.000001:1024", true);
+        let text = plan.text();
+        assert!(text.contains("  position    b.000002:1024\n"), "{text}");
+        assert!(
+            text.contains("  event time  2023-11-14T22:13:20Z\n"),
+            "{text}"
+        );
+        let json = plan.json(true);
+        assert_eq!(json["effect"]["kind"], "replay");
+        assert_eq!(json["effect"]["bytes"], 2048);
+        assert_eq!(json["from"]["position"], "b.000002:1024");
+    }
+}

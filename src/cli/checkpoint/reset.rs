@@ -1,0 +1,201 @@
+//! `didtail checkpoint reset`: go on elsewhere in the binlog.
+
+use std::io::{IsTerminal, Write};
+
+use clap::Args;
+
+use super::plan::Plan;
+use super::target::{self, ResetTarget};
+use crate::binlog::{BinlogFile, GtidPosition, Position};
+use crate::checkpoint::Checkpoint;
+use crate::cli::failure::Failure;
+use crate::cli::{Options, output, runtime};
+use crate::config::{Config, SourceConfig, StoreConfig};
+use crate::source::{MySqlSource, SourceError, Target};
+use crate::state::{StateError, StateFile};
+use crate::store::{SqliteStore, Store as _, StoreError};
+
+/// Move the position, so that `didtail run` goes on elsewhere
+///
+/// Back: what lies between is replayed, and no call is counted twice. Forward:
+/// what lies between is skipped and missing from the numbers. The position that
+/// was left goes to the history. The daemon must be stopped.
+///
+/// Examples:
+///   didtail checkpoint reset --to 24h --dry-run
+///   didtail checkpoint reset --to earliest
+///   didtail checkpoint reset --to latest --yes
+///   didtail checkpoint reset --to mysql-bin.000012:4711
+///   didtail checkpoint reset --to 0-1-4711
+///   didtail checkpoint reset --to 2026-03-01T08:00:00-06:00
+///   didtail checkpoint reset --to history:7
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(in crate::cli) struct Arguments {
+    /// latest, earliest, FILE:OFFSET, a GTID, a time (RFC 3339, or ago: 24h, 7d) or history:ID
+    #[arg(long, value_name = "WHERE", value_parser = target::parse)]
+    to: ResetTarget,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+
+    /// Print what would happen and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(
+    options: &Options,
+    config: &Config,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
+    // Invariant: `Config::load` accepts exactly one source in this version.
+    let source = config.sources.first().expect("invariant: one source");
+    if arguments.dry_run {
+        let state = match StateFile::open(&config.state.path) {
+            Ok(state) => Some(state),
+            Err(StateError::Missing { .. }) => None,
+            Err(e) => return Err(e.into()),
+        };
+        let plan = plan(config, source, state.as_ref(), &arguments.to)?;
+        return report(options, &plan, false);
+    }
+    if !arguments.yes && !std::io::stdin().is_terminal() {
+        return Err(Failure::operator(
+            "there is no terminal to ask for confirmation",
+            "look at it with --dry-run, then pass --yes",
+        ));
+    }
+    // Held from here on: the daemon cannot start between the question and the answer.
+    let mut state = StateFile::open_exclusive(&config.state.path)?;
+    let plan = plan(config, source, Some(&state), &arguments.to)?;
+    let asked = !arguments.yes;
+    if asked && !confirmed(&plan)? {
+        return Err(Failure::operator(
+            "nothing was changed",
+            "answer `y`, or pass --yes",
+        ));
+    }
+    state.reset(&source.name, &plan.new, "checkpoint reset")?;
+    if asked && !options.json {
+        return Ok(output::print(DONE)?);
+    }
+    report(options, &plan, true)
+}
+
+const DONE: &str = "Done. `didtail run` goes on there.\n";
+
+fn report(options: &Options, plan: &Plan, done: bool) -> Result<(), Failure> {
+    if options.json {
+        return Ok(output::print_json(&plan.json(done))?);
+    }
+    let last = if done { DONE } else { "Nothing was changed.\n" };
+    Ok(output::print(&format!("{}{last}", plan.text()))?)
+}
+
+/// Asks on the terminal.
+fn confirmed(plan: &Plan) -> std::io::Result<bool> {
+    let mut terminal = std::io::stderr();
+    write!(terminal, "{}Move the position? [y/N] ", plan.text())?;
+    terminal.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn plan(
+    config: &Config,
+    source: &SourceConfig,
+    state: Option<&StateFile>,
+    to: &ResetTarget,
+) -> Result<Plan, Failure> {
+    let old = match state {
+        Some(state) => state.checkpoint(&source.name)?,
+        None => None,
+    };
+    let found = match to {
+        ResetTarget::Source(target) => runtime()?.block_on(find(source, target))?,
+        ResetTarget::History(id) => {
+            let checkpoint = remembered(state, &source.name, *id)?;
+            let target = Target::Position(checkpoint.position.clone());
+            Found {
+                gtid: checkpoint.gtid,
+                event_time: checkpoint.event_time,
+                ..runtime()?.block_on(find(source, &target))?
+            }
+        }
+    };
+    let local_epoch = old.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
+    let store_epoch = store_epoch(&config.store, &source.name)?.unwrap_or(0);
+    let new = Checkpoint {
+        // Higher than both copies: see `checkpoint::resume`.
+        epoch: local_epoch.max(store_epoch) + 1,
+        position: found.position,
+        gtid: found.gtid,
+        event_time: found.event_time,
+    };
+    Ok(Plan::new(&source.name, old, new, &found.binlogs))
+}
+
+fn remembered(state: Option<&StateFile>, name: &str, id: i64) -> Result<Checkpoint, Failure> {
+    let entry = match state {
+        Some(state) => state.history_entry(name, id)?,
+        None => None,
+    };
+    entry.map(|entry| entry.checkpoint).ok_or_else(|| {
+        Failure::operator(
+            format!("the history of source `{name}` has no entry {id}"),
+            "`didtail checkpoint history` lists them",
+        )
+    })
+}
+
+/// What the source says about a target.
+struct Found {
+    position: Position,
+    gtid: GtidPosition,
+    event_time: Option<i64>,
+    /// Every file with its size, or why the source could not be asked.
+    binlogs: Result<Vec<(BinlogFile, u64)>, SourceError>,
+}
+
+/// Asks the source. A place that the operator spelt out is also taken without
+/// it, so that a reset can be prepared while the source is down.
+async fn find(source: &SourceConfig, target: &Target) -> Result<Found, SourceError> {
+    let connection = match (
+        MySqlSource::connect(&source.connect_settings()).await,
+        target,
+    ) {
+        (Ok(connection), _) => connection,
+        (Err(e @ SourceError::Unreachable { .. }), Target::Position(position)) => {
+            return Ok(Found {
+                position: position.clone(),
+                gtid: GtidPosition::default(),
+                event_time: None,
+                binlogs: Err(e),
+            });
+        }
+        (Err(e), _) => return Err(e),
+    };
+    let located = connection.locate(target).await?;
+    let binlogs = Ok(connection.binlogs().await?);
+    Ok(Found {
+        position: located.position,
+        gtid: located.gtid,
+        event_time: located.event_time,
+        binlogs,
+    })
+}
+
+/// The epoch of the store's checkpoint; `None` where there is no store yet.
+fn store_epoch(store: &StoreConfig, source: &str) -> Result<Option<u64>, Failure> {
+    let read = async {
+        match SqliteStore::open_read(&store.url.to_string()).await {
+            Ok(store) => Ok(store.progress(source).await?.map(|stored| stored.epoch)),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    Ok(runtime()?.block_on(read)?)
+}

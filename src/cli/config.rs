@@ -1,0 +1,55 @@
+//! `didtail config`: what is configured, and what could be.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::failure::Failure;
+use super::{Options, output};
+use crate::config::Config;
+
+/// Check the configuration, or print a commented one
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check everything and print each value with where it was set
+    ///
+    /// All problems are reported at once, and the exit code is 1. Passwords are
+    /// not shown.
+    Check,
+    /// Print a configuration file with every key explained
+    Example,
+}
+
+pub(super) fn run(options: &Options, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Check => check(options),
+        Command::Example => Ok(output::print(Config::example())?),
+    }
+}
+
+fn check(options: &Options) -> Result<(), Failure> {
+    let (config, values) = Config::load_explained(&options.overrides())?;
+    if options.json {
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| {
+                json!({
+                    "key": value.key,
+                    "value": value.value,
+                    "set_by": value.origin.to_string(),
+                })
+            })
+            .collect();
+        let document = json!({ "valid": true, "warnings": config.warnings, "values": values });
+        return Ok(output::print_json(&document)?);
+    }
+    let rows: Vec<[String; 3]> = values
+        .into_iter()
+        .map(|value| [value.key, value.value, value.origin.to_string()])
+        .collect();
+    let mut text = output::table(["key", "value", "set by"], &rows);
+    for warning in &config.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text.push_str("The configuration is valid.\n");
+    Ok(output::print(&text)?)
+}

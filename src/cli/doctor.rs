@@ -1,0 +1,172 @@
+//! `didtail doctor`: everything that must hold for `didtail run`, checked at once.
+
+use clap::Args;
+use comfy_table::{ContentArrangement, Table};
+
+use super::failure::{Exit, Failure};
+use super::{Options, output, runtime};
+use crate::checkpoint::{Checkpoint, Resume, resume};
+use crate::config::Config;
+use crate::source::{Finding, MySqlSource, Outcome, preflight};
+use crate::state::{StateError, StateFile};
+use crate::store::{SqliteStore, Store as _, StoreError};
+
+/// Check everything that `didtail run` needs, and say how to mend what is wrong
+///
+/// Looks at the source, its settings, grants and tables, at the store, the
+/// state file and the place to resume at. Changes nothing. Exits with 0 only
+/// when the daemon would run.
+///
+/// Examples:
+///   didtail doctor
+///   didtail doctor --source-url mysql://didtail@vicidial-db/asterisk --json
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failure> {
+    let config = options.load()?;
+    let findings = runtime()?.block_on(findings(&config));
+    if options.json {
+        output::print_json(&serde_json::json!({ "findings": json(&findings) }))?;
+    } else {
+        output::print(&table(&findings))?;
+    }
+    let bad = findings
+        .iter()
+        .filter(|finding| finding.outcome == Outcome::Bad)
+        .count();
+    if bad == 0 {
+        return Ok(());
+    }
+    Err(Failure {
+        exit: Exit::Operator,
+        error: anyhow::anyhow!("{bad} of {} checks failed", findings.len()),
+        hint: Some("mend them from the top, then run `didtail doctor` again".to_owned()),
+    })
+}
+
+async fn findings(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in &config.sources {
+        let local = state(config, &source.name, &mut findings);
+        let stored = store(config, &source.name, &mut findings).await;
+        let known = match resume(local.as_ref(), stored.as_ref()) {
+            Resume::Fresh => None,
+            Resume::Store(known)
+            | Resume::StoreRestored(known)
+            | Resume::StoreAlone(known)
+            | Resume::StateAlone(known)
+            | Resume::Reset(known) => Some(known.position),
+        };
+        match MySqlSource::connect(&source.connect_settings()).await {
+            Ok(connection) => findings.extend(preflight(&connection, known.as_ref()).await),
+            Err(error) => findings.push(Finding::unreachable(&error)),
+        }
+    }
+    findings
+}
+
+fn state(config: &Config, source: &str, findings: &mut Vec<Finding>) -> Option<Checkpoint> {
+    let read = StateFile::open(&config.state.path).and_then(|state| state.checkpoint(source));
+    let path = config.state.path.display();
+    let (outcome, actual, fix) = match &read {
+        Ok(Some(checkpoint)) => (
+            Outcome::Good,
+            format!("{path}: {}", checkpoint.position),
+            None,
+        ),
+        Ok(None) => (Outcome::Good, format!("{path}: no position yet"), None),
+        Err(StateError::Missing { .. }) => (
+            Outcome::Good,
+            format!("{path}: will be created at the first start"),
+            None,
+        ),
+        Err(error) => (Outcome::Bad, error.to_string(), error.hint()),
+    };
+    findings.push(Finding {
+        check: "state file",
+        outcome,
+        expected: "readable, of this version".to_owned(),
+        actual,
+        fix,
+    });
+    read.ok().flatten()
+}
+
+async fn store(config: &Config, source: &str, findings: &mut Vec<Finding>) -> Option<Checkpoint> {
+    let url = config.store.url.to_string();
+    let read = async { SqliteStore::open_read(&url).await?.progress(source).await };
+    let read: Result<Option<Checkpoint>, StoreError> = read.await;
+    let (outcome, actual, fix) = match &read {
+        Ok(Some(checkpoint)) => (
+            Outcome::Good,
+            format!("{url}: {}", checkpoint.position),
+            None,
+        ),
+        Ok(None) => (Outcome::Good, format!("{url}: no position yet"), None),
+        Err(StoreError::Missing { .. }) => (
+            Outcome::Good,
+            format!("{url}: will be created at the first start"),
+            None,
+        ),
+        Err(error) => (Outcome::Bad, error.to_string(), error.hint()),
+    };
+    findings.push(Finding {
+        check: "store",
+        outcome,
+        expected: "readable, of this version".to_owned(),
+        actual,
+        fix,
+    });
+    read.ok().flatten()
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Good => "good",
+        Outcome::Bad => "BAD",
+        Outcome::Unknown => "unknown",
+        Outcome::Note => "note",
+    }
+}
+
+fn table(findings: &[Finding]) -> String {
+    let mut table = Table::new();
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["check", "", "expected", "actual"]);
+    for finding in findings {
+        table.add_row([
+            finding.check,
+            word(finding.outcome),
+            &finding.expected,
+            &finding.actual,
+        ]);
+    }
+    let mut text = format!("{table}\n");
+    for finding in findings {
+        if let Some(fix) = finding
+            .fix
+            .as_ref()
+            .filter(|_| finding.outcome != Outcome::Good)
+        {
+            text.push_str(&format!("{}: {fix}\n", finding.check));
+        }
+    }
+    text
+}
+
+fn json(findings: &[Finding]) -> Vec<serde_json::Value> {
+    findings
+        .iter()
+        .map(|finding| {
+            serde_json::json!({
+                "check": finding.check,
+                "outcome": word(finding.outcome).to_lowercase(),
+                "expected": finding.expected,
+                "actual": finding.actual,
+                "fix": finding.fix,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,207 @@
+//! How a command fails: an exit code, what happened, why, and how to mend it.
+
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::engine::EngineError;
+use crate::source::SourceError;
+use crate::state::StateError;
+use crate::store::StoreError;
+use crate::telemetry::TelemetryError;
+
+/// Exit codes. Scripts rely on the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// The configuration is wrong, or the operator has to do something first.
+    Operator = 1,
+    /// The source failed.
+    Source = 3,
+    /// The store failed.
+    Store = 4,
+    /// didtail has a bug.
+    Bug = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A command that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) error: anyhow::Error,
+    pub(super) hint: Option<String>,
+}
+
+impl Failure {
+    /// The operator has to do something, namely `hint`.
+    pub(super) fn operator(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Operator,
+            error: anyhow::Error::msg(what.into()),
+            hint: Some(hint.into()),
+        }
+    }
+
+    /// Three kinds of lines for people.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("error: {}\n", self.error);
+        for cause in self.error.chain().skip(1) {
+            text.push_str(&format!("caused by: {cause}\n"));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("hint: {hint}\n"));
+        }
+        text
+    }
+
+    /// The same for programs.
+    pub(super) fn json(&self) -> String {
+        let causes: Vec<String> = self
+            .error
+            .chain()
+            .skip(1)
+            .map(ToString::to_string)
+            .collect();
+        let document = serde_json::json!({
+            "error": self.error.to_string(),
+            "caused_by": causes,
+            "hint": self.hint,
+            "exit_code": self.exit as u8,
+        });
+        format!("{document}\n")
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self {
+            exit: Exit::Operator,
+            hint: error.hint(),
+            error: error.into(),
+        }
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self {
+            exit: Exit::Operator,
+            hint: error.hint(),
+            error: error.into(),
+        }
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self {
+            exit: Exit::Source,
+            hint: error.hint(),
+            error: error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self {
+            exit: Exit::Store,
+            hint: error.hint(),
+            error: error.into(),
+        }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let hint = error.hint();
+        match error {
+            EngineError::Source(error) => error.into(),
+            EngineError::Store(error) => error.into(),
+            EngineError::State(error) => error.into(),
+            EngineError::BadRow { .. } | EngineError::Unsupported { .. } => Self {
+                exit: Exit::Source,
+                hint,
+                error: error.into(),
+            },
+            EngineError::Bug(_) => Self {
+                exit: Exit::Bug,
+                hint,
+                error: error.into(),
+            },
+        }
+    }
+}
+
+/// Of a command that reads the store: what it says of the store decides.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let store = error.downcast_ref::<StoreError>();
+        Self {
+            exit: store.map_or(Exit::Operator, |_| Exit::Store),
+            hint: store.and_then(StoreError::hint),
+            error,
+        }
+    }
+}
+
+impl From<TelemetryError> for Failure {
+    fn from(error: TelemetryError) -> Self {
+        Self {
+            exit: Exit::Bug,
+            hint: None,
+            error: error.into(),
+        }
+    }
+}
+
+/// Of the terminal, pipes and the async runtime.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self {
+            exit: Exit::Operator,
+            hint: None,
+            error: error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_why_and_how_to_mend_it() {
+        let cause = Err::<(), _>(anyhow::anyhow!("no route to host"));
+        let failure = Failure {
+            exit: Exit::Source,
+            error: cause.context("the source is gone").expect_err("an error"),
+            hint: Some("plug it in".to_owned()),
+        };
+        assert_eq!(
+            failure.text(),
+            "error: the source is gone\ncaused by: no route to host\nhint: plug it in\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&failure.json()).expect("JSON");
+        assert_eq!(json["caused_by"][0], "no route to host");
+        assert_eq!(json["exit_code"], 3);
+    }
+
+    #[test]
+    fn a_missing_configuration_names_its_cause_once() {
+        let overrides = crate::config::Overrides {
+            config: Some("/nowhere/didtail.toml".into()),
+            ..Default::default()
+        };
+        let error = crate::config::Config::load(&overrides).expect_err("missing");
+        let text = Failure::from(error).text();
+        assert_eq!(text.matches("No such file").count(), 1, "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
+}

@@ -1,0 +1,238 @@
+//! The commands. Their help texts are the manual: `didtail man` is made of them.
+//!
+//! Results go to stdout, everything else to stderr. Imported by nobody but `main.rs`.
+
+mod checkpoint;
+mod config;
+mod distance;
+mod doctor;
+mod failure;
+mod output;
+mod run;
+mod shell;
+mod stats;
+mod time;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Overrides};
+use crate::telemetry;
+use failure::Failure;
+
+/// Tails the binlog of a VICIdial database and keeps per-DID call statistics.
+///
+/// didtail works out what happened to every outbound call and which DID
+/// (caller ID) it used, and keeps the numbers in a store of its own. It only
+/// reads from VICIdial.
+#[derive(Debug, Parser)]
+#[command(
+    name = "didtail",
+    version,
+    after_help = "Exit codes: 0 done, 1 configuration or operator error, 2 usage, 3 source, \
+                  4 store, 5 differences found, 70 bug.",
+    after_long_help = "\
+Every key of the configuration can also be set in the environment, as
+DIDTAIL_<SECTION>__<KEY>, e.g. DIDTAIL_LOG__LEVEL=debug. Options win over the
+environment, the environment over the file, the file over the defaults.
+Times are RFC 3339 (2026-03-01T08:00:00-06:00) or ago (90s, 15m, 24h, 7d, 2w).
+
+Exit codes: 0 done, 1 configuration or operator error, 2 usage, 3 source,
+4 store, 5 differences found, 70 bug.
+
+Examples:
+  didtail config example > /etc/didtail/didtail.toml
+  didtail config check
+  didtail run
+  didtail checkpoint show
+  didtail checkpoint reset --to 24h --dry-run"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
+struct Options {
+    /// Configuration file [env: DIDTAIL_CONFIG] [default: /etc/didtail/didtail.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// VICIdial database, mysql://USER@HOST:3306/DATABASE [env: DIDTAIL_SOURCE_URL]
+    ///
+    /// A password in it can be read by every user of the machine: give it by
+    /// password_file or DIDTAIL_SOURCE_PASSWORD instead.
+    #[arg(long, global = true, value_name = "URL")]
+    source_url: Option<String>,
+
+    /// Store of the numbers, sqlite:///PATH [env: DIDTAIL_STORE_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    store_url: Option<String>,
+
+    /// Local state file [env: DIDTAIL_STATE]
+    #[arg(long, global = true, value_name = "PATH")]
+    state: Option<String>,
+
+    /// Where to begin with an unknown source: latest or earliest [env: DIDTAIL_START_AT]
+    #[arg(long, global = true, value_name = "WHERE")]
+    start_at: Option<String>,
+
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Log more: -v debug, -vv trace
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// Log less: -q warnings and errors, -qq errors only
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "verbose")]
+    quiet: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Doctor(doctor::Arguments),
+    Stats(stats::StatsArgs),
+    /// Show or move the position in the source's binlog
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
+    /// Check the configuration, or print a commented one
+    #[command(subcommand)]
+    Config(config::Command),
+    Completions(shell::Completions),
+    /// Print the manual page
+    Man,
+}
+
+impl Options {
+    fn overrides(&self) -> Overrides {
+        let level = match (self.verbose, self.quiet) {
+            (0, 0) => None,
+            (0, 1) => Some("warn"),
+            (0, _) => Some("error"),
+            (1, _) => Some("debug"),
+            (_, _) => Some("trace"),
+        };
+        Overrides {
+            config: self.config.clone(),
+            source_url: self.source_url.clone(),
+            store_url: self.store_url.clone(),
+            state: self.state.clone(),
+            start_at: self.start_at.clone(),
+            log_level: level.map(str::to_owned),
+            environment: Overrides::process_environment(),
+        }
+    }
+
+    /// Loads the configuration and begins to log as it says.
+    fn load(&self) -> Result<Config, Failure> {
+        let config = Config::load(&self.overrides())?;
+        telemetry::init(&config.log)?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
+    }
+}
+
+/// Parses the command line, does what it says and tells how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.options.json;
+    match cli.dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell when stderr is closed.
+            let text = if json { failure.json() } else { failure.text() };
+            drop(std::io::stderr().write_all(text.as_bytes()));
+            failure.exit.into()
+        }
+    }
+}
+
+/// A runtime for commands that talk to the source or the store.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+/// Says on stderr that didtail has a bug, after a panic said where.
+#[must_use]
+pub fn report_bug() -> ExitCode {
+    let text = "error: didtail stopped because of a bug in it\n\
+                hint: nothing is lost: it goes on from its last commit when it is started again. \
+                Please report the message above with the output of `didtail --version`\n";
+    drop(std::io::stderr().write_all(text.as_bytes()));
+    failure::Exit::Bug.into()
+}
+
+impl Cli {
+    fn dispatch(self) -> Result<(), Failure> {
+        let options = &self.options;
+        match self.command {
+            Command::Run(arguments) => run::run(options, &arguments),
+            Command::Doctor(arguments) => doctor::run(options, &arguments),
+            Command::Stats(arguments) => {
+                let config = options.load()?;
+                let url = config.store.url.to_string();
+                let shown = stats::run(&url, None, &arguments, options.json);
+                Ok(runtime()?.block_on(shown)?)
+            }
+            Command::Checkpoint(command) => checkpoint::run(options, &command),
+            Command::Config(command) => config::run(options, &command),
+            Command::Completions(arguments) => shell::completions(&arguments),
+            Command::Man => shell::man(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_work_before_and_after_the_command() {
+        for line in [
+            "didtail --state /s --json -vv checkpoint show",
+            "didtail checkpoint show --state /s --json -vv",
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).expect(line);
+            let overrides = cli.options.overrides();
+            assert!(cli.options.json, "{line}");
+            assert_eq!(overrides.state.as_deref(), Some("/s"), "{line}");
+            assert_eq!(overrides.log_level.as_deref(), Some("trace"), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        for line in [
+            "didtail",
+            "didtail sing",
+            "didtail -v -q run",
+            "didtail checkpoint reset",
+            "didtail checkpoint reset --to sideways",
+            "didtail completions cmd.exe",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

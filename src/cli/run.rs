@@ -1,0 +1,106 @@
+//! `didtail run`: the daemon.
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::failure::Failure;
+use super::{Options, output};
+use crate::engine::{self, Summary};
+use crate::telemetry::spawn_named;
+
+/// Follow the source and keep the numbers, until stopped
+///
+/// Goes on where it stopped; the first time at `start_at`. SIGTERM and Ctrl-C
+/// let it finish the current transaction; a second one stops it at once.
+/// Nothing is lost and nothing is counted twice, however it ends.
+///
+/// Examples:
+///   didtail run
+///   didtail run --until-caught-up --json
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// Stop at the end that the binlog has now, and print a summary
+    #[arg(long)]
+    until_caught_up: bool,
+}
+
+pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
+    let config = options.load()?;
+    // Two threads: one reads and decodes, one applies.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let summary = runtime.block_on(async {
+        let shutdown = shutdown_signal()?;
+        let done = engine::run(&config, arguments.until_caught_up, shutdown).await;
+        done.map_err(Failure::from)
+    })?;
+    if !arguments.until_caught_up {
+        return Ok(());
+    }
+    if options.json {
+        return Ok(output::print_json(&json(&summary))?);
+    }
+    Ok(output::print(&text(&summary))?)
+}
+
+fn json(summary: &Summary) -> serde_json::Value {
+    serde_json::json!({
+        "source": summary.source,
+        "position": summary.position,
+        "events": summary.events,
+        "rows": summary.rows,
+        "results": summary.results,
+        "missing": summary.missing.phrases(),
+        "seconds": summary.seconds,
+    })
+}
+
+fn text(summary: &Summary) -> String {
+    let mut text = format!(
+        "source `{}` is applied up to {}: {} events, {} rows of watched tables, {} results in {:.1} s\n",
+        summary.source,
+        summary.position,
+        summary.events,
+        summary.rows,
+        summary.results,
+        summary.seconds,
+    );
+    for phrase in summary.missing.phrases() {
+        text.push_str(&format!("not in the numbers: {phrase}\n"));
+    }
+    text
+}
+
+/// Turns true at the first SIGTERM or Ctrl-C; a second one ends the process at
+/// once, which is harmless: what was not committed is read again.
+fn shutdown_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    spawn_named("signals", async move {
+        for number in 0_u8.. {
+            let code = tokio::select! {
+                _ = terminate.recv() => 143,
+                _ = interrupt.recv() => 130,
+            };
+            if number > 0 {
+                exit_at_once(code);
+            }
+            tracing::info!("stopping after the current transaction; once more stops at once");
+            sender.send_replace(true);
+        }
+    });
+    Ok(receiver)
+}
+
+#[expect(
+    clippy::exit,
+    reason = "the operator asked twice; every kill is harmless"
+)]
+fn exit_at_once(code: i32) -> ! {
+    std::process::exit(code)
+}

@@ -1,0 +1,87 @@
+//! Times as operators write and read them.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+
+/// Reads RFC 3339, or a time ago such as `90s`, `15m`, `24h`, `7d`, `2w`.
+/// Days have 24 hours. The result is in seconds since 1970 (UTC).
+///
+/// # Errors
+/// What was expected.
+pub(super) fn parse(text: &str, now: i64) -> Result<i64, String> {
+    if let Some(ago) = seconds_ago(text) {
+        return Ok(now - ago);
+    }
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Ok(timestamp.as_second());
+    }
+    Err(if text.parse::<DateTime>().is_ok() {
+        format!("`{text}` has no offset from UTC: add `Z`, or one like `-06:00`")
+    } else {
+        format!(
+            "`{text}` is no time: expected one like 2026-03-01T08:00:00-06:00, or ago: \
+             90s, 15m, 24h, 7d, 2w"
+        )
+    })
+}
+
+fn seconds_ago(text: &str) -> Option<i64> {
+    let unit = text.chars().next_back()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return None,
+    };
+    let count: u32 = text.strip_suffix(unit)?.parse().ok()?;
+    Some(i64::from(count) * seconds)
+}
+
+/// Now, in seconds since 1970 (UTC).
+pub(super) fn now() -> i64 {
+    Timestamp::now().as_second()
+}
+
+/// RFC 3339 in UTC; the bare number where the calendar ends.
+pub(super) fn format(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_absolute_or_ago() {
+        let now = 1_700_000_000;
+        for (text, expected) in [
+            ("90s", now - 90),
+            ("15m", now - 900),
+            ("24h", now - 86_400),
+            ("7d", now - 604_800),
+            ("2w", now - 1_209_600),
+            ("2023-11-14T22:13:20Z", now),
+            ("2023-11-14T16:13:20-06:00", now),
+            ("2023-11-14 22:13:20.9+00:00", now),
+        ] {
+            assert_eq!(parse(text, now), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_the_reason() {
+        for text in ["", "h", "-3h", "3y", "3.5h", "yesterday", "99999999999d"] {
+            assert!(parse(text, 0).is_err(), "{text}");
+        }
+        let error = parse("2023-11-14T22:13:20", 0).expect_err("no offset");
+        assert!(error.contains("-06:00"), "{error}");
+    }
+
+    #[test]
+    fn times_are_printed_in_utc() {
+        assert_eq!(format(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(format(i64::MAX), i64::MAX.to_string());
+    }
+}

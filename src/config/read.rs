@@ -1,0 +1,366 @@
+//! Turns the layers into a [`Config`], and collects what is wrong on the way.
+
+use std::path::{Path, PathBuf};
+
+use phonenumber::country;
+use secrecy::SecretString;
+
+use super::error::{ConfigError, Origin};
+use super::keys;
+use super::layers::{DEFAULT_PATH, Layers, Overrides, full_key};
+use super::{
+    ApiConfig, AttributionConfig, BadRow, Config, DispositionsConfig, Effective, ErrorsConfig,
+    LogConfig, LogFormat, Prefer, RetentionConfig, SourceConfig, SourceUrl, StartAt, StateConfig,
+    StoreConfig, StoreUrl, Success, TlsConfig, TlsMode, UnknownDid, values,
+};
+
+/// As [`Config::load_explained`].
+pub(super) fn read(overrides: &Overrides) -> Result<(Config, Vec<Effective>), ConfigError> {
+    let mut reader = Reader {
+        layers: Layers::collect(overrides)?,
+        credentials: overrides
+            .environment
+            .get("CREDENTIALS_DIRECTORY")
+            .map(PathBuf::from),
+        warnings: Vec::new(),
+    };
+    let config = reader.config();
+    let effective = reader.layers.effective();
+    let mut problems = reader.layers.problems;
+    problems.sort_by_key(|problem| match problem.origin {
+        Origin::File { line, .. } => line,
+        Origin::Default | Origin::Environment(_) | Origin::Flag(_) => usize::MAX,
+    });
+    match config {
+        Some(config) if problems.is_empty() => Ok((config, effective)),
+        _ => Err(ConfigError::Invalid { problems }),
+    }
+}
+
+struct Reader {
+    layers: Layers,
+    credentials: Option<PathBuf>,
+    warnings: Vec<String>,
+}
+
+impl Reader {
+    /// `None` only when a problem was noted; reads everything before it gives up.
+    fn config(&mut self) -> Option<Config> {
+        let state = self.parsed("state", 0, "path", |text| {
+            Ok(StateConfig {
+                path: values::path(text)?,
+            })
+        });
+        let store = self.parsed("store", 0, "url", |text| {
+            StoreUrl::parse(text).map(|url| StoreConfig { url })
+        });
+        let sources = self.sources();
+        let dispositions = self.dispositions();
+        let attribution = self.attribution();
+        let bad_row = self.choice(
+            "errors",
+            0,
+            "bad_row",
+            &[("quarantine", BadRow::Quarantine), ("stop", BadRow::Stop)],
+        );
+        let retention = self.retention();
+        let log = self.log();
+        let api = self.parsed("api", 0, "listen", |text| {
+            text.parse()
+                .map(|listen| ApiConfig { listen })
+                .map_err(|_| "expected ADDRESS:PORT, e.g. 127.0.0.1:5000".to_owned())
+        });
+        self.refuse_unbuilt(&sources);
+        Some(Config {
+            state: state?,
+            store: store?,
+            sources,
+            dispositions: dispositions?,
+            attribution: attribution?,
+            errors: ErrorsConfig { bad_row: bad_row? },
+            retention: retention?,
+            log: log?,
+            api,
+            warnings: std::mem::take(&mut self.warnings),
+        })
+    }
+
+    /// What can be written down already and is not built yet. Each goes when its part comes.
+    fn refuse_unbuilt(&mut self, sources: &[SourceConfig]) {
+        if self.layers.sources > 1 {
+            let origin = self.layers.origin("source", 1, "url");
+            let message = "this version follows one source; run one daemon per source";
+            self.layers.problem(&origin, "source", message);
+        }
+        for (index, source) in sources.iter().enumerate() {
+            if matches!(source.start_at, StartAt::Backfill { .. }) {
+                let origin = self.layers.origin("source", index, "start_at");
+                let message = "backfill is not in this version; use \"latest\" or \"earliest\"";
+                self.layers.problem(&origin, "source.start_at", message);
+            }
+        }
+        if self.layers.setting("api", 0, "listen").is_some() {
+            let origin = self.layers.origin("api", 0, "listen");
+            let message = "this version does not serve the API yet; remove the section";
+            self.layers.problem(&origin, "api", message);
+        }
+    }
+
+    fn sources(&mut self) -> Vec<SourceConfig> {
+        if self.layers.sources == 0 {
+            let message = match &self.layers.file {
+                Some(file) => format!(
+                    "{} names no source: add [[source]] with its url, or pass --source-url",
+                    file.display()
+                ),
+                None => format!(
+                    "no source: there is no {DEFAULT_PATH}, and neither --source-url nor \
+                     DIDTAIL_SOURCE_URL is given"
+                ),
+            };
+            self.layers.problem(&Origin::Default, "", message);
+        }
+        let mut sources: Vec<SourceConfig> = Vec::new();
+        for index in 0..self.layers.sources {
+            if let Some(source) = self.source(index) {
+                if sources.iter().any(|other| other.name == source.name) {
+                    let origin = self.layers.origin("source", index, "name");
+                    let message = format!("two sources are named `{}`", source.name);
+                    self.layers.problem(&origin, "source.name", message);
+                }
+                sources.push(source);
+            }
+        }
+        sources
+    }
+
+    fn source(&mut self, index: usize) -> Option<SourceConfig> {
+        let name = self.parsed("source", index, "name", values::name);
+        let url = self.parsed("source", index, "url", SourceUrl::parse);
+        if self.layers.setting("source", index, "url").is_none() {
+            let message = "missing; expected mysql://USER@HOST:3306/DATABASE";
+            self.layers
+                .problem(&Origin::Default, &full_key("source", index, "url"), message);
+        }
+        let tls = self.tls(index);
+        let start_at = self.parsed("source", index, "start_at", values::start_at);
+        let tenant = self.parsed("source", index, "tenant", values::name);
+        let server_id = self.parsed("source", index, "server_id", |text| match text.parse() {
+            Ok(id) if id > 0 => Ok(id),
+            _ => Err(format!("expected a number from 1 to {}", u32::MAX)),
+        });
+        let time_zone = self.parsed("source", index, "time_zone", values::time_zone);
+        let (name, (url, in_url)) = (name?, url?);
+        let password = self.password(index, &name, in_url);
+        Some(SourceConfig {
+            name,
+            url,
+            password,
+            tls: tls?,
+            start_at: start_at?,
+            tenant: tenant?,
+            server_id,
+            time_zone: time_zone?,
+        })
+    }
+
+    /// Picks the password; the order is that of [`SourceConfig::password`].
+    fn password(
+        &mut self,
+        index: usize,
+        name: &str,
+        in_url: Option<SecretString>,
+    ) -> Option<SecretString> {
+        let origin = self.layers.origin("source", index, "url");
+        if in_url.is_some() && matches!(origin, Origin::Flag(_)) {
+            self.warnings.push(
+                "the password on the command line can be read by every user of this machine; \
+                 use password_file or DIDTAIL_SOURCE_PASSWORD"
+                    .to_owned(),
+            );
+            return in_url;
+        }
+        if let Some(password) = self.layers.password.clone() {
+            if self.layers.sources > 1 {
+                let variable = Origin::Environment("DIDTAIL_SOURCE_PASSWORD".to_owned());
+                let message = "there are several sources: use password_file";
+                self.layers.problem(&variable, "", message);
+            }
+            return Some(password.into());
+        }
+        if in_url.is_some() && matches!(origin, Origin::Environment(_)) {
+            return in_url;
+        }
+        if self
+            .layers
+            .setting("source", index, "password_file")
+            .is_some()
+        {
+            return self.parsed("source", index, "password_file", |text| {
+                values::read_password(Path::new(text))
+            });
+        }
+        if let Some(credentials) = &self.credentials {
+            let file = credentials.join(format!("{name}.password"));
+            if file.exists() {
+                let password = values::read_password(&file);
+                return password
+                    .map_err(|message| self.layers.problem(&Origin::Default, "source", message))
+                    .ok();
+            }
+        }
+        in_url
+    }
+
+    fn tls(&mut self, index: usize) -> Option<TlsConfig> {
+        let modes = [
+            ("disabled", TlsMode::Disabled),
+            ("preferred", TlsMode::Preferred),
+            ("required", TlsMode::Required),
+            ("verify-ca", TlsMode::VerifyCa),
+            ("verify-identity", TlsMode::VerifyIdentity),
+        ];
+        let mode = self.choice("source", index, "tls", &modes);
+        let ca = self.parsed("source", index, "tls_ca", values::readable);
+        let cert = self.parsed("source", index, "tls_cert", values::readable);
+        let key = self.parsed("source", index, "tls_key", values::readable);
+        for (have, need) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
+            let set = |name| self.layers.setting("source", index, name).is_some();
+            if set(have) && !set(need) {
+                let origin = self.layers.origin("source", index, have);
+                let key = full_key("source", index, have);
+                self.layers
+                    .problem(&origin, &key, format!("it needs {need} too"));
+            }
+        }
+        if mode == Some(TlsMode::Disabled) && (ca.is_some() || cert.is_some()) {
+            let origin = self.layers.origin("source", index, "tls");
+            let message = "`disabled` contradicts the certificates; use `verify-ca`";
+            self.layers
+                .problem(&origin, &full_key("source", index, "tls"), message);
+        }
+        Some(TlsConfig {
+            mode: mode?,
+            ca,
+            cert,
+            key,
+        })
+    }
+
+    fn dispositions(&mut self) -> Option<DispositionsConfig> {
+        let success = self.parsed("dispositions", 0, "success", |text| match text {
+            "vicidial-sale-flag" => Ok(Success::VicidialSaleFlag),
+            list => match values::statuses(list)? {
+                set if set.is_empty() => Err("name at least one status".to_owned()),
+                set => Ok(Success::Set(set)),
+            },
+        });
+        let transient = self.parsed("dispositions", 0, "transient", values::statuses);
+        if let (Some(Success::Set(success)), Some(transient)) = (&success, &transient) {
+            for both in success.intersection(transient) {
+                let origin = self.layers.origin("dispositions", 0, "success");
+                let message =
+                    format!("`{both}` is in `transient` too, so it would never be counted");
+                self.layers
+                    .problem(&origin, "dispositions.success", message);
+            }
+        }
+        Some(DispositionsConfig {
+            success: success?,
+            transient: transient?,
+        })
+    }
+
+    fn attribution(&mut self) -> Option<AttributionConfig> {
+        let prefer = self.choice(
+            "attribution",
+            0,
+            "prefer",
+            &[
+                ("dial-log", Prefer::DialLog),
+                ("reported", Prefer::Reported),
+            ],
+        );
+        let unknown_did = self.choice(
+            "attribution",
+            0,
+            "unknown_did",
+            &[
+                ("create", UnknownDid::Create),
+                ("unattributed", UnknownDid::Unattributed),
+            ],
+        );
+        let default_country = self.parsed("attribution", 0, "default_country", |text| {
+            text.parse::<country::Id>()
+                .map(|_| text.to_owned())
+                .map_err(|_| "expected a country of 2 capital letters, e.g. US".to_owned())
+        });
+        Some(AttributionConfig {
+            prefer: prefer?,
+            unknown_did: unknown_did?,
+            default_country: default_country?,
+        })
+    }
+
+    fn retention(&mut self) -> Option<RetentionConfig> {
+        let mut days = |name| self.parsed("retention", 0, name, values::days);
+        let audit_days = days("audit_days");
+        let quarantine_days = days("quarantine_days");
+        let dials_days = days("dials_days");
+        let call_records_days = days("call_records_days");
+        Some(RetentionConfig {
+            audit_days: audit_days?,
+            quarantine_days: quarantine_days?,
+            dials_days: dials_days?,
+            call_records_days: call_records_days?,
+        })
+    }
+
+    fn log(&mut self) -> Option<LogConfig> {
+        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        let format = self.choice("log", 0, "format", &formats);
+        let level = self.parsed("log", 0, "level", values::log_level);
+        Some(LogConfig {
+            format: format?,
+            level: level?,
+        })
+    }
+
+    /// Reads one value; `None` when it is not set or a problem was noted.
+    fn parsed<T>(
+        &mut self,
+        section: &str,
+        index: usize,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.layers.text(section, index, name)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                let origin = self.layers.origin(section, index, name);
+                self.layers
+                    .problem(&origin, &full_key(section, index, name), message);
+                None
+            }
+        }
+    }
+
+    /// Reads a value that is one of a few words.
+    fn choice<T: Copy>(
+        &mut self,
+        section: &str,
+        index: usize,
+        name: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        self.parsed(section, index, name, |text| {
+            let known = choices.iter().find(|(word, _)| *word == text);
+            known.map(|(_, value)| *value).ok_or_else(|| {
+                let words: Vec<String> = choices.iter().map(|(w, _)| format!("`{w}`")).collect();
+                let near = keys::suggestion(text, choices.iter().map(|(word, _)| *word));
+                format!("expected one of {}, not `{text}`{near}", words.join(", "))
+            })
+        })
+    }
+}

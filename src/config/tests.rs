@@ -1,0 +1,316 @@
+//! The sample, the layers and every way to get a value wrong.
+
+use secrecy::ExposeSecret;
+
+use super::keys::KEYS;
+use super::*;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("temp dir")
+}
+
+/// Loads `text` as the named file with these variables.
+fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let folder = folder();
+    let file = folder.path().join("didtail.toml");
+    std::fs::write(&file, text).expect("written");
+    Config::load(&Overrides {
+        config: Some(file),
+        environment: environment(variables),
+        ..Overrides::default()
+    })
+}
+
+fn environment(variables: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
+    variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn problems(result: Result<Config, ConfigError>) -> Vec<String> {
+    match result.expect_err("refused") {
+        ConfigError::Invalid { problems } => problems.iter().map(ToString::to_string).collect(),
+        other => panic!("{other}"),
+    }
+}
+
+/// The problems without the path of the temporary file, so `:LINE: key: message`.
+fn short_problems(result: Result<Config, ConfigError>) -> Vec<String> {
+    problems(result)
+        .into_iter()
+        .map(|text| match text.split_once("didtail.toml") {
+            Some((_, rest)) => rest.to_owned(),
+            None => text,
+        })
+        .collect()
+}
+
+const MINIMAL: &str = "[[source]]\nurl = \"mysql://u@h/asterisk\"\n";
+
+#[test]
+fn the_sample_as_shipped_is_the_defaults() {
+    let sample = load_with(Config::example(), &[]).expect("valid");
+    let minimal = load_with(
+        "[[source]]\nurl = \"mysql://didtail@vicidial-db:3306/asterisk\"",
+        &[],
+    )
+    .expect("valid");
+    assert_eq!(format!("{sample:?}"), format!("{minimal:?}"));
+}
+
+#[test]
+fn the_sample_names_every_key_with_its_default() {
+    let uncommented: String = Config::example()
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => rest,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let table: toml::Table = uncommented.parse().expect("the sample is TOML");
+    let mut found = 0;
+    for (section, value) in &table {
+        let table = match value {
+            toml::Value::Array(sources) => sources[0].as_table().expect("a table"),
+            other => other.as_table().expect("a table"),
+        };
+        for (name, value) in table {
+            let key = keys::find(section, name).unwrap_or_else(|| panic!("{section}.{name}"));
+            let text = match value {
+                toml::Value::Array(list) => {
+                    let texts: Vec<&str> = list.iter().filter_map(|v| v.as_str()).collect();
+                    texts.join(",")
+                }
+                toml::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            if let Some(default) = key.default {
+                assert_eq!(text, default, "{section}.{name}");
+            }
+            found += 1;
+        }
+    }
+    assert_eq!(found, KEYS.len(), "every key is in the sample");
+}
+
+#[test]
+fn all_problems_come_at_once_with_line_and_suggestion() {
+    let text = r#"
+[store]
+ulr = "sqlite:///x"
+[[source]]
+url = "mysql://u@h/asterisk"
+tls = "require"
+server_id = "7"
+[retention]
+dials_days = -1
+audit_dayz = 3
+[sauce]
+[log]
+bad_row = "stop"
+"#;
+    let found = short_problems(load_with(text, &[]));
+    for expected in [
+        ":3: store.ulr: unknown key; did you mean `url`?",
+        ":7: source.server_id: expected a whole number without quotes, not string",
+        ":10: retention.audit_dayz: unknown key; did you mean `audit_days`?",
+        ":11: sauce: unknown section; did you mean `source`?",
+        ":13: log.bad_row: unknown key; it belongs to [errors]",
+        ":9: retention.dials_days: expected days from 0 to 36500, not `-1`",
+    ] {
+        assert!(
+            found.iter().any(|p| p == expected),
+            "{expected}: {found:#?}"
+        );
+    }
+    let tls = found.iter().find(|p| p.starts_with(":6:")).expect("tls");
+    assert!(
+        tls.ends_with("not `require`; did you mean `required`?"),
+        "{tls}"
+    );
+    assert_eq!(found.len(), 7, "{found:#?}");
+}
+
+#[test]
+fn broken_syntax_names_its_line() {
+    let found = short_problems(load_with("[log]\nlevel = \n[store\n", &[]));
+    assert!(found[0].starts_with(":2: "), "{found:?}");
+}
+
+#[test]
+fn flags_win_over_environment_over_file_over_default() {
+    let folder = folder();
+    let file = folder.path().join("didtail.toml");
+    let text = format!("{MINIMAL}[state]\npath = \"/file\"\n[log]\nlevel = \"warn\"\n");
+    std::fs::write(&file, text).expect("written");
+    let variables = [
+        ("DIDTAIL_STATE", "/environment"),
+        ("DIDTAIL_LOG__LEVEL", "debug"),
+        ("DIDTAIL_LOG__FORMAT", "json"),
+    ];
+    let (config, effective) = Config::load_explained(&Overrides {
+        config: Some(file.clone()),
+        state: Some("/flag".to_owned()),
+        environment: environment(&variables),
+        ..Overrides::default()
+    })
+    .expect("valid");
+    assert_eq!(config.state.path, PathBuf::from("/flag"));
+    assert_eq!(config.log.level, "debug");
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.retention.audit_days, 7);
+    let origin = |key: &str| {
+        let value = effective.iter().find(|value| value.key == key);
+        value.map(|value| value.origin.clone())
+    };
+    assert_eq!(origin("state.path"), Some(Origin::Flag("--state")));
+    assert_eq!(
+        origin("source.url"),
+        Some(Origin::File {
+            path: file,
+            line: 2
+        })
+    );
+    assert_eq!(origin("retention.audit_days"), Some(Origin::Default));
+}
+
+#[test]
+fn the_environment_sets_any_key_and_its_typos_are_refused() {
+    let config = load_with(
+        MINIMAL,
+        &[
+            ("DIDTAIL_DISPOSITIONS__SUCCESS", "SALE, XFER"),
+            ("DIDTAIL_RETENTION__AUDIT_DAYS", "3"),
+            ("DIDTAIL_SOURCE__TIME_ZONE", "America/Chicago"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .expect("valid");
+    let expected = ["SALE", "XFER"].map(str::to_owned).into();
+    assert_eq!(config.dispositions.success, Success::Set(expected));
+    assert_eq!(config.retention.audit_days, 3);
+    assert_ne!(config.sources[0].time_zone, SourceTimeZone::Auto);
+
+    let found = problems(load_with(MINIMAL, &[("DIDTAIL_STORE_ULR", "x")]));
+    assert_eq!(
+        found,
+        ["DIDTAIL_STORE_ULR: unknown environment variable; did you mean `DIDTAIL_STORE_URL`?"]
+    );
+}
+
+#[test]
+fn a_source_needs_no_file() {
+    let missing = Overrides {
+        environment: environment(&[("DIDTAIL_SOURCE_URL", "mysql://u:pw@h/asterisk")]),
+        ..Overrides::default()
+    };
+    let config = Config::load(&missing).expect("valid");
+    assert_eq!(config.sources[0].name, "main");
+    assert!(config.warnings.is_empty());
+    assert!(!format!("{config:?}").contains("pw"));
+
+    let flag = Overrides {
+        source_url: Some("mysql://u:pw@h/asterisk".to_owned()),
+        ..Overrides::default()
+    };
+    let (config, effective) = Config::load_explained(&flag).expect("valid");
+    assert_eq!(config.warnings.len(), 1);
+    assert!(effective.iter().all(|value| !value.value.contains("pw")));
+}
+
+#[test]
+fn a_named_file_must_exist_and_a_source_must_be_named() {
+    let named = Overrides {
+        environment: environment(&[("DIDTAIL_CONFIG", "/nowhere/didtail.toml")]),
+        ..Overrides::default()
+    };
+    let error = Config::load(&named).expect_err("missing");
+    assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("example")));
+    let found = problems(load_with("", &[]));
+    assert!(found[0].contains("names no source"), "{found:?}");
+}
+
+#[test]
+fn passwords_come_from_the_nearest_place() {
+    let folder = folder();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "from file\n").expect("written");
+    std::fs::write(folder.path().join("main.password"), "from systemd").expect("written");
+    let with_file = format!(
+        "[[source]]\nurl = \"mysql://u:url@h/d\"\npassword_file = \"{}\"\n",
+        file.display()
+    );
+    let without = "[[source]]\nurl = \"mysql://u:url@h/d\"\n";
+    let credentials = (
+        "CREDENTIALS_DIRECTORY",
+        folder.path().to_str().expect("utf-8"),
+    );
+    let variable = ("DIDTAIL_SOURCE_PASSWORD", "from environment");
+    let password = |text: &str, variables: &[(&str, &str)]| {
+        let config = load_with(text, variables).expect("valid");
+        let password = config.sources[0].password.as_ref().expect("set");
+        password.expose_secret().to_owned()
+    };
+    assert_eq!(
+        password(&with_file, &[variable, credentials]),
+        "from environment"
+    );
+    assert_eq!(password(&with_file, &[credentials]), "from file");
+    assert_eq!(password(without, &[credentials]), "from systemd");
+    assert_eq!(password(without, &[]), "url");
+
+    let missing = "[[source]]\nurl = \"mysql://u@h/d\"\npassword_file = \"/nowhere\"\n";
+    let found = short_problems(load_with(missing, &[]));
+    assert!(
+        found[0].starts_with(":3: source.password_file: cannot read"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused() {
+    let text = "[[source]]\nurl = \"mysql://u@h/d\"\nstart_at = \"backfill:30d\"\n\
+                [[source]]\nname = \"b\"\nurl = \"mysql://u@h/d\"\n\
+                [api]\nlisten = \"127.0.0.1:5000\"\n\
+                [store]\nurl = \"postgres://u:pw@h/d\"\n";
+    let found = short_problems(load_with(text, &[]));
+    assert_eq!(found.len(), 4, "{found:#?}");
+    assert!(
+        found
+            .iter()
+            .all(|p| p.contains("version") && !p.contains("pw"))
+    );
+}
+
+#[test]
+fn nonsense_values_are_refused() {
+    for (section, line) in [
+        ("dispositions", "success = \"vicidial-sales-flag\""),
+        ("dispositions", "success = []"),
+        ("dispositions", "success = [\"QUEUE\"]"),
+        ("dispositions", "success = [1]"),
+        ("attribution", "default_country = \"us\""),
+        ("attribution", "default_country = \"USA\""),
+        ("log", "level = \"loud\""),
+        ("log", "level = 3"),
+        ("state", "path = \"\""),
+    ] {
+        let found = short_problems(load_with(&format!("{MINIMAL}[{section}]\n{line}\n"), &[]));
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(found[0].starts_with(":4: "), "{line}: {found:?}");
+    }
+    for line in [
+        "name = \"a b\"",
+        "start_at = \"backfill:0d\"",
+        "time_zone = \"Mars/Olympus\"",
+        "server_id = 0",
+        "tls_cert = \"/etc/hostname\"",
+        "tls_ca = \"/nowhere.pem\"",
+    ] {
+        let found = short_problems(load_with(&format!("{MINIMAL}{line}\n"), &[]));
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+    }
+}

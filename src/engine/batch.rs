@@ -1,0 +1,118 @@
+//! What is applied in one transaction, and how large it may become.
+
+use crate::binlog::{GtidPosition, Position};
+use crate::state::QuarantinedRow;
+use crate::vicidial::{Column, Fact, Table};
+
+/// Facts in a batch. Enough that a backlog is applied in large transactions,
+/// few enough that a batch takes a fraction of a second and a few megabytes.
+pub(super) const FACTS_MAX: usize = 4096;
+
+/// Bytes of undecodable events in a batch, kept for quarantine.
+pub(super) const BAD_BYTES_MAX: usize = 1 << 20;
+
+/// Batches on their way from the reader to the store; with the one being
+/// filled and the one being applied they bound the memory.
+pub(super) const BATCHES_WAITING_MAX: usize = 2;
+
+/// A part of the stream, ready to be applied.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) facts: Vec<Fact>,
+    pub(super) bad: Vec<QuarantinedRow>,
+    /// Columns of tables seen for the first time.
+    pub(super) schemas: Vec<(Table, Position, Vec<Column>)>,
+    /// The end of the last complete group before the batch's end.
+    pub(super) position: Position,
+    pub(super) gtid: GtidPosition,
+    pub(super) event_time: Option<i64>,
+    /// Things that make the numbers incomplete.
+    pub(super) missing: Missing,
+    pub(super) tally: Tally,
+}
+
+/// What was seen and cannot be counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Statements that changed watched tables without row images.
+    pub statements: u64,
+    /// Events with a code that nobody knows.
+    pub unrecognised: u64,
+    /// Rows or events set aside.
+    pub quarantined: u64,
+    /// INCIDENT events: the source says that it lost events.
+    pub incidents: u64,
+}
+
+/// How much was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events of every kind.
+    pub events: u64,
+    /// Changed rows of watched tables.
+    pub rows: u64,
+}
+
+impl Batch {
+    pub(super) fn new(position: Position, gtid: GtidPosition, event_time: Option<i64>) -> Self {
+        Self {
+            facts: Vec::new(),
+            bad: Vec::new(),
+            schemas: Vec::new(),
+            position,
+            gtid,
+            event_time,
+            missing: Missing::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        let bad_bytes: usize = self.bad.iter().map(|row| row.body.len()).sum();
+        self.facts.len() >= FACTS_MAX || bad_bytes >= BAD_BYTES_MAX
+    }
+
+    /// True when there is more in it than a new position.
+    pub(super) fn has_work(&self) -> bool {
+        !self.facts.is_empty()
+            || !self.bad.is_empty()
+            || !self.schemas.is_empty()
+            || self.missing != Missing::default()
+    }
+}
+
+impl Missing {
+    /// True when nothing is missing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.statements += other.statements;
+        self.unrecognised += other.unrecognised;
+        self.quarantined += other.quarantined;
+        self.incidents += other.incidents;
+    }
+
+    /// What is missing, a phrase each.
+    #[must_use]
+    pub fn phrases(&self) -> Vec<String> {
+        let Self {
+            statements,
+            unrecognised,
+            quarantined,
+            incidents,
+        } = *self;
+        [
+            (statements, "statements without row images"),
+            (unrecognised, "events of unknown kind"),
+            (quarantined, "rows set aside"),
+            (incidents, "gaps reported by the source"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect()
+    }
+}

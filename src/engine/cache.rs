@@ -1,0 +1,94 @@
+//! States of recent calls and dials, so that the store is asked only for others.
+//!
+//! A call is changed four to seven times within minutes, and its dial is named
+//! by four tables. Entries are complete: a `uniqueid` has all calls of it, a
+//! caller code all dials of it, as last committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quick_cache::unsync::Cache;
+
+use crate::ledger::{Call, CallKey, ChangeSet, Dial, DialKey, Keys, Loaded};
+
+/// `uniqueid`s kept, and caller codes kept: the calls of the last minutes of
+/// the largest installation, at some 700 bytes each.
+const ENTRIES_MAX: usize = 16_384;
+
+/// The states last committed.
+#[derive(Debug)]
+pub(super) struct StateCache {
+    calls: Cache<String, Vec<(CallKey, Call)>>,
+    dials: Cache<String, Vec<(DialKey, Dial)>>,
+}
+
+impl StateCache {
+    pub(super) fn new() -> Self {
+        Self {
+            calls: Cache::new(ENTRIES_MAX),
+            dials: Cache::new(ENTRIES_MAX),
+        }
+    }
+
+    /// Forgets everything: what the store has is not certain any more.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Moves what is known into `loaded` and leaves the rest in `keys`.
+    pub(super) fn take_known(&mut self, keys: &mut Keys, loaded: &mut Loaded) {
+        keys.uniqueids.retain(|uniqueid| {
+            // A call without a code may have a dial that names it, which only
+            // the store can find.
+            match self.calls.get(uniqueid) {
+                Some(calls) if calls.iter().all(|(_, call)| call.caller_code.is_some()) => {
+                    loaded.calls.extend(calls.iter().cloned());
+                    false
+                }
+                _ => true,
+            }
+        });
+        keys.caller_codes.retain(|code| match self.dials.get(code) {
+            Some(dials) => {
+                loaded.dials.extend(dials.iter().cloned());
+                false
+            }
+            None => true,
+        });
+    }
+
+    /// Takes over a committed change. `asked` are the keys whose states were
+    /// loaded completely.
+    pub(super) fn committed(&mut self, asked: &Keys, loaded: &Loaded, change: &ChangeSet) {
+        let gone: BTreeSet<&CallKey> = change.moved.keys().chain(&change.replaced).collect();
+        let mut calls: BTreeMap<&str, BTreeMap<&CallKey, &Call>> = BTreeMap::new();
+        let kept = loaded.calls.iter().filter(|(key, _)| !gone.contains(key));
+        for (key, call) in kept.chain(&change.calls) {
+            let of_uniqueid = calls.entry(key.uniqueid.as_str()).or_default();
+            of_uniqueid.insert(key, call);
+        }
+        for key in gone {
+            self.calls.remove(&key.uniqueid);
+        }
+        for (uniqueid, states) in calls {
+            if asked.uniqueids.contains(uniqueid) {
+                let states = states.into_iter().map(|(k, c)| (k.clone(), c.clone()));
+                self.calls.insert(uniqueid.to_owned(), states.collect());
+            } else if states.keys().any(|key| change.calls.contains_key(*key)) {
+                self.calls.remove(uniqueid);
+            }
+        }
+        let mut dials: BTreeMap<&str, BTreeMap<&DialKey, &Dial>> = BTreeMap::new();
+        for (key, dial) in loaded.dials.iter().chain(&change.dials) {
+            let of_code = dials.entry(key.caller_code.as_str()).or_default();
+            of_code.insert(key, dial);
+        }
+        for (code, states) in dials {
+            if asked.caller_codes.contains(code) {
+                let states = states.into_iter().map(|(k, d)| (k.clone(), d.clone()));
+                self.dials.insert(code.to_owned(), states.collect());
+            } else if states.keys().any(|key| change.dials.contains_key(*key)) {
+                self.dials.remove(code);
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Follows one source: reads, applies, connects again, shuts down.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::binlog::{Position, Reader, Watch};
+use crate::checkpoint::Checkpoint;
+use crate::engine::apply::Applier;
+use crate::engine::batch::{BATCHES_WAITING_MAX, Batch, Missing};
+use crate::engine::intake::{Ended, Intake, Reading};
+use crate::engine::policy::{self, Action, EngineError};
+use crate::source::Source;
+use crate::store::Store;
+use crate::telemetry::{field, spawn_named};
+use crate::vicidial::Table;
+
+/// Time between two lines of progress in the log.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long a shutdown waits for the transaction at work.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// What was done until the end.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The source.
+    pub source: String,
+    /// The position up to which everything is applied.
+    pub position: String,
+    /// Events read.
+    pub events: u64,
+    /// Rows of watched tables among them.
+    pub rows: u64,
+    /// Dispositions applied.
+    pub results: u64,
+    /// What the numbers lack.
+    pub missing: Missing,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// Everything that following a source needs.
+pub(super) struct Follow<S: Source, St: Store> {
+    pub(super) source: Arc<S>,
+    pub(super) applier: Applier<St>,
+    pub(super) database: String,
+    /// Where to begin; later the applier knows.
+    pub(super) start: Checkpoint,
+    /// Where to end; `None`: never.
+    pub(super) until: Option<Position>,
+    /// Turns true when it is time to stop.
+    pub(super) shutdown: watch::Receiver<bool>,
+    pub(super) idle: Arc<AtomicBool>,
+}
+
+enum SessionEnd {
+    AtEnd,
+    Shutdown,
+}
+
+impl<S: Source, St: Store> Follow<S, St> {
+    /// Follows until the end, a shutdown, or a failure that no retry mends.
+    pub(super) async fn run(mut self, mut reading: Reading) -> Result<Summary, EngineError> {
+        let started = Instant::now();
+        self.applier.note(None)?;
+        let mut pauses = policy::pauses();
+        let ended = loop {
+            let batches_before = self.applier.done.batches;
+            let (back, ended) = self.session(reading).await;
+            let Some(back) = back else {
+                break ended.map(drop);
+            };
+            reading = back;
+            let error = match ended {
+                Ok(SessionEnd::AtEnd | SessionEnd::Shutdown) => break Ok(()),
+                Err(EngineError::Source(error)) if policy::on_source(&error) == Action::Retry => {
+                    error
+                }
+                Err(error) => break Err(error),
+            };
+            if self.applier.done.batches > batches_before {
+                pauses = policy::pauses();
+            }
+            let pause = pauses.next().unwrap_or_default();
+            tracing::warn!(
+                { field::SOURCE } = self.applier.source,
+                { field::ERROR } = %error,
+                { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                "lost the source; connecting again"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = self.shutdown.wait_for(|stop| *stop) => break Ok(()),
+            }
+        };
+        match &ended {
+            Ok(()) => {
+                self.applier.remember("stop")?;
+                self.applier.note(None)?;
+            }
+            // The failure itself is what the operator must see, even if the
+            // note about it cannot be written.
+            Err(error) => drop(self.applier.note(Some(error))),
+        }
+        ended?;
+        let done = self.applier.done.clone();
+        Ok(Summary {
+            source: self.applier.source.clone(),
+            position: self.resume_at().position.to_string(),
+            events: done.tally.events,
+            rows: done.tally.rows,
+            results: done.results,
+            missing: done.missing,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn resume_at(&self) -> &Checkpoint {
+        self.applier.durable().unwrap_or(&self.start)
+    }
+
+    /// One connection: from the last applied position until it ends.
+    async fn session(
+        &mut self,
+        reading: Reading,
+    ) -> (Option<Reading>, Result<SessionEnd, EngineError>) {
+        let from = if self.applier.done.batches == 0 {
+            &self.start
+        } else {
+            self.resume_at()
+        };
+        let reader = Reader::new(
+            Watch::new(&self.database, &Table::NAMES),
+            from.position.clone(),
+            from.gtid.clone(),
+        );
+        let (sender, mut batches) = mpsc::channel(BATCHES_WAITING_MAX);
+        let intake = Intake::new(
+            Arc::clone(&self.source),
+            reader,
+            reading,
+            sender,
+            self.until.clone(),
+            Arc::clone(&self.idle),
+        );
+        let intake = spawn_named("intake", intake.run());
+        let applied = self.apply_all(&mut batches).await;
+        drop(batches);
+        match applied {
+            Ok(Some(end)) => {
+                intake.abort();
+                (None, Ok(end))
+            }
+            Err(error) => {
+                intake.abort();
+                (None, Err(error))
+            }
+            Ok(None) => match intake.await {
+                Ok((reading, Ok(Ended::AtEnd))) => (Some(reading), Ok(SessionEnd::AtEnd)),
+                Ok((reading, Ok(Ended::NobodyApplies))) => {
+                    (Some(reading), Ok(SessionEnd::Shutdown))
+                }
+                Ok((reading, Err(error))) => (Some(reading), Err(error)),
+                Err(join) => (
+                    None,
+                    Err(EngineError::Bug(format!("the intake ended: {join}"))),
+                ),
+            },
+        }
+    }
+
+    /// Applies what the intake sends. `Ok(None)`: the intake ended, and says why.
+    async fn apply_all(
+        &mut self,
+        batches: &mut mpsc::Receiver<Batch>,
+    ) -> Result<Option<SessionEnd>, EngineError> {
+        let mut shutdown = self.shutdown.clone();
+        let mut progress = tokio::time::interval(PROGRESS_INTERVAL);
+        progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        progress.tick().await;
+        let mut seen = self.applier.done.clone();
+        loop {
+            tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|stop| *stop) => {
+                    // What is read already costs little to apply; what comes
+                    // after it is read again at the next start.
+                    while let Ok(batch) = batches.try_recv() {
+                        self.apply_within_grace(batch).await?;
+                    }
+                    return Ok(Some(SessionEnd::Shutdown));
+                }
+                batch = batches.recv() => match batch {
+                    Some(batch) => self.apply_within_grace(batch).await?,
+                    None => return Ok(None),
+                },
+                _ = progress.tick() => {
+                    self.report(&seen);
+                    seen = self.applier.done.clone();
+                    self.applier.note(None)?;
+                }
+            }
+        }
+    }
+
+    /// Applies a batch; after a shutdown was asked for, only as long as it may take.
+    async fn apply_within_grace(&mut self, batch: Batch) -> Result<(), EngineError> {
+        let mut shutdown = self.shutdown.clone();
+        let out_of_patience = async {
+            let _sender_gone = shutdown.wait_for(|stop| *stop).await;
+            tokio::time::sleep(SHUTDOWN_GRACE).await;
+        };
+        tokio::select! {
+            applied = self.applier.apply(batch) => applied,
+            () = out_of_patience => {
+                tracing::warn!("gave up on the last transaction; it is applied at the next start");
+                Ok(())
+            }
+        }
+    }
+
+    fn report(&self, before: &crate::engine::apply::Done) {
+        let done = &self.applier.done;
+        let seconds = PROGRESS_INTERVAL.as_secs().max(1);
+        let rate = |now: u64, then: u64| now.saturating_sub(then) / seconds;
+        let idle = self.idle.load(Ordering::Relaxed);
+        let event_time = self.resume_at().event_time;
+        let lag = event_time.map_or(0, |time| ((self.applier.clock)() - time).max(0));
+        tracing::info!(
+            { field::SOURCE } = self.applier.source,
+            { field::POSITION } = %self.resume_at().position,
+            { field::LAG_SECONDS } = if idle { 0 } else { lag },
+            idle,
+            events_per_second = rate(done.tally.events, before.tally.events),
+            rows_per_second = rate(done.tally.rows, before.tally.rows),
+            results_per_second = rate(done.results, before.results),
+            missing = ?done.missing.phrases(),
+            "following"
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! Reads the stream into batches, ahead of the store.
+//!
+//! A batch is sent as soon as the stream is idle and the store is free, so that
+//! a single hang-up is in the store within milliseconds. While the store is
+//! busy the batch grows, and a backlog is applied in large transactions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::binlog::{DecodeError, Position, RawEvent, Reader, RowsEvent, Step};
+use crate::config::BadRow;
+use crate::engine::batch::Batch;
+use crate::engine::layouts::Layouts;
+use crate::engine::policy::EngineError;
+use crate::source::{EventStream, Source};
+use crate::state::QuarantinedRow;
+use crate::telemetry::field;
+use crate::vicidial::{Interpreter, Layout, LayoutError, Origin, Table};
+
+/// A position without rows is saved this often: a restart then reads at most
+/// this much of other tables' events again.
+const POSITION_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Events between two looks at the clock while the stream is never idle.
+const EVENTS_PER_LOOK: u64 = 4096;
+
+/// Why the intake ended in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It is at the position where it was to end.
+    AtEnd,
+    /// The applying side is gone, and says why.
+    NobodyApplies,
+}
+
+/// What the reading half knows of the tables, kept from stream to stream.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) layouts: Layouts,
+    pub(super) interpreter: Interpreter,
+    pub(super) bad_row: BadRow,
+}
+
+/// The reading half of the engine.
+pub(super) struct Intake<S: Source> {
+    source: Arc<S>,
+    reader: Reader,
+    reading: Reading,
+    batches: mpsc::Sender<Batch>,
+    /// Where to end; `None`: never.
+    until: Option<Position>,
+    /// True while the stream has nothing more to read.
+    idle: Arc<AtomicBool>,
+    batch: Batch,
+    sent_at: Instant,
+    file_name: Arc<str>,
+}
+
+impl<S: Source> Intake<S> {
+    pub(super) fn new(
+        source: Arc<S>,
+        reader: Reader,
+        reading: Reading,
+        batches: mpsc::Sender<Batch>,
+        until: Option<Position>,
+        idle: Arc<AtomicBool>,
+    ) -> Self {
+        let batch = Batch::new(reader.position().clone(), reader.gtid().clone(), None);
+        Self {
+            source,
+            file_name: Arc::from(reader.position().file.as_str()),
+            reader,
+            reading,
+            batches,
+            until,
+            idle,
+            batch,
+            sent_at: Instant::now(),
+        }
+    }
+
+    /// Reads until `until`, a failure, or the end of the applying side, and
+    /// gives back what it knows.
+    ///
+    /// Dropping it loses nothing: what was not sent is read again.
+    pub(super) async fn run(mut self) -> (Reading, Result<Ended, EngineError>) {
+        let ended = self.read().await;
+        self.idle.store(false, Ordering::Relaxed);
+        (self.reading, ended)
+    }
+
+    async fn read(&mut self) -> Result<Ended, EngineError> {
+        let mut stream = self.source.stream(self.reader.position()).await?;
+        loop {
+            if self.is_at_end() {
+                let sent = self.send().await;
+                return Ok(if sent {
+                    Ended::AtEnd
+                } else {
+                    Ended::NobodyApplies
+                });
+            }
+            if self.batch.is_full() || self.is_position_due() {
+                if !self.send().await {
+                    return Ok(Ended::NobodyApplies);
+                }
+            }
+            match stream.try_next() {
+                Some(event) => self.take(event?).await?,
+                None => {
+                    if !self.wait(&mut stream).await? {
+                        return Ok(Ended::NobodyApplies);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The stream is idle: sends what there is when the store is free, else
+    /// waits for whatever comes first. False when nobody applies any more.
+    async fn wait(&mut self, stream: &mut S::Stream) -> Result<bool, EngineError> {
+        let batches = self.batches.clone();
+        let has_work = self.batch.has_work();
+        let position_due = self.sent_at + POSITION_INTERVAL;
+        let moved = self.has_moved();
+        self.idle.store(!has_work, Ordering::Relaxed);
+        tokio::select! {
+            biased;
+            permit = batches.reserve(), if has_work => {
+                let Ok(permit) = permit else { return Ok(false) };
+                permit.send(self.next_batch());
+            }
+            event = stream.next() => {
+                self.idle.store(false, Ordering::Relaxed);
+                self.take(event?).await?;
+            }
+            () = tokio::time::sleep_until(position_due), if moved => {
+                return Ok(self.send().await);
+            }
+            () = batches.closed() => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn is_at_end(&self) -> bool {
+        let end = self.until.as_ref();
+        end.is_some_and(|end| self.reader.position() >= end)
+    }
+
+    fn has_moved(&self) -> bool {
+        *self.reader.position() != self.batch.position
+    }
+
+    fn is_position_due(&self) -> bool {
+        self.batch.tally.events % EVENTS_PER_LOOK == EVENTS_PER_LOOK - 1
+            && self.sent_at.elapsed() >= POSITION_INTERVAL
+            && self.has_moved()
+    }
+
+    async fn send(&mut self) -> bool {
+        let batch = self.next_batch();
+        self.batches.send(batch).await.is_ok()
+    }
+
+    /// Takes the batch out, with the position as it is now, and begins another.
+    fn next_batch(&mut self) -> Batch {
+        let position = self.reader.position().clone();
+        let gtid = self.reader.gtid().clone();
+        let event_time = self.reader.event_time();
+        let next = Batch::new(position.clone(), gtid.clone(), event_time);
+        let mut batch = std::mem::replace(&mut self.batch, next);
+        batch.position = position;
+        batch.gtid = gtid;
+        batch.event_time = event_time.or(batch.event_time);
+        self.sent_at = Instant::now();
+        batch
+    }
+
+    async fn take(&mut self, event: RawEvent<'_>) -> Result<(), EngineError> {
+        self.batch.tally.events += 1;
+        match self.reader.event(event) {
+            Ok(Step::Nothing | Step::Idle) => {}
+            Ok(Step::Rows(rows)) => self.rows(&rows).await?,
+            Ok(Step::Statement { watched, thread_id }) => {
+                self.batch.missing.statements += 1;
+                let table = Table::of_rank(watched).map_or("", Table::name);
+                if self.batch.missing.statements == 1 {
+                    tracing::warn!(
+                        { field::TABLE } = table,
+                        { field::POSITION } = %self.reader.position(),
+                        thread_id,
+                        "a session still writes statements instead of rows: its changes are not seen until it reconnects"
+                    );
+                }
+            }
+            Ok(Step::Definition { watched }) => {
+                if let Some(table) = Table::of_rank(watched) {
+                    tracing::info!(
+                        { field::TABLE } = table.name(),
+                        { field::POSITION } = %self.reader.position(),
+                        "a statement may have changed the table's columns; they are read again"
+                    );
+                    self.reading.layouts.forget(table);
+                    self.learn(table).await?;
+                }
+            }
+            Ok(Step::Unrecognised { code }) => {
+                self.batch.missing.unrecognised += 1;
+                if self.batch.missing.unrecognised == 1 {
+                    tracing::warn!(
+                        { field::EVENT_CODE } = code,
+                        { field::POSITION } = %self.reader.position(),
+                        "passed over an event of a kind that didtail does not know"
+                    );
+                }
+            }
+            Ok(Step::Incident) => {
+                self.batch.missing.incidents += 1;
+                tracing::error!(
+                    { field::POSITION } = %self.reader.position(),
+                    "the source reports that it lost binlog events here"
+                );
+            }
+            Ok(Step::Unsupported { what }) => {
+                let position = self.reader.position().to_string();
+                return Err(EngineError::Unsupported { what, position });
+            }
+            Err(error) => {
+                let place = self.reader.position().clone();
+                self.set_aside_event(place, event, &error)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rows(&mut self, rows: &RowsEvent<'_>) -> Result<(), EngineError> {
+        let place = self.reader.place_of(rows.offset);
+        let Some(table) = Table::of_rank(rows.table.watched) else {
+            return Err(EngineError::Bug(
+                "a row of a table that is not watched".to_owned(),
+            ));
+        };
+        let layout = match self.layout(table, rows).await? {
+            Ok(layout) => layout,
+            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+        };
+        match rows.is_full_image() {
+            Ok(true) => {}
+            Ok(false) => {
+                let reason = "its image is partial (binlog_row_image is not FULL)";
+                return self.set_aside(place, rows, 0, reason.to_owned());
+            }
+            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+        }
+        let changes = match rows.decode() {
+            Ok(changes) => changes,
+            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+        };
+        if *self.file_name != *place.file.as_str() {
+            self.file_name = Arc::from(place.file.as_str());
+        }
+        let time = i64::from(rows.timestamp);
+        for (number, change) in (0_u32..).zip(&changes) {
+            self.batch.tally.rows += 1;
+            let origin = Origin::new(&self.file_name, rows.offset, number, time);
+            match self.reading.interpreter.fact(&layout, change, origin) {
+                Ok(fact) => self.batch.facts.extend(fact),
+                Err(error) => {
+                    self.set_aside(place.clone(), rows, number, error.to_string())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The layout of a row event. A table map that no known version fits makes
+    /// the source be asked once for the table as it is now.
+    async fn layout(
+        &mut self,
+        table: Table,
+        rows: &RowsEvent<'_>,
+    ) -> Result<Result<Arc<Layout>, LayoutError>, EngineError> {
+        if let Some(layout) = self.reading.layouts.known(&rows.table) {
+            return Ok(Ok(layout));
+        }
+        if let Ok(layout) = self.reading.layouts.find(table, &rows.table) {
+            return Ok(Ok(layout));
+        }
+        self.learn(table).await?;
+        Ok(self.reading.layouts.find(table, &rows.table))
+    }
+
+    async fn learn(&mut self, table: Table) -> Result<(), EngineError> {
+        let columns = self.source.columns(table.name()).await?;
+        if self.reading.layouts.learn(table, columns.clone()) {
+            let position = self.reader.position().clone();
+            self.batch.schemas.push((table, position, columns));
+        }
+        Ok(())
+    }
+
+    fn set_aside(
+        &mut self,
+        place: Position,
+        rows: &RowsEvent<'_>,
+        number: u32,
+        reason: String,
+    ) -> Result<(), EngineError> {
+        let table = Table::of_rank(rows.table.watched).map_or("", Table::name);
+        self.quarantine(QuarantinedRow {
+            position: place,
+            row_index: number,
+            event_time: i64::from(rows.timestamp),
+            table: table.to_owned(),
+            reason,
+            event_code: rows.code,
+            body: rows.body.to_vec(),
+            table_map: rows.table.body.clone(),
+        })
+    }
+
+    fn set_aside_event(
+        &mut self,
+        place: Position,
+        event: RawEvent<'_>,
+        error: &DecodeError,
+    ) -> Result<(), EngineError> {
+        self.quarantine(QuarantinedRow {
+            position: place,
+            row_index: 0,
+            event_time: i64::from(event.header.timestamp),
+            table: String::new(),
+            reason: error.to_string(),
+            event_code: event.header.code,
+            body: event.body.to_vec(),
+            table_map: Vec::new(),
+        })
+    }
+
+    fn quarantine(&mut self, row: QuarantinedRow) -> Result<(), EngineError> {
+        match self.reading.bad_row {
+            BadRow::Stop => Err(EngineError::BadRow {
+                table: row.table,
+                position: row.position.to_string(),
+                reason: row.reason,
+            }),
+            BadRow::Quarantine => {
+                self.batch.missing.quarantined += 1;
+                self.batch.bad.push(row);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What is done about each failure: the only table of failures and actions.
+//!
+//! Three kinds are told apart. *Transient*: the world is not as it should be,
+//! and will be again: try again with growing pauses, keeping the position.
+//! *Definite*: this row cannot be understood, now or later: set it aside with
+//! its bytes and go on, or stop, as configured. Everything else stops the
+//! source, because going on would lose or falsify something.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+use crate::source::SourceError;
+use crate::state::StateError;
+use crate::store::StoreError;
+
+/// First pause before another try.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// Longest pause: an outage that ends is noticed within this.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Tries on a full disk, about ten seconds together: an operator has to make
+/// room, and must hear of it from the service manager and not from a log line.
+const DISK_FULL_TRIES: u32 = 6;
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Try again after a pause.
+    Retry,
+    /// Stop with the failure; nothing is lost.
+    Stop,
+}
+
+/// What to do when the source fails while it is being followed.
+#[must_use]
+pub fn on_source(error: &SourceError) -> Action {
+    if error.is_transient() {
+        Action::Retry
+    } else {
+        Action::Stop
+    }
+}
+
+/// What to do when the store fails, at this try of the same batch, from 1.
+#[must_use]
+pub fn on_store(error: &StoreError, tries: u32) -> Action {
+    match error {
+        StoreError::DiskFull { .. } if tries >= DISK_FULL_TRIES => Action::Stop,
+        error if error.is_transient() => Action::Retry,
+        _ => Action::Stop,
+    }
+}
+
+/// The pauses between tries: doubling, with jitter, without an end.
+#[must_use]
+pub fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(PAUSE_MIN)
+        .with_max_delay(PAUSE_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Why following a source ended.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state file.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A row that cannot be understood, where `bad_row = "stop"`.
+    #[error("a row of {table} at {position} cannot be understood: {reason}")]
+    BadRow {
+        /// The table.
+        table: String,
+        /// Where it is.
+        position: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An event that this version cannot read, and behind which rows may hide.
+    #[error("the event at {position} is {what}, which this version cannot read")]
+    Unsupported {
+        /// What it is.
+        what: &'static str,
+        /// Where it is.
+        position: String,
+    },
+    /// A part of didtail ended without saying why.
+    #[error("{0}")]
+    Bug(String),
+}
+
+impl EngineError {
+    /// How to mend it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::State(error) => error.hint(),
+            Self::BadRow { .. } => Some(
+                "set bad_row = \"quarantine\" in [errors] to keep such rows aside and go on"
+                    .to_owned(),
+            ),
+            Self::Unsupported { .. } => Some(
+                "on the source: SET GLOBAL binlog_transaction_compression = OFF, and then \
+                 `didtail checkpoint reset --to latest`"
+                    .to_owned(),
+            ),
+            Self::Bug(_) => None,
+        }
+    }
+}

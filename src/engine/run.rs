@@ -1,0 +1,353 @@
+//! From the configuration to a running source: opens everything, checks it,
+//! decides where to begin, and says what the numbers will lack.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::watch;
+
+use crate::binlog::Position;
+use crate::checkpoint::{Checkpoint, Resume, resume};
+use crate::config::{
+    BadRow, Config, SourceConfig, SourceTimeZone as ZoneSetting, StartAt,
+    Success as SuccessSetting, UnknownDid,
+};
+use crate::engine::apply::{Applier, Clock, Keep, Setup};
+use crate::engine::batch::Batch;
+use crate::engine::follow::{Follow, Summary};
+use crate::engine::intake::Reading;
+use crate::engine::layouts::Layouts;
+use crate::engine::policy::EngineError;
+use crate::ledger::{Rules, Success};
+use crate::source::{MySqlSource, Outcome, Source, SourceError, Target, preflight, verdict};
+use crate::state::StateFile;
+use crate::store::{SqliteStore, Store};
+use crate::telemetry::field;
+use crate::vicidial::{Interpreter, Phones, StatusBook, StatusFlags, Table, Zone};
+
+/// Epoch of a source that was never reset.
+const FIRST_EPOCH: u64 = 1;
+
+/// How one source is to be followed.
+#[derive(Debug)]
+pub struct Settings {
+    /// The source's name.
+    pub source: String,
+    /// Its tenant.
+    pub tenant: String,
+    /// The database with VICIdial's tables.
+    pub database: String,
+    /// How dispositions are judged.
+    pub rules: Rules,
+    /// Country of numbers without a country code, e.g. `US`.
+    pub default_country: String,
+    /// What to do about a row that cannot be understood.
+    pub bad_row: BadRow,
+    /// Days to keep audit rows; 0 keeps them.
+    pub audit_days: u32,
+    /// Days to keep quarantined rows; 0 keeps them.
+    pub quarantine_days: u32,
+    /// Where to end; `None`: never.
+    pub until: Option<Position>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Follows the configured source until `shutdown` turns true or, with
+/// `until_caught_up`, until everything that is in the binlog now is applied.
+///
+/// # Errors
+/// [`EngineError`] when it cannot go on; everything applied so far is durable.
+pub async fn run(
+    config: &Config,
+    until_caught_up: bool,
+    shutdown: watch::Receiver<bool>,
+) -> Result<Summary, EngineError> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let source_config = config
+        .sources
+        .first()
+        .ok_or_else(|| EngineError::Bug("a configuration without a source".to_owned()))?;
+    let name = source_config.name.as_str();
+    let mut state = StateFile::open_exclusive(&config.state.path)?;
+    let store = SqliteStore::open(&config.store.url.to_string()).await?;
+    let source = MySqlSource::connect(&source_config.connect_settings()).await?;
+    state.bind(name, &source.identity().await?)?;
+    let decided = decide(&state, &store, name).await?;
+    check(&source, decided.as_ref().map(|known| &known.position)).await?;
+    let start = match decided {
+        Some(known) => known,
+        None => first_checkpoint(&source, source_config).await?,
+    };
+    let until = if until_caught_up {
+        Some(source.head().await?)
+    } else {
+        None
+    };
+    let settings = Settings {
+        source: name.to_owned(),
+        tenant: source_config.tenant.clone(),
+        database: source.database().to_owned(),
+        rules: rules(config, source_config, &source).await?,
+        default_country: config.attribution.default_country.clone(),
+        bad_row: config.errors.bad_row,
+        audit_days: config.retention.audit_days,
+        quarantine_days: config.retention.quarantine_days,
+        until,
+        clock: system_clock,
+    };
+    tracing::info!(
+        { field::SOURCE } = name,
+        { field::POSITION } = %start.position,
+        { field::GTID } = %start.gtid,
+        { field::EPOCH } = start.epoch,
+        server = source.server().text,
+        "following the binlog"
+    );
+    let store = Arc::new(store);
+    let ended = follow(
+        Arc::new(source),
+        Arc::clone(&store),
+        state,
+        settings,
+        start,
+        shutdown,
+    )
+    .await;
+    store.close().await;
+    ended
+}
+
+/// Follows any source into any store, beginning at `start`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn follow<S: Source, St: Store>(
+    source: Arc<S>,
+    store: Arc<St>,
+    state: StateFile,
+    settings: Settings,
+    start: Checkpoint,
+    shutdown: watch::Receiver<bool>,
+) -> Result<Summary, EngineError> {
+    let phones = Phones::new(&settings.default_country)
+        .ok_or_else(|| EngineError::Bug("the default country was not checked".to_owned()))?;
+    let mut layouts = Layouts::default();
+    for table in Table::ALL {
+        for version in state.schemas(&settings.source, table.name())? {
+            layouts.learn(table, version.columns);
+        }
+        layouts.learn(table, source.columns(table.name()).await?);
+    }
+    let reading = Reading {
+        layouts,
+        interpreter: Interpreter::new(settings.rules.zone.clone(), phones),
+        bad_row: settings.bad_row,
+    };
+    let stored = store.progress(&settings.source).await?;
+    let mut applier = Applier::new(Setup {
+        store,
+        state,
+        source: settings.source,
+        tenant: settings.tenant,
+        rules: settings.rules,
+        keep: Keep {
+            audit_days: settings.audit_days,
+            quarantine_days: settings.quarantine_days,
+        },
+        clock: settings.clock,
+        epoch: start.epoch,
+        stored,
+    });
+    // The store takes the position before the first row: from now on it is the
+    // truth, and another daemon on the same source is noticed at once.
+    let first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);
+    applier.apply(first).await?;
+    applier.remember("start")?;
+    let follow = Follow {
+        source,
+        applier,
+        database: settings.database,
+        start,
+        until: settings.until,
+        shutdown,
+        idle: Arc::new(AtomicBool::new(false)),
+    };
+    follow.run(reading).await
+}
+
+/// Where to resume, from the state file and the store; `None` at the very first start.
+async fn decide(
+    state: &StateFile,
+    store: &impl Store,
+    name: &str,
+) -> Result<Option<Checkpoint>, EngineError> {
+    let local = state.checkpoint(name)?;
+    let stored = store.progress(name).await?;
+    Ok(match resume(local.as_ref(), stored.as_ref()) {
+        Resume::Fresh => None,
+        Resume::Store(known) => Some(known),
+        Resume::StoreRestored(known) => {
+            tracing::warn!(
+                { field::POSITION } = %known.position,
+                "the store is behind the state file, as after a restore; it is caught up from its own position"
+            );
+            Some(known)
+        }
+        Resume::StoreAlone(known) => {
+            tracing::warn!(
+                { field::POSITION } = %known.position,
+                "the state file is new or older than the store; the store's position is taken"
+            );
+            Some(known)
+        }
+        Resume::StateAlone(known) => {
+            tracing::warn!(
+                { field::POSITION } = %known.position,
+                "the store knows nothing of this source; it gets only what comes from here on"
+            );
+            Some(known)
+        }
+        Resume::Reset(known) => {
+            tracing::info!(
+                { field::POSITION } = %known.position,
+                { field::EPOCH } = known.epoch,
+                "an operator moved the position"
+            );
+            Some(known)
+        }
+    })
+}
+
+/// Refuses a source that cannot be followed, with every reason at once, and
+/// says what an install without some of the tables will lack.
+async fn check(source: &MySqlSource, resume: Option<&Position>) -> Result<(), SourceError> {
+    let findings = preflight(source, resume).await;
+    for finding in verdict(findings)? {
+        match finding.outcome {
+            Outcome::Good => {}
+            Outcome::Note => tracing::info!(
+                check = finding.check,
+                actual = finding.actual,
+                "{}",
+                finding.expected
+            ),
+            Outcome::Unknown | Outcome::Bad => tracing::warn!(
+                check = finding.check,
+                actual = finding.actual,
+                "could not be checked: {}",
+                finding.expected
+            ),
+        }
+    }
+    Ok(())
+}
+
+async fn first_checkpoint(
+    source: &MySqlSource,
+    config: &SourceConfig,
+) -> Result<Checkpoint, EngineError> {
+    let target = match config.start_at {
+        StartAt::Latest => Target::Latest,
+        StartAt::Earliest => Target::Earliest,
+        StartAt::Backfill { .. } => {
+            return Err(EngineError::Bug("start_at was not checked".to_owned()));
+        }
+    };
+    let located = source.locate(&target).await?;
+    Ok(Checkpoint {
+        epoch: FIRST_EPOCH,
+        position: located.position,
+        gtid: located.gtid,
+        event_time: located.event_time,
+    })
+}
+
+async fn rules(
+    config: &Config,
+    source_config: &SourceConfig,
+    source: &MySqlSource,
+) -> Result<Rules, EngineError> {
+    let upper = |set: &std::collections::BTreeSet<String>| {
+        set.iter().map(|status| status.to_uppercase()).collect()
+    };
+    Ok(Rules {
+        success: match &config.dispositions.success {
+            SuccessSetting::Set(set) => Success::Set(upper(set)),
+            SuccessSetting::VicidialSaleFlag => Success::SaleFlag,
+        },
+        transient: upper(&config.dispositions.transient),
+        create_dids: config.attribution.unknown_did == UnknownDid::Create,
+        zone: zone(&source_config.time_zone, source).await?,
+        statuses: statuses(source).await?,
+    })
+}
+
+async fn zone(setting: &ZoneSetting, source: &MySqlSource) -> Result<Zone, EngineError> {
+    let unknown = |name: &str| EngineError::Bug(format!("the time zone {name} was not checked"));
+    let said = match setting {
+        ZoneSetting::Named(name) => return Zone::named(name).ok_or_else(|| unknown(name)),
+        ZoneSetting::Auto => source.time_zone().await?,
+    };
+    // A name with a slash is an IANA zone; `EST` and the like are abbreviations
+    // that say nothing of summer time.
+    for name in [&said.session, &said.system] {
+        if let Some(zone) = Zone::named(name).filter(|_| name.contains('/')) {
+            return Ok(zone);
+        }
+    }
+    if said.utc_offset_seconds != 0 {
+        tracing::warn!(
+            system_time_zone = said.system,
+            utc_offset_seconds = said.utc_offset_seconds,
+            "the source names no IANA time zone; set time_zone in [[source]], or days will be off by an hour in the other half of the year"
+        );
+    }
+    Ok(Zone::fixed(said.utc_offset_seconds))
+}
+
+/// VICIdial's status flags, from whichever of the two tables and columns exist.
+async fn statuses(source: &MySqlSource) -> Result<StatusBook, EngineError> {
+    const COLUMNS: [&str; 6] = [
+        "status",
+        "campaign_id",
+        "human_answered",
+        "sale",
+        "dnc",
+        "answering_machine",
+    ];
+    let mut book = StatusBook::default();
+    for table in [Table::Statuses, Table::CampaignStatuses] {
+        let existing = source.columns(table.name()).await?;
+        let columns: Vec<&str> = COLUMNS
+            .into_iter()
+            .filter(|wanted| existing.iter().any(|column| column.name == *wanted))
+            .collect();
+        if !table.needed().iter().all(|needed| columns.contains(needed)) {
+            continue;
+        }
+        for row in source.rows(table.name(), &columns).await? {
+            let text = |wanted: &str| {
+                let place = columns.iter().position(|column| *column == wanted)?;
+                let bytes = row.get(place)?.as_ref()?;
+                Some(String::from_utf8_lossy(bytes).into_owned())
+            };
+            let flag = |wanted: &str| text(wanted).as_deref() == Some("Y");
+            let flags = StatusFlags {
+                human_answered: flag("human_answered"),
+                sale: flag("sale"),
+                dnc: flag("dnc"),
+                answering_machine: flag("answering_machine"),
+            };
+            let campaign_id = text("campaign_id").unwrap_or_default();
+            book.set(&text("status").unwrap_or_default(), &campaign_id, flags);
+        }
+    }
+    Ok(book)
+}
+
+fn system_clock() -> i64 {
+    jiff::Timestamp::now().as_second()
+}

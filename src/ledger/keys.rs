@@ -1,0 +1,97 @@
+//! Which stored states a batch must see: those its facts are about, and those
+//! that these lead to.
+
+use crate::ledger::rules::LEAD_WINDOW_SECONDS;
+use crate::ledger::{Keys, Loaded};
+use crate::vicidial::{Detail, Fact};
+
+/// The states that these facts are about.
+#[must_use]
+pub fn keys(facts: &[Fact]) -> Keys {
+    let mut keys = Keys::default();
+    for fact in facts {
+        let (lead, at) = match &fact.detail {
+            Detail::Call { before, row } => {
+                keys.uniqueids.insert(row.uniqueid.clone());
+                if let Some((uniqueid, _)) = before {
+                    keys.uniqueids.insert(uniqueid.clone());
+                }
+                (Some(row.lead_id), row.started_at)
+            }
+            Detail::CallDeleted {
+                uniqueid,
+                lead_id,
+                started_at,
+            } => {
+                keys.uniqueids.insert(uniqueid.clone());
+                (Some(*lead_id), *started_at)
+            }
+            Detail::Link {
+                uniqueid,
+                caller_code,
+                lead_id,
+                at,
+            } => {
+                keys.uniqueids.insert(uniqueid.clone());
+                keys.caller_codes.insert(caller_code.clone());
+                (*lead_id, *at)
+            }
+            Detail::Dial {
+                caller_code,
+                lead_id,
+                did,
+                at,
+                ..
+            } => {
+                keys.caller_codes.insert(caller_code.clone());
+                keys.dids.extend(did.clone());
+                (*lead_id, *at)
+            }
+            Detail::Carrier {
+                uniqueid,
+                caller_code,
+                lead_id,
+                at,
+                ..
+            } => {
+                if caller_code.is_none() {
+                    keys.uniqueids.insert(uniqueid.clone());
+                }
+                keys.caller_codes.extend(caller_code.clone());
+                (*lead_id, *at)
+            }
+            Detail::Status { .. } => continue,
+        };
+        if let Some(lead) = lead {
+            keys.lead_ids.insert(lead);
+            let (first, last) = keys.lead_times.unwrap_or((at, at));
+            keys.lead_times = Some((first.min(at), last.max(at)));
+        }
+    }
+    if let Some((first, last)) = keys.lead_times {
+        keys.lead_times = Some((
+            first.saturating_sub(LEAD_WINDOW_SECONDS),
+            last.saturating_add(LEAD_WINDOW_SECONDS),
+        ));
+    }
+    keys
+}
+
+/// What the loaded states lead to: the calls of the loaded dials and the dials
+/// of the loaded calls, as far as they were not asked for before.
+#[must_use]
+pub fn further_keys(asked: &Keys, loaded: &Loaded) -> Keys {
+    let uniqueids = loaded.dials.values().filter_map(|d| d.uniqueid.as_ref());
+    let codes = loaded.calls.values().filter_map(|c| c.caller_code.as_ref());
+    Keys {
+        uniqueids: uniqueids
+            .filter(|uniqueid| !asked.uniqueids.contains(*uniqueid))
+            .cloned()
+            .collect(),
+        caller_codes: codes
+            .filter(|code| !asked.caller_codes.contains(*code))
+            .cloned()
+            .collect(),
+        ..Keys::default()
+    }
+}

@@ -1,0 +1,483 @@
+//! The states that a batch touches, while its facts are applied to them.
+//!
+//! Facts arrive in the binlog's order, but what belongs together does not: the
+//! caller code of a dialer's call comes after the call, that of a manual call
+//! before it, and the carrier's row before or after both. So each fact changes
+//! its own state and then looks at the others again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::checkpoint::Checkpoint;
+use crate::ledger::rules::{CODE_WINDOW_SECONDS, LEAD_WINDOW_SECONDS, Rules};
+use crate::ledger::{Attribution, AuditEntry, Call, CallKey, ChangeSet, Dial, DialKey, Loaded};
+use crate::vicidial::{CallRow, CarrierEnding, Detail, Fact, Origin};
+
+/// A batch at work.
+#[derive(Debug)]
+pub struct Working {
+    pub(super) loaded: Loaded,
+    pub(super) calls: BTreeMap<CallKey, Call>,
+    /// Key that the store has for a call, under the key that the call has now.
+    pub(super) stored_keys: BTreeMap<CallKey, CallKey>,
+    /// Stored rows whose key another call took.
+    pub(super) replaced: BTreeSet<CallKey>,
+    pub(super) dials: BTreeMap<DialKey, Dial>,
+    pub(super) audit: Vec<AuditEntry>,
+    calls_of_lead: BTreeMap<u64, BTreeSet<CallKey>>,
+    dials_of_lead: BTreeMap<u64, BTreeSet<DialKey>>,
+    dials_of_uniqueid: BTreeMap<String, BTreeSet<DialKey>>,
+}
+
+impl Working {
+    /// Starts from what the store has.
+    #[must_use]
+    pub fn new(loaded: Loaded) -> Self {
+        let mut working = Self {
+            calls: BTreeMap::new(),
+            stored_keys: BTreeMap::new(),
+            replaced: BTreeSet::new(),
+            dials: BTreeMap::new(),
+            audit: Vec::new(),
+            calls_of_lead: BTreeMap::new(),
+            dials_of_lead: BTreeMap::new(),
+            dials_of_uniqueid: BTreeMap::new(),
+            loaded: Loaded::default(),
+        };
+        for (key, call) in &loaded.calls {
+            working.stored_keys.insert(key.clone(), key.clone());
+            working.put_call(key.clone(), call.clone());
+        }
+        for (key, dial) in &loaded.dials {
+            working.put_dial(key.clone(), dial.clone());
+        }
+        working.loaded = loaded;
+        working
+    }
+
+    /// Applies one fact. Facts about statuses change the rules for those behind them.
+    pub fn apply(&mut self, rules: &mut Rules, fact: &Fact) {
+        let origin = &fact.origin;
+        match &fact.detail {
+            Detail::Call { before, row } => self.call(rules, origin, before.as_ref(), row),
+            Detail::CallDeleted {
+                uniqueid, lead_id, ..
+            } => self.deleted(rules, origin, uniqueid, *lead_id),
+            Detail::Link {
+                uniqueid,
+                caller_code,
+                lead_id,
+                at,
+            } => self.link(rules, origin, uniqueid, caller_code, *lead_id, *at),
+            Detail::Dial {
+                caller_code,
+                lead_id,
+                did,
+                at,
+                leading,
+            } => {
+                let did = did
+                    .clone()
+                    .filter(|did| rules.create_dids || self.loaded.dids.contains(did));
+                let key = self.dial_key(caller_code, *at);
+                self.dial(rules, origin, &key, *lead_id, did, *at, *leading);
+            }
+            Detail::Carrier {
+                uniqueid,
+                caller_code,
+                lead_id,
+                at,
+                ending,
+            } => self.carrier(
+                rules,
+                origin,
+                uniqueid,
+                caller_code.as_deref(),
+                *lead_id,
+                *at,
+                ending,
+            ),
+            Detail::Status {
+                status,
+                campaign_id,
+                flags,
+            } => match flags {
+                Some(flags) => rules.statuses.set(status, campaign_id, *flags),
+                None => rules.statuses.remove(status, campaign_id),
+            },
+        }
+    }
+
+    fn call(
+        &mut self,
+        rules: &Rules,
+        origin: &Origin,
+        before: Option<&(String, u64)>,
+        row: &CallRow,
+    ) {
+        let key = CallKey {
+            uniqueid: row.uniqueid.clone(),
+            lead_id: row.lead_id,
+        };
+        if let Some((uniqueid, lead_id)) = before {
+            let old = CallKey {
+                uniqueid: uniqueid.clone(),
+                lead_id: *lead_id,
+            };
+            self.move_call(&old, &key);
+        }
+        let known = self.take_call(&key);
+        let is_new = known.is_none();
+        let mut call = known.unwrap_or_default();
+        let previous = std::mem::replace(&mut call.disposition, row.status.clone());
+        let moved = call.started_at != row.started_at;
+        call.phone_number.clone_from(&row.phone_number);
+        call.campaign_id.clone_from(&row.campaign_id);
+        call.agent_id.clone_from(&row.user);
+        call.list_id = row.list_id;
+        call.duration_seconds = row.length_in_sec;
+        call.term_reason.clone_from(&row.term_reason);
+        call.called_count = row.called_count;
+        call.ended_at = row.ended_at;
+        call.updated_at = origin.time;
+        if is_new || moved {
+            call.started_at = row.started_at;
+            call.day = rules.zone.day(row.started_at);
+        }
+        if is_new || moved || before.is_some() || call.attribution == Attribution::None {
+            self.attribute(&key, &mut call);
+        }
+        // VICIdial writes a row again only when the call is there.
+        call.removed = false;
+        rules.judge(&mut call);
+        if previous != call.disposition && rules.is_final(&call.disposition) {
+            self.audit.push(AuditEntry {
+                event: origin.to_event(),
+                key: key.clone(),
+                old: previous,
+                new: call.disposition.clone(),
+                did: call.did.clone(),
+                at: origin.time,
+            });
+        }
+        self.put_call(key, call);
+    }
+
+    /// The duplicate of a call that VICIdial removes stops counting: another row
+    /// of the same lead began in the same second. Any other row was archived.
+    fn deleted(&mut self, rules: &Rules, origin: &Origin, uniqueid: &str, lead_id: u64) {
+        let key = CallKey {
+            uniqueid: uniqueid.to_owned(),
+            lead_id,
+        };
+        let second = |uniqueid: &str| uniqueid.split('.').next().map(str::to_owned);
+        let has_twin = self
+            .calls_of_lead
+            .get(&lead_id)
+            .into_iter()
+            .flatten()
+            .filter(|other| **other != key && second(&other.uniqueid) == second(uniqueid))
+            .any(|other| self.calls.get(other).is_some_and(|call| !call.removed));
+        if !has_twin {
+            return;
+        }
+        if let Some(mut call) = self.take_call(&key) {
+            call.removed = true;
+            call.updated_at = origin.time;
+            rules.judge(&mut call);
+            self.put_call(key, call);
+        }
+    }
+
+    fn link(
+        &mut self,
+        rules: &Rules,
+        origin: &Origin,
+        uniqueid: &str,
+        caller_code: &str,
+        lead_id: Option<u64>,
+        at: i64,
+    ) {
+        let key = self.dial_key(caller_code, at);
+        let mut dial = self.take_dial(rules, &key);
+        dial.lead_id = dial.lead_id.or(lead_id);
+        // The newest: the call may have changed its uniqueid since.
+        dial.uniqueid = Some(uniqueid.to_owned());
+        self.put_dial(key.clone(), dial);
+        self.look_again(rules, origin, &key);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one fact")]
+    fn dial(
+        &mut self,
+        rules: &Rules,
+        origin: &Origin,
+        key: &DialKey,
+        lead_id: Option<u64>,
+        did: Option<String>,
+        at: i64,
+        leading: bool,
+    ) {
+        let mut dial = self.take_dial(rules, key);
+        dial.lead_id = dial.lead_id.or(lead_id);
+        if did.is_some() && (leading || dial.did.is_none()) {
+            dial.did = did;
+        }
+        if leading || !dial.counted {
+            dial.dialed_at = at;
+            dial.day = rules.zone.day(at);
+        }
+        dial.counted = true;
+        self.put_dial(key.clone(), dial);
+        self.look_again(rules, origin, key);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one fact")]
+    fn carrier(
+        &mut self,
+        rules: &Rules,
+        origin: &Origin,
+        uniqueid: &str,
+        caller_code: Option<&str>,
+        lead_id: Option<u64>,
+        at: i64,
+        ending: &CarrierEnding,
+    ) {
+        if let Some(code) = caller_code {
+            let key = self.dial_key(code, at);
+            let mut dial = self.take_dial(rules, &key);
+            dial.lead_id = dial.lead_id.or(lead_id);
+            dial.hangup_cause = Some(ending.hangup_cause);
+            dial.dial_status.clone_from(&ending.dial_status);
+            dial.sip_code = ending.sip_code;
+            dial.sip_reason.clone_from(&ending.sip_reason);
+            self.put_dial(key.clone(), dial);
+            self.look_again(rules, origin, &key);
+            return;
+        }
+        for key in self.calls_with(uniqueid) {
+            if let Some(mut call) = self.take_call(&key) {
+                call.hangup_cause = Some(ending.hangup_cause);
+                call.sip_code = ending.sip_code;
+                call.sip_reason.clone_from(&ending.sip_reason);
+                rules.judge(&mut call);
+                self.put_call(key, call);
+            }
+        }
+    }
+
+    /// Looks again at every call that this dial may be the dial of.
+    fn look_again(&mut self, rules: &Rules, origin: &Origin, key: &DialKey) {
+        let Some(dial) = self.dials.get(key) else {
+            return;
+        };
+        let mut keys: BTreeSet<CallKey> = BTreeSet::new();
+        if let Some(uniqueid) = &dial.uniqueid {
+            keys.extend(self.calls_with(uniqueid));
+        }
+        if let Some(lead) = dial.lead_id {
+            let span = dial.dialed_at..=dial.dialed_at.saturating_add(LEAD_WINDOW_SECONDS);
+            let of_lead = self.calls_of_lead.get(&lead).into_iter().flatten();
+            keys.extend(
+                of_lead
+                    .filter(|key| {
+                        self.calls
+                            .get(key)
+                            .is_some_and(|call| span.contains(&call.started_at))
+                    })
+                    .cloned(),
+            );
+        }
+        for key in keys {
+            if let Some(call) = self.calls.get(&key) {
+                let mut looked = call.clone();
+                self.attribute(&key, &mut looked);
+                rules.judge(&mut looked);
+                if self.calls.get(&key) != Some(&looked) {
+                    looked.updated_at = origin.time;
+                    self.put_call(key, looked);
+                }
+            }
+        }
+    }
+
+    /// Finds the call's dial and takes the DID and the carrier's answer from it.
+    /// What is known already is kept where nothing better is found: the dial may
+    /// be too old to be kept.
+    fn attribute(&self, key: &CallKey, call: &mut Call) {
+        if call.caller_code.is_none() {
+            let codes = self.dials_of_uniqueid.get(&key.uniqueid);
+            call.caller_code = codes
+                .into_iter()
+                .flatten()
+                .filter(|code| {
+                    let lead = self.dials.get(code).and_then(|dial| dial.lead_id);
+                    lead.is_none_or(|lead| lead == key.lead_id)
+                })
+                .min_by_key(|code| (code.opened_at, &code.caller_code))
+                .map(|code| code.caller_code.clone());
+        }
+        let by_code = call
+            .caller_code
+            .as_ref()
+            .and_then(|code| self.nearest(code, call.started_at))
+            .and_then(|key| self.dials.get(&key));
+        let by_lead = || self.newest_of_lead(key.lead_id, call.started_at);
+        let Some(dial) = by_code.or_else(by_lead) else {
+            return;
+        };
+        if dial.hangup_cause.is_some() {
+            call.hangup_cause = dial.hangup_cause;
+            call.sip_code = dial.sip_code;
+            call.sip_reason.clone_from(&dial.sip_reason);
+        }
+        let way = if by_code.is_some() {
+            Attribution::CallerCode
+        } else {
+            Attribution::Lead
+        };
+        if dial.did.is_some() && way >= call.attribution {
+            call.did.clone_from(&dial.did);
+            call.attribution = way;
+        }
+    }
+
+    fn newest_of_lead(&self, lead_id: u64, started_at: i64) -> Option<&Dial> {
+        let span = started_at.saturating_sub(LEAD_WINDOW_SECONDS)..=started_at;
+        self.dials_of_lead
+            .get(&lead_id)?
+            .iter()
+            .filter_map(|key| Some((key, self.dials.get(key)?)))
+            .filter(|(_, dial)| dial.counted && span.contains(&dial.dialed_at))
+            .max_by_key(|(key, dial)| (dial.dialed_at, *key))
+            .map(|(_, dial)| dial)
+    }
+
+    /// The use of a caller code that is nearest to a time, within a day.
+    fn nearest(&self, code: &str, at: i64) -> Option<DialKey> {
+        let first = DialKey {
+            caller_code: code.to_owned(),
+            opened_at: i64::MIN,
+        };
+        self.dials
+            .range(first..)
+            .take_while(|(key, _)| key.caller_code == code)
+            .map(|(key, _)| (key.opened_at.abs_diff(at), key))
+            .filter(|(distance, _)| *distance <= CODE_WINDOW_SECONDS.unsigned_abs())
+            .min()
+            .map(|(_, key)| key.clone())
+    }
+
+    fn dial_key(&self, code: &str, at: i64) -> DialKey {
+        self.nearest(code, at).unwrap_or_else(|| DialKey {
+            caller_code: code.to_owned(),
+            opened_at: at,
+        })
+    }
+
+    fn calls_with(&self, uniqueid: &str) -> Vec<CallKey> {
+        let first = CallKey {
+            uniqueid: uniqueid.to_owned(),
+            lead_id: 0,
+        };
+        self.calls
+            .range(first..)
+            .take_while(|(key, _)| key.uniqueid == uniqueid)
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
+    fn move_call(&mut self, old: &CallKey, new: &CallKey) {
+        let Some(call) = self.take_call(old) else {
+            return;
+        };
+        if self.take_call(new).is_some()
+            && let Some(stored) = self.stored_keys.remove(new)
+        {
+            self.replaced.insert(stored);
+        }
+        if let Some(stored) = self.stored_keys.remove(old) {
+            self.stored_keys.insert(new.clone(), stored);
+        }
+        // Later rows of the carrier log find the call through its dial.
+        for key in self
+            .dials_of_uniqueid
+            .remove(&old.uniqueid)
+            .unwrap_or_default()
+        {
+            if let Some(mut dial) = self.dials.remove(&key) {
+                dial.uniqueid = Some(new.uniqueid.clone());
+                self.put_dial(key, dial);
+            }
+        }
+        self.put_call(new.clone(), call);
+    }
+
+    fn take_call(&mut self, key: &CallKey) -> Option<Call> {
+        if let Some(keys) = self.calls_of_lead.get_mut(&key.lead_id) {
+            keys.remove(key);
+        }
+        self.calls.remove(key)
+    }
+
+    fn put_call(&mut self, key: CallKey, call: Call) {
+        self.calls_of_lead
+            .entry(key.lead_id)
+            .or_default()
+            .insert(key.clone());
+        self.calls.insert(key, call);
+    }
+
+    fn take_dial(&mut self, rules: &Rules, key: &DialKey) -> Dial {
+        let Some(dial) = self.dials.remove(key) else {
+            return Dial {
+                dialed_at: key.opened_at,
+                day: rules.zone.day(key.opened_at),
+                ..Dial::default()
+            };
+        };
+        if let Some(keys) = dial.lead_id.and_then(|l| self.dials_of_lead.get_mut(&l)) {
+            keys.remove(key);
+        }
+        let uniqueid = dial.uniqueid.as_ref();
+        if let Some(keys) = uniqueid.and_then(|u| self.dials_of_uniqueid.get_mut(u)) {
+            keys.remove(key);
+        }
+        dial
+    }
+
+    fn put_dial(&mut self, key: DialKey, dial: Dial) {
+        if let Some(lead) = dial.lead_id {
+            let keys = self.dials_of_lead.entry(lead).or_default();
+            keys.insert(key.clone());
+        }
+        if let Some(uniqueid) = &dial.uniqueid {
+            let keys = self.dials_of_uniqueid.entry(uniqueid.clone()).or_default();
+            keys.insert(key.clone());
+        }
+        self.dials.insert(key, dial);
+    }
+}
+
+/// What is around a change: whose it is, and the positions before and behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The source's name.
+    pub source: String,
+    /// Its tenant.
+    pub tenant: String,
+    /// The store's checkpoint as last seen.
+    pub expected: Option<Checkpoint>,
+    /// The checkpoint behind the change.
+    pub checkpoint: Checkpoint,
+}
+
+impl Working {
+    /// The difference between what was loaded and what is now.
+    #[must_use]
+    pub fn finish(self, frame: Frame) -> ChangeSet {
+        super::settle::settle(self, frame)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! Binlog files on disk as a source: for `didtail replay` and for fixtures.
+//!
+//! Files are read by blocking calls, since they are local and read in order.
+//! The end of the last file is the end of the world: a stream there waits for
+//! ever, as on an idle server. Whoever replays stops at [`Source::head`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::frame::{self, Framer, OwnedEvent};
+use super::{Column, EventStream, Source, SourceError};
+use crate::binlog::{
+    BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, HEADER_BYTES, Position, RawEvent, Reader, Watch,
+};
+
+/// The first bytes of every binlog file.
+const MAGIC: [u8; 4] = *b"\xfebin";
+
+/// The first bytes of an encrypted one of MySQL.
+const MAGIC_ENCRYPTED: [u8; 4] = *b"\xfdbin";
+
+/// Code of the event behind which MariaDB's events are encrypted.
+const START_ENCRYPTION: u8 = 164;
+
+/// Largest event that a server writes (`max_allowed_packet`, 1 GiB).
+const EVENT_BYTES_MAX: u32 = 1 << 30;
+
+/// Bytes read from disk at once.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Room for one event that is kept for the next.
+const EVENT_BYTES_KEPT: usize = 1 << 20;
+
+/// Splits the bytes of one binlog file into events, each verified.
+pub struct Splitter<R> {
+    read: R,
+    file: BinlogFile,
+    /// Offset of the next event.
+    offset: u64,
+    /// Bytes of the whole file.
+    length: u64,
+    buffer: Vec<u8>,
+    framer: Framer,
+}
+
+impl<R: Read> Splitter<R> {
+    /// Reads the start of a binlog file that is `length` bytes long.
+    ///
+    /// # Errors
+    /// [`SourceError::NotABinlog`] when it does not begin as one.
+    pub fn new(mut read: R, file: BinlogFile, length: u64) -> Result<Self, SourceError> {
+        let mut magic = [0; 4];
+        let refuse = |what: &str| SourceError::NotABinlog {
+            detail: format!("{file} {what}"),
+        };
+        read.read_exact(&mut magic)
+            .map_err(|e| refuse(&format!("has no first bytes: {e}")))?;
+        match magic {
+            MAGIC => Ok(Self {
+                read,
+                file,
+                offset: FIRST_EVENT_OFFSET,
+                length,
+                buffer: Vec::new(),
+                framer: Framer::new(),
+            }),
+            MAGIC_ENCRYPTED => Err(refuse(
+                "is encrypted; didtail can follow the server instead",
+            )),
+            _ => Err(refuse("does not begin like a binlog")),
+        }
+    }
+
+    /// Where the next event begins.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position {
+            file: self.file.clone(),
+            next: self.offset,
+        }
+    }
+
+    /// The next event; `None` behind the last one.
+    ///
+    /// # Errors
+    /// [`SourceError::Truncated`] where the file ends within an event, and
+    /// others where its bytes are no event.
+    pub fn event(&mut self) -> Result<Option<RawEvent<'_>>, SourceError> {
+        if self.offset >= self.length {
+            return Ok(None);
+        }
+        let size = self.read_header()?;
+        // Grows with what is there, whatever the header says.
+        let rest = u64::from(size - HEADER_BYTES);
+        let got = self.read.by_ref().take(rest).read_to_end(&mut self.buffer);
+        let got = got.map_err(|e| self.refuse(&format!("cannot be read: {e}")))?;
+        if got as u64 != rest {
+            return Err(self.truncated());
+        }
+        let place = self.position();
+        self.offset += u64::from(size);
+        let event = self.framer.open(&self.buffer);
+        let event = event.map_err(|e| at(&place, e.into()))?;
+        if event.header.code == START_ENCRYPTION {
+            return Err(SourceError::NotABinlog {
+                detail: format!(
+                    "{} is encrypted; didtail can follow the server instead",
+                    self.file
+                ),
+            });
+        }
+        Ok(Some(event))
+    }
+
+    /// Reads a header into the buffer and returns the event's size.
+    fn read_header(&mut self) -> Result<u32, SourceError> {
+        self.buffer.clear();
+        self.buffer.shrink_to(EVENT_BYTES_KEPT);
+        let wanted = u64::from(HEADER_BYTES);
+        let got = self
+            .read
+            .by_ref()
+            .take(wanted)
+            .read_to_end(&mut self.buffer);
+        got.map_err(|e| self.refuse(&format!("cannot be read: {e}")))?;
+        let Some(header) = frame::header(&self.buffer) else {
+            return Err(self.truncated());
+        };
+        if header.size < HEADER_BYTES || header.size > EVENT_BYTES_MAX {
+            return Err(self.refuse(&format!("claims an event of {} bytes", header.size)));
+        }
+        if u64::from(header.size) > self.length.saturating_sub(self.offset) {
+            return Err(self.truncated());
+        }
+        Ok(header.size)
+    }
+
+    fn truncated(&self) -> SourceError {
+        SourceError::Truncated {
+            position: self.position().to_string(),
+        }
+    }
+
+    fn refuse(&self, what: &str) -> SourceError {
+        SourceError::NotABinlog {
+            detail: format!("{} {what}", self.position()),
+        }
+    }
+}
+
+impl<R: Read + Seek> Splitter<R> {
+    /// Moves on to the event that begins at `next`, by the sizes on the way.
+    fn skip_to(&mut self, next: u64) -> Result<(), SourceError> {
+        let impossible = |position: Position| SourceError::ImpossiblePosition {
+            position: Position {
+                file: position.file,
+                next,
+            }
+            .to_string(),
+            detail: "no event begins there".to_owned(),
+        };
+        while self.offset < next {
+            if self.offset >= self.length {
+                return Err(impossible(self.position()));
+            }
+            let size = self.read_header()?;
+            let rest = i64::from(size - HEADER_BYTES);
+            let moved = self.read.seek(SeekFrom::Current(rest));
+            moved.map_err(|e| self.refuse(&format!("cannot be read: {e}")))?;
+            self.offset += u64::from(size);
+        }
+        if self.offset == next {
+            Ok(())
+        } else {
+            Err(impossible(self.position()))
+        }
+    }
+}
+
+/// Adds the place to an error about one event.
+fn at(place: &Position, error: SourceError) -> SourceError {
+    match error {
+        SourceError::Damaged { detail } => SourceError::Damaged {
+            detail: format!("{place}: {detail}"),
+        },
+        other => other,
+    }
+}
+
+/// Binlog files on disk.
+pub struct FileSource {
+    files: BTreeMap<BinlogFile, PathBuf>,
+    columns: BTreeMap<String, Vec<Column>>,
+}
+
+impl FileSource {
+    /// Takes the files, which are read in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`SourceError::NotABinlog`] when there is none, a name has no number,
+    /// two have the same, or a file does not begin like a binlog.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, SourceError> {
+        let mut files = BTreeMap::new();
+        for path in paths {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let file = BinlogFile::new(name.unwrap_or_default()).map_err(|_| {
+                let detail = format!("{} has no number at its end", path.display());
+                SourceError::NotABinlog { detail }
+            })?;
+            drop(split(&file, path)?);
+            if let Some(other) = files.insert(file, path.clone()) {
+                let detail = format!("{} and {} clash", other.display(), path.display());
+                return Err(SourceError::NotABinlog { detail });
+            }
+        }
+        if files.is_empty() {
+            let detail = "no file was given".to_owned();
+            return Err(SourceError::NotABinlog { detail });
+        }
+        Ok(Self {
+            files,
+            columns: BTreeMap::new(),
+        })
+    }
+
+    /// Sets the columns of a table, which no file tells.
+    #[must_use]
+    pub fn with_columns(mut self, table: &str, columns: Vec<Column>) -> Self {
+        self.columns.insert(table.to_owned(), columns);
+        self
+    }
+
+    /// The start of the first file.
+    #[must_use]
+    pub fn start(&self) -> Option<Position> {
+        let (file, _) = self.files.first_key_value()?;
+        Some(Position::start_of(file.clone()))
+    }
+}
+
+fn split(file: &BinlogFile, path: &Path) -> Result<Splitter<BufReader<File>>, SourceError> {
+    let refuse = |e: std::io::Error| SourceError::NotABinlog {
+        detail: format!("{} cannot be read: {e}", path.display()),
+    };
+    let opened = File::open(path).map_err(refuse)?;
+    let length = opened.metadata().map_err(refuse)?.len();
+    let buffered = BufReader::with_capacity(BUFFER_BYTES, opened);
+    Splitter::new(buffered, file.clone(), length)
+}
+
+impl Source for FileSource {
+    type Stream = FileStream;
+
+    async fn stream(&self, from: &Position) -> Result<FileStream, SourceError> {
+        let Some(path) = self.files.get(&from.file) else {
+            return Err(SourceError::Purged {
+                wanted: from.to_string(),
+                detail: "no such file was given".to_owned(),
+            });
+        };
+        let mut splitter = split(&from.file, path)?;
+        let mut opening = VecDeque::from([OwnedEvent::rotate_to(from)]);
+        if from.next > FIRST_EVENT_OFFSET {
+            if let Some(format) = splitter.event()? {
+                opening.push_back(OwnedEvent::from(format).repeated());
+            }
+            splitter.skip_to(from.next)?;
+        }
+        let rest = self.files.range(from.file.clone()..).skip(1);
+        Ok(FileStream {
+            splitter,
+            opening,
+            last: None,
+            rest: rest
+                .map(|(file, path)| (file.clone(), path.clone()))
+                .collect(),
+            broken: false,
+        })
+    }
+
+    /// Reads the last file through, past a group that a crash cut off.
+    async fn head(&self) -> Result<Position, SourceError> {
+        let Some((file, path)) = self.files.last_key_value() else {
+            unreachable!("open() refuses an empty list");
+        };
+        let mut splitter = split(file, path)?;
+        let start = Position::start_of(file.clone());
+        let mut reader = Reader::new(Watch::new("", &[]), start, GtidPosition::default());
+        loop {
+            match splitter.event() {
+                // What cannot be decoded is said when it is streamed.
+                Ok(Some(event)) => drop(reader.event(event)),
+                Ok(None) | Err(SourceError::Truncated { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(reader.position().clone())
+    }
+
+    async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {
+        Ok(self.columns.get(table).cloned().unwrap_or_default())
+    }
+}
+
+/// A stream of a [`FileSource`].
+pub struct FileStream {
+    splitter: Splitter<BufReader<File>>,
+    /// Events made up for this stream, before the file's.
+    opening: VecDeque<OwnedEvent>,
+    /// The made-up event that was handed out last.
+    last: Option<OwnedEvent>,
+    /// The files behind the open one.
+    rest: VecDeque<(BinlogFile, PathBuf)>,
+    broken: bool,
+}
+
+impl FileStream {
+    /// The next event; `None` at the end of the last file.
+    fn read(&mut self) -> Result<Option<RawEvent<'_>>, SourceError> {
+        if self.broken {
+            return Err(SourceError::Unreachable {
+                address: self.splitter.file.to_string(),
+                detail: "the stream has failed before".to_owned(),
+            });
+        }
+        if self.opening.is_empty()
+            && self.splitter.offset >= self.splitter.length
+            && let Some((file, path)) = self.rest.pop_front()
+        {
+            self.broken = true;
+            self.splitter = split(&file, &path)?;
+            self.broken = false;
+            let start = Position::start_of(file);
+            self.opening.push_back(OwnedEvent::rotate_to(&start));
+        }
+        if let Some(event) = self.opening.pop_front() {
+            return Ok(Some(self.last.insert(event).raw()));
+        }
+        let Self {
+            splitter, broken, ..
+        } = self;
+        let event = splitter.event();
+        *broken = event.is_err();
+        event
+    }
+}
+
+impl EventStream for FileStream {
+    async fn next(&mut self) -> Result<RawEvent<'_>, SourceError> {
+        match self.read()? {
+            Some(event) => Ok(event),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Result<RawEvent<'_>, SourceError>> {
+        self.read().transpose()
+    }
+}

@@ -1,0 +1,203 @@
+//! What didtail asks a source besides its binlog.
+
+use super::replica::fnv1a;
+use super::{Flavour, MySqlSource};
+use crate::binlog::{BinlogFile, Position};
+use crate::source::wire::{Cell, Table, text};
+use crate::source::{Column, SourceError};
+
+/// Rows that a small table may have. VICIdial's status tables have a few
+/// dozen, with many campaigns a few thousand.
+const SMALL_TABLE_ROWS_MAX: usize = 100_000;
+
+/// Longest identifier of a server.
+const IDENTIFIER_BYTES_MAX: usize = 64;
+
+/// `ER_PARSE_ERROR`: this server does not know the statement.
+const SYNTAX_ERROR: &str = "(server error 1064)";
+
+/// The time zones of a source: naive DATETIME values mean the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceTimeZone {
+    /// `@@global.time_zone`: a name, an offset or `SYSTEM`.
+    pub session: String,
+    /// `@@system_time_zone`: an abbreviation like `CET`, of no use to a machine.
+    pub system: String,
+    /// The difference of the source's local time to UTC, now.
+    pub utc_offset_seconds: i32,
+}
+
+impl MySqlSource {
+    /// The binlog files that the source still has, oldest first, with their sizes.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the source cannot be asked or its binlog is off.
+    pub async fn binlogs(&self) -> Result<Vec<(BinlogFile, u64)>, SourceError> {
+        let what = "the list of its binlogs";
+        let table = self.ask(what, "SHOW BINARY LOGS").await?;
+        let mut files = Vec::with_capacity(table.rows.len());
+        for row in &table.rows {
+            let name = row.first().and_then(text).unwrap_or_default();
+            let size = row.get(1).and_then(text).and_then(|s| s.parse().ok());
+            let file = BinlogFile::new(&name).map_err(|e| unusable(what, &e.to_string()))?;
+            files.push((file, size.unwrap_or(0)));
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// The end of the last complete group, now.
+    pub(super) async fn binlog_end(&self) -> Result<Position, SourceError> {
+        let what = "the end of its binlog";
+        let status = self.binlog_status().await?;
+        let (Some(file), Some(next)) = (status.first("File"), status.first("Position")) else {
+            return Err(unusable(what, "the binary log is off"));
+        };
+        format!("{file}:{next}")
+            .parse()
+            .map_err(|e: crate::binlog::PositionError| unusable(what, &e.to_string()))
+    }
+
+    /// The server's binlog status; its statement has had three names.
+    pub(in crate::source) async fn binlog_status(&self) -> Result<Table, SourceError> {
+        let what = "the end of its binlog";
+        let newer = match self.server.flavour {
+            Flavour::MariaDb => "SHOW BINLOG STATUS",
+            Flavour::MySql => "SHOW BINARY LOG STATUS",
+        };
+        match self.ask(what, newer).await {
+            Err(SourceError::Query { detail, .. }) if detail.ends_with(SYNTAX_ERROR) => {
+                self.ask(what, "SHOW MASTER STATUS").await
+            }
+            answer => answer,
+        }
+    }
+
+    /// A name of the server that survives restarts and tells it from its replicas.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the source cannot be asked.
+    pub async fn identity(&self) -> Result<String, SourceError> {
+        let names = "'server_uuid', 'server_uid', 'hostname', 'port', 'datadir'";
+        let sql = format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})");
+        let table = self.ask("its identity", &sql).await?;
+        let value = |name: &str| {
+            let mut rows = table.rows.iter();
+            let row = rows.find(|row| row.first().and_then(text).as_deref() == Some(name));
+            row.and_then(|row| text(row.get(1)?))
+                .filter(|value| !value.is_empty())
+        };
+        if let Some(own) = value("server_uuid").or_else(|| value("server_uid")) {
+            return Ok(own);
+        }
+        let place = [value("hostname"), value("port"), value("datadir")]
+            .map(Option::unwrap_or_default)
+            .join("\n");
+        Ok(format!("{:016x}", fnv1a(place.as_bytes(), 0)))
+    }
+
+    /// The columns of a table of VICIdial's database; empty without the table.
+    pub(super) async fn table_columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {
+        let table = identifier(table)?;
+        let sql = format!(
+            "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME FROM information_schema.COLUMNS \
+             WHERE TABLE_SCHEMA = '{}' AND TABLE_NAME = '{table}' ORDER BY ORDINAL_POSITION",
+            self.database()
+        );
+        let what = format!("the columns of {table}");
+        let answer = self.ask(&what, &sql).await?;
+        let column = |row: &Vec<Cell>| {
+            Some(Column {
+                name: row.first().and_then(text)?.to_lowercase(),
+                column_type: row.get(1).and_then(text)?,
+                charset: row.get(2).and_then(text),
+            })
+        };
+        let columns: Option<Vec<Column>> = answer.rows.iter().map(column).collect();
+        columns.ok_or_else(|| unusable(&what, "a column without a name or type"))
+    }
+
+    /// All rows of a small table, as the bytes that are stored.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the source cannot be asked, a name is no plain
+    /// identifier, or the table has more than 100,000 rows.
+    pub async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<Vec<Cell>>, SourceError> {
+        let table = identifier(table)?;
+        let mut list = String::new();
+        for column in columns {
+            let comma = if list.is_empty() { "" } else { ", " };
+            list.push_str(&format!("{comma}`{}`", identifier(column)?));
+        }
+        let what = format!("the rows of {table}");
+        let sql = format!(
+            "SELECT {list} FROM `{}`.`{table}` LIMIT {}",
+            self.database(),
+            SMALL_TABLE_ROWS_MAX + 1
+        );
+        let answer = self.ask(&what, &sql).await?;
+        if answer.rows.len() > SMALL_TABLE_ROWS_MAX {
+            return Err(unusable(&what, "it has more than 100,000"));
+        }
+        Ok(answer.rows)
+    }
+
+    /// The source's time zones.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the source cannot be asked.
+    pub async fn time_zone(&self) -> Result<SourceTimeZone, SourceError> {
+        let what = "its time zone";
+        let sql = "SELECT @@GLOBAL.time_zone AS session_zone, @@system_time_zone AS system_zone, \
+                   TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), \
+                   CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@GLOBAL.time_zone)) AS utc_offset";
+        let table = self.ask(what, sql).await?;
+        let offset = table.first("utc_offset").and_then(|s| s.parse().ok());
+        Ok(SourceTimeZone {
+            session: table.first("session_zone").unwrap_or_default(),
+            system: table.first("system_zone").unwrap_or_default(),
+            utc_offset_seconds: offset.ok_or_else(|| unusable(what, "no offset to UTC"))?,
+        })
+    }
+
+    /// The source's clock, in seconds since 1970 (UTC).
+    ///
+    /// # Errors
+    /// [`SourceError`] when the source cannot be asked.
+    pub async fn clock(&self) -> Result<i64, SourceError> {
+        let what = "its time";
+        let table = self.ask(what, "SELECT UNIX_TIMESTAMP()").await?;
+        let seconds = table.scalar().and_then(|s| s.parse().ok());
+        seconds.ok_or_else(|| unusable(what, "no time"))
+    }
+}
+
+/// Lets only plain names into statements, since names cannot be parameters.
+fn identifier(name: &str) -> Result<&str, SourceError> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if !name.is_empty() && name.len() <= IDENTIFIER_BYTES_MAX && name.bytes().all(plain) {
+        Ok(name)
+    } else {
+        Err(unusable("a table or column", "its name is not plain"))
+    }
+}
+
+fn unusable(what: &str, detail: &str) -> SourceError {
+    SourceError::Query {
+        what: what.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_reach_a_statement() {
+        assert!(identifier("vicidial_log").is_ok());
+        for bad in ["", "a b", "a`b", "A", "a.b", "a'--", &"a".repeat(65)] {
+            assert!(identifier(bad).is_err(), "{bad}");
+        }
+    }
+}

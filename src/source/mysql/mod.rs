@@ -1,0 +1,137 @@
+//! A VICIdial database on a real MySQL or MariaDB server.
+//!
+//! One connection, opened again when it breaks, answers questions; every open
+//! stream has its own. Both are read-only: the server is told so, and nothing
+//! here asks for anything but SELECT, SHOW and the binlog.
+
+mod facts;
+mod replica;
+mod stream;
+
+use tokio::sync::Mutex;
+
+pub use facts::SourceTimeZone;
+pub use stream::MySqlStream;
+
+use replica::Purpose;
+
+use super::settings::ConnectSettings;
+use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
+use super::{Column, Source, SourceError};
+use crate::binlog::Position;
+
+/// A VICIdial database on a real server.
+pub struct MySqlSource {
+    settings: ConnectSettings,
+    address: String,
+    server: Server,
+    /// The connection for questions; empty while none is open or one is in use.
+    control: Mutex<Option<Wire>>,
+}
+
+impl MySqlSource {
+    /// Connects, logs in and looks at the server's version.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the server cannot be reached or refuses the login.
+    pub async fn connect(settings: &ConnectSettings) -> Result<Self, SourceError> {
+        let address = settings.address();
+        let wire = open(settings)
+            .await
+            .map_err(|e| SourceError::from_wire(e, &address, "a session"))?;
+        Ok(Self {
+            settings: settings.clone(),
+            address,
+            server: wire.server().clone(),
+            control: Mutex::new(Some(wire)),
+        })
+    }
+
+    /// VICIdial's database, as the URL names it.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.settings.database
+    }
+
+    /// Flavour and version of the server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The settings that it was connected with.
+    #[must_use]
+    pub fn settings(&self) -> &ConnectSettings {
+        &self.settings
+    }
+
+    /// Opens the binlog to look at a few events, beside whoever follows it.
+    pub(super) async fn look(&self, from: &Position) -> Result<MySqlStream, SourceError> {
+        MySqlStream::open(self, from, Purpose::Look).await
+    }
+
+    /// Runs a statement; `what` names in words what it asks for.
+    pub(crate) async fn ask(&self, what: &str, sql: &str) -> Result<Table, SourceError> {
+        self.attempt(sql)
+            .await
+            .map_err(|e| SourceError::from_wire(e, &self.address, what))
+    }
+
+    /// Runs a statement on the open connection, or on a new one where that
+    /// turns out to have been closed while idle.
+    async fn attempt(&self, sql: &str) -> Result<Table, WireError> {
+        let mut slot = self.control.lock().await;
+        // Taken out, so that a statement that is given up half-way takes its
+        // connection with it, and nobody reads the rest of its result.
+        if let Some(mut wire) = slot.take() {
+            match wire.query(sql).await {
+                Err(WireError::Io(_)) => {}
+                result => {
+                    if matches!(result, Ok(_) | Err(WireError::Refused { .. })) {
+                        *slot = Some(wire);
+                    }
+                    return result;
+                }
+            }
+        }
+        let mut wire = open(&self.settings).await?;
+        let result = wire.query(sql).await;
+        if matches!(result, Ok(_) | Err(WireError::Refused { .. })) {
+            *slot = Some(wire);
+        }
+        result
+    }
+}
+
+/// Opens a session that can only read, gets text as the bytes that are
+/// stored, and sees every TIMESTAMP in UTC.
+async fn open(settings: &ConnectSettings) -> Result<Wire, WireError> {
+    let mut wire = Wire::connect(settings).await?;
+    let seconds = QUERY_TIMEOUT.as_secs();
+    let limit = match wire.server().flavour {
+        Flavour::MariaDb => format!("max_statement_time = {seconds}"),
+        Flavour::MySql => format!("max_execution_time = {}", seconds * 1000),
+    };
+    wire.query(&format!(
+        "SET SESSION character_set_results = NULL, time_zone = '+00:00', sql_mode = '', {limit}"
+    ))
+    .await?;
+    wire.query("SET SESSION TRANSACTION READ ONLY").await?;
+    Ok(wire)
+}
+
+impl Source for MySqlSource {
+    type Stream = MySqlStream;
+
+    async fn stream(&self, from: &Position) -> Result<MySqlStream, SourceError> {
+        MySqlStream::open(self, from, Purpose::Follow).await
+    }
+
+    async fn head(&self) -> Result<Position, SourceError> {
+        self.binlog_end().await
+    }
+
+    async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {
+        self.table_columns(table).await
+    }
+}

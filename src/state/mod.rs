@@ -1,0 +1,188 @@
+//! The local state file: checkpoint and history, table schemas, quarantine.
+//!
+//! Why a local file when the store has the position too: it works while the
+//! store is down, it carries what is of use to nobody but this daemon, and an
+//! operator can move the position without touching the numbers. Losing it
+//! loses no number; see [`crate::checkpoint`].
+//!
+//! The calls block, each for one small SQLite transaction without an fsync
+//! (WAL, `synchronous = NORMAL`): after a power cut the file may be a few
+//! seconds old, which the store's copy makes up for.
+
+mod checkpoints;
+mod error;
+mod lock;
+mod quarantine;
+mod schemas;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+pub use checkpoints::{HistoryEntry, SourceRecord};
+pub use error::StateError;
+pub use quarantine::QuarantinedRow;
+pub use schemas::TableSchema;
+pub use status::{Health, StatusNote};
+
+use lock::Lock;
+
+/// Append only: a step that has been released is never edited.
+const STEPS: &[M<'static>] = &[M::up(include_str!("../../schema/state/0001_initial.sql"))];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// How long a statement waits for another process's write. Writes take
+/// milliseconds; seconds mean a stopped process, and an error says more.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An open state file.
+#[derive(Debug)]
+pub struct StateFile {
+    connection: Connection,
+    path: PathBuf,
+    _lock: Option<Lock>,
+}
+
+impl StateFile {
+    /// Opens the file for reading, also while a daemon works with it.
+    ///
+    /// # Errors
+    /// [`StateError::Missing`] when there is none; nothing is created.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let missing = || StateError::Missing {
+            path: path.to_owned(),
+        };
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(missing()),
+            Err(e) => return Err(StateError::of_io(path, &e)),
+        }
+        let state = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, None)?;
+        let version: u32 = state
+            .connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(|e| state.error(&e))?;
+        if version as usize > STEPS.len() {
+            return Err(StateError::NewerVersion {
+                path: path.to_owned(),
+            });
+        }
+        // The file is created empty and filled in one transaction.
+        if version == 0 {
+            return Err(missing());
+        }
+        Ok(state)
+    }
+
+    /// Opens the file for writing, creates it when there is none, and keeps
+    /// every other process from doing the same until it is dropped.
+    ///
+    /// # Errors
+    /// [`StateError::Held`] when another process has it; any other
+    /// [`StateError`] when it cannot be used.
+    pub fn open_exclusive(path: &Path) -> Result<Self, StateError> {
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o750)
+                .create(folder)
+                .map_err(|e| StateError::of_io(path, &e))?;
+        }
+        let lock = Lock::take(path)?;
+        // SQLite would create it readable for all: quarantined rows hold phone numbers.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(|e| StateError::of_io(path, &e))?;
+        let mut state = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Some(lock))?;
+        state.check()?;
+        state
+            .connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .and_then(|()| {
+                state
+                    .connection
+                    .pragma_update(None, "synchronous", "NORMAL")
+            })
+            .map_err(|e| state.error(&e))?;
+        state.migrate()?;
+        Ok(state)
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The process that holds the file at `path` for writing. The inner `None`
+    /// is one that wrote down no id.
+    #[must_use]
+    pub fn holder(path: &Path) -> Option<Option<u32>> {
+        lock::holder(path)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, StateError> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)
+            .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
+            .map_err(|e| StateError::of(path, &e))?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    fn check(&self) -> Result<(), StateError> {
+        let verdict: String = self
+            .connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|e| self.error(&e))?;
+        match verdict.as_str() {
+            "ok" => Ok(()),
+            detail => Err(StateError::corrupt(&self.path, detail)),
+        }
+    }
+
+    fn migrate(&mut self) -> Result<(), StateError> {
+        use rusqlite_migration::{Error, MigrationDefinitionError};
+        MIGRATIONS
+            .to_latest(&mut self.connection)
+            .map_err(|e| match e {
+                Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
+                    StateError::NewerVersion {
+                        path: self.path.clone(),
+                    }
+                }
+                Error::RusqliteError { err, .. } => StateError::of(&self.path, &err),
+                other => StateError::corrupt(&self.path, other),
+            })
+    }
+
+    fn error(&self, error: &rusqlite::Error) -> StateError {
+        StateError::of(&self.path, error)
+    }
+}
+
+/// Seconds since 1970 (UTC), for the `saved_at` columns.
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
+        .and_then(|elapsed| i64::try_from(elapsed.as_secs()).ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,84 @@
+//! What the daemon last said about a source, so that `didtail status` needs no
+//! connection to it and works when it is down.
+
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use super::{StateError, StateFile, now};
+
+/// How a source is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Every change so far is in the numbers.
+    Running,
+    /// It goes on, and something is missing in the numbers; `missing` names it.
+    Incomplete,
+    /// It waits for something to be mended, or was shut down.
+    #[default]
+    Stopped,
+}
+
+/// A note on one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatusNote {
+    /// How it is doing.
+    pub health: Health,
+    /// What is missing in the numbers, each with its first position.
+    pub missing: Vec<String>,
+    /// How far the applied position is behind the source's clock, in seconds.
+    pub lag_seconds: Option<i64>,
+    /// Rows of watched tables applied since the daemon started.
+    pub rows_applied: u64,
+    /// The last error.
+    pub last_error: Option<String>,
+    /// When it happened, in seconds since 1970 (UTC).
+    pub last_error_at: Option<i64>,
+    /// When the note was written, in seconds since 1970 (UTC); set by [`StateFile::set_status`].
+    pub saved_at: i64,
+}
+
+impl StateFile {
+    /// Replaces the note on a source.
+    ///
+    /// # Errors
+    /// [`StateError`] when the file cannot be written.
+    pub fn set_status(&mut self, name: &str, note: &StatusNote) -> Result<(), StateError> {
+        let json = serde_json::to_string(note).map_err(|e| StateError::Other {
+            path: self.path.clone(),
+            detail: e.to_string(),
+        })?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO status (source, note, saved_at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (source) DO UPDATE SET note = excluded.note,
+                     saved_at = excluded.saved_at",
+            )
+            .and_then(|mut upsert| upsert.execute(params![name, json, now()]))
+            .map(drop)
+            .map_err(|e| self.error(&e))
+    }
+
+    /// The note on a source.
+    ///
+    /// # Errors
+    /// [`StateError`] when the file cannot be read.
+    pub fn status(&self, name: &str) -> Result<Option<StatusNote>, StateError> {
+        let found: Option<(String, i64)> = self
+            .connection
+            .query_row(
+                "SELECT note, saved_at FROM status WHERE source = ?1",
+                [name],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .map_err(|e| self.error(&e))?;
+        let Some((json, saved_at)) = found else {
+            return Ok(None);
+        };
+        let note: StatusNote =
+            serde_json::from_str(&json).map_err(|e| StateError::corrupt(&self.path, e))?;
+        Ok(Some(StatusNote { saved_at, ..note }))
+    }
+}

@@ -1,0 +1,341 @@
+//! Real files in a temporary folder: what is kept, what is refused, and how it is said.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::checkpoint::Checkpoint;
+use crate::source::Column;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("temp dir")
+}
+
+fn at(epoch: u64, position: &str) -> Checkpoint {
+    Checkpoint {
+        epoch,
+        position: position.parse().expect("valid"),
+        gtid: "0-1-5,1-2-9".parse().expect("valid"),
+        event_time: Some(1_700_000_000),
+    }
+}
+
+fn row(position: &str, row_index: u32) -> QuarantinedRow {
+    QuarantinedRow {
+        position: position.parse().expect("valid"),
+        row_index,
+        event_time: 1_700_000_000,
+        table: "vicidial_log".to_owned(),
+        reason: "too short".to_owned(),
+        event_code: 30,
+        body: vec![1, 2, 3],
+        table_map: vec![4],
+    }
+}
+
+#[test]
+fn a_checkpoint_survives_reopening() {
+    let folder = folder();
+    let path = folder.path().join("new/state.db");
+    let mut state = StateFile::open_exclusive(&path).expect("opened");
+    assert_eq!(state.checkpoint("main").expect("read"), None);
+    assert_eq!(state.source("main").expect("read"), None);
+    state
+        .save_checkpoint("main", &at(1, "b.000001:400"))
+        .expect("saved");
+    state
+        .save_checkpoint("main", &at(1, "b.000002:5000000000"))
+        .expect("saved");
+    state
+        .save_checkpoint("other", &at(7, "c.000009:4"))
+        .expect("saved");
+    drop(state);
+    let state = StateFile::open(&path).expect("opened");
+    assert_eq!(
+        state.checkpoint("main").expect("read"),
+        Some(at(1, "b.000002:5000000000"))
+    );
+    assert_eq!(state.sources().expect("read"), ["main", "other"]);
+    assert_eq!(
+        state.source("other").expect("read").expect("known").epoch,
+        7
+    );
+}
+
+#[test]
+fn the_file_is_private() {
+    let folder = folder();
+    let path = folder.path().join("state.db");
+    let mut state = StateFile::open_exclusive(&path).expect("opened");
+    state
+        .save_checkpoint("main", &at(1, "b.000001:400"))
+        .expect("saved");
+    for file in ["state.db", "state.db-wal", "state.db.lock"] {
+        let metadata = std::fs::metadata(folder.path().join(file)).expect(file);
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{file}");
+    }
+}
+
+#[test]
+fn a_second_writer_is_refused_and_readers_are_not() {
+    let folder = folder();
+    let path = folder.path().join("state.db");
+    assert_eq!(StateFile::holder(&path), None);
+    let mut daemon = StateFile::open_exclusive(&path).expect("opened");
+    daemon
+        .save_checkpoint("main", &at(1, "b.000001:400"))
+        .expect("saved");
+    let error = StateFile::open_exclusive(&path).expect_err("held");
+    let pid = std::process::id();
+    assert!(
+        matches!(error, StateError::Held { pid: Some(p), .. } if p == pid),
+        "{error:?}"
+    );
+    assert_eq!(StateFile::holder(&path), Some(Some(pid)));
+    let reader = StateFile::open(&path).expect("readable");
+    assert_eq!(
+        reader.checkpoint("main").expect("read"),
+        Some(at(1, "b.000001:400"))
+    );
+    drop(daemon);
+    assert_eq!(StateFile::holder(&path), None);
+    StateFile::open_exclusive(&path).expect("free again");
+}
+
+#[test]
+fn another_server_under_the_same_name_is_noticed() {
+    let folder = folder();
+    let mut state = StateFile::open_exclusive(&folder.path().join("s.db")).expect("opened");
+    state.bind("main", "a").expect("bound");
+    state.bind("main", "a").expect("the same");
+    let error = state.bind("main", "b").expect_err("another");
+    assert!(matches!(error, StateError::OtherSource { .. }), "{error}");
+    state
+        .reset("main", &at(2, "b.000001:4"), "reset")
+        .expect("reset");
+    state.bind("main", "b").expect("bound anew");
+}
+
+#[test]
+fn a_reset_remembers_where_it_was() {
+    let folder = folder();
+    let mut state = StateFile::open_exclusive(&folder.path().join("s.db")).expect("opened");
+    state
+        .save_checkpoint("main", &at(1, "b.000009:4"))
+        .expect("saved");
+    state
+        .reset("main", &at(2, "b.000001:4"), "reset to earliest")
+        .expect("reset");
+    assert_eq!(
+        state.checkpoint("main").expect("read"),
+        Some(at(2, "b.000001:4"))
+    );
+    let history = state.history("main", 10).expect("read");
+    assert_eq!(history.len(), 1);
+    assert_eq!(history[0].checkpoint, at(1, "b.000009:4"));
+    assert_eq!(history[0].reason, "reset to earliest");
+    let id = history[0].id;
+    assert_eq!(
+        state.history_entry("main", id).expect("read"),
+        Some(history[0].clone())
+    );
+    assert_eq!(state.history_entry("other", id).expect("read"), None);
+}
+
+#[test]
+fn history_and_schemas_are_bounded() {
+    let folder = folder();
+    let mut state = StateFile::open_exclusive(&folder.path().join("s.db")).expect("opened");
+    state.connection.execute_batch("BEGIN").expect("begun");
+    for number in 1..=1010 {
+        let checkpoint = at(1, &format!("b.{number:06}:4"));
+        state
+            .remember("main", &checkpoint, "start")
+            .expect("remembered");
+    }
+    state.connection.execute_batch("COMMIT").expect("committed");
+    let history = state.history("main", 5000).expect("read");
+    assert_eq!(history.len(), 1000);
+    assert_eq!(history[0].checkpoint, at(1, "b.001010:4"));
+
+    let column = |name: &str| Column {
+        name: name.to_owned(),
+        column_type: "int(10) unsigned".to_owned(),
+        charset: None,
+    };
+    for number in 1..=60 {
+        let first = format!("b.{number:06}:4").parse().expect("valid");
+        let columns = [column("lead_id"), column(&format!("c{number}"))];
+        state
+            .save_schema("main", "vicidial_log", &first, &columns)
+            .expect("saved");
+        state
+            .save_schema("main", "vicidial_log", &first, &columns)
+            .expect("saved again");
+    }
+    let schemas = state.schemas("main", "vicidial_log").expect("read");
+    assert_eq!(schemas.len(), 50);
+    assert_eq!(schemas[0].first_position.to_string(), "b.000011:4");
+    assert_eq!(schemas[49].columns[1].name, "c60");
+}
+
+#[test]
+fn quarantine_keeps_a_row_once() {
+    let folder = folder();
+    let mut state = StateFile::open_exclusive(&folder.path().join("s.db")).expect("opened");
+    state
+        .quarantine("main", &row("b.000001:4", 0))
+        .expect("kept");
+    state
+        .quarantine("main", &row("b.000001:4", 1))
+        .expect("kept");
+    state
+        .quarantine("main", &row("b.000001:4", 0))
+        .expect("kept");
+    assert_eq!(state.quarantine_count("main").expect("read"), 2);
+    assert_eq!(state.quarantine_count("other").expect("read"), 0);
+    assert_eq!(
+        state.quarantined("main", 10).expect("read"),
+        [row("b.000001:4", 0), row("b.000001:4", 1)]
+    );
+    let aged = "UPDATE quarantine SET saved_at = saved_at - 3 * 86400 WHERE row_index = 0";
+    state.connection.execute_batch(aged).expect("aged");
+    assert_eq!(state.prune_quarantine(0).expect("pruned"), 0);
+    assert_eq!(state.prune_quarantine(2).expect("pruned"), 1);
+    assert_eq!(state.quarantine_count("main").expect("read"), 1);
+}
+
+#[test]
+fn a_note_is_kept() {
+    let folder = folder();
+    let mut state = StateFile::open_exclusive(&folder.path().join("s.db")).expect("opened");
+    let note = StatusNote {
+        health: Health::Incomplete,
+        last_error: Some("gone".to_owned()),
+        ..StatusNote::default()
+    };
+    state.set_status("main", &note).expect("set");
+    let read = state.status("main").expect("read").expect("there");
+    assert_eq!(
+        StatusNote {
+            saved_at: 0,
+            ..read
+        },
+        note
+    );
+    assert_eq!(state.status("other").expect("read"), None);
+}
+
+#[test]
+fn reading_creates_nothing() {
+    let folder = folder();
+    let path = folder.path().join("state.db");
+    let error = StateFile::open(&path).expect_err("missing");
+    assert!(matches!(error, StateError::Missing { .. }), "{error}");
+    std::fs::write(&path, "").expect("written");
+    let error = StateFile::open(&path).expect_err("created, not filled");
+    assert!(matches!(error, StateError::Missing { .. }), "{error}");
+    let files = std::fs::read_dir(folder.path()).expect("read").count();
+    assert_eq!(files, 1);
+}
+
+#[test]
+fn garbage_is_called_damaged_with_the_way_out() {
+    let folder = folder();
+    let path = folder.path().join("state.db");
+    std::fs::write(
+        &path,
+        "this is no database, and long enough to be looked at".repeat(40),
+    )
+    .expect("written");
+    let errors = [
+        StateFile::open(&path).expect_err("garbage"),
+        StateFile::open_exclusive(&path).expect_err("garbage"),
+    ];
+    for error in errors {
+        assert!(matches!(error, StateError::Corrupt { .. }), "{error:?}");
+        let hint = error.hint().expect("a hint");
+        assert!(
+            hint.contains("safe in the store") && hint.contains("mv "),
+            "{hint}"
+        );
+    }
+}
+
+#[test]
+fn a_truncated_or_overwritten_file_is_called_damaged() {
+    let folder = folder();
+    let path = folder.path().join("state.db");
+    for harm in ["cut", "overwrite", "text"] {
+        let mut state = StateFile::open_exclusive(&path).expect("opened");
+        for index in 0..200 {
+            state
+                .quarantine("main", &row("b.000001:4", index))
+                .expect("kept");
+        }
+        state
+            .save_checkpoint("main", &at(1, "b.000001:4"))
+            .expect("saved");
+        if harm == "text" {
+            let edit = "UPDATE checkpoints SET position = 'nowhere'";
+            state.connection.execute_batch(edit).expect("edited");
+            let error = state.checkpoint("main").expect_err("damaged");
+            assert!(matches!(error, StateError::Corrupt { .. }), "{error:?}");
+            continue;
+        }
+        drop(state);
+        let mut bytes = std::fs::read(&path).expect("read");
+        match harm {
+            "cut" => bytes.truncate(bytes.len() / 2),
+            _ => {
+                let middle = bytes.len() / 2;
+                bytes[8192..middle].fill(0xAA);
+            }
+        }
+        std::fs::write(&path, bytes).expect("written");
+        let error = StateFile::open_exclusive(&path).expect_err(harm);
+        assert!(
+            matches!(error, StateError::Corrupt { .. }),
+            "{harm}: {error:?}"
+        );
+        std::fs::remove_file(&path).expect("removed");
+    }
+}
+
+#[test]
+fn a_newer_file_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("state.db");
+    let state = StateFile::open_exclusive(&path).expect("opened");
+    state
+        .connection
+        .pragma_update(None, "user_version", 99)
+        .expect("set");
+    drop(state);
+    for error in [
+        StateFile::open(&path).expect_err("newer"),
+        StateFile::open_exclusive(&path).expect_err("newer"),
+    ] {
+        assert!(
+            matches!(error, StateError::NewerVersion { .. }),
+            "{error:?}"
+        );
+    }
+}
+
+/// Root passes every permission check, so the folder is one that nobody can write: a file.
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let folder = folder();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let error = StateFile::open_exclusive(&file.join("state.db")).expect_err("no folder");
+    assert!(matches!(error, StateError::NotWritable { .. }), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("chown")));
+    let error = StateFile::open_exclusive(folder.path()).expect_err("a folder");
+    assert!(matches!(error, StateError::NotWritable { .. }), "{error:?}");
+}
+
+#[test]
+fn the_migrations_are_valid() {
+    MIGRATIONS.validate().expect("valid");
+}

@@ -1,0 +1,137 @@
+//! What a row of VICIdial says about calls, free of columns and encodings.
+
+use std::sync::Arc;
+
+use crate::vicidial::StatusFlags;
+
+/// Which row image a fact comes from: the same on every replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Binlog file.
+    pub file: Arc<str>,
+    /// Offset of the row event in the file, in bytes.
+    pub offset: u64,
+    /// Number of the row within the event, from 0.
+    pub row: u32,
+    /// When the source wrote it; seconds since 1970 (UTC).
+    pub time: i64,
+}
+
+/// One fact and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What it says.
+    pub detail: Detail,
+}
+
+/// What a row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// A row of `vicidial_log` as it is now.
+    Call {
+        /// Its key before, where an UPDATE changed it: `uniqueid` and `lead_id`.
+        before: Option<(String, u64)>,
+        /// The row.
+        row: CallRow,
+    },
+    /// A row of `vicidial_log` was deleted soon after its call began: perhaps
+    /// VICIdial's clean-up of duplicates. Older rows are archived, which says nothing.
+    CallDeleted {
+        /// `uniqueid`.
+        uniqueid: String,
+        /// `lead_id`.
+        lead_id: u64,
+        /// Start of the call; seconds since 1970 (UTC).
+        started_at: i64,
+    },
+    /// A caller code belongs to a call (`vicidial_log_extended`).
+    Link {
+        /// `uniqueid` of the call.
+        uniqueid: String,
+        /// The code: V… or M….
+        caller_code: String,
+        /// `lead_id`, where it is known.
+        lead_id: Option<u64>,
+        /// `call_date`; seconds since 1970 (UTC).
+        at: i64,
+    },
+    /// A number was dialled (`vicidial_dial_log`, `vicidial_dial_cid_log`).
+    Dial {
+        /// The code.
+        caller_code: String,
+        /// `lead_id`, where it is known.
+        lead_id: Option<u64>,
+        /// The outbound caller ID, normalised.
+        did: Option<String>,
+        /// `call_date`; seconds since 1970 (UTC).
+        at: i64,
+        /// True for the row of `vicidial_dial_log`, which leads over the other.
+        leading: bool,
+    },
+    /// How the carrier ended a call (`vicidial_carrier_log`).
+    Carrier {
+        /// `uniqueid` as the carrier channel had it.
+        uniqueid: String,
+        /// The code, in VICIdial since schema 1343.
+        caller_code: Option<String>,
+        /// `lead_id`, where it is known.
+        lead_id: Option<u64>,
+        /// `call_date`; seconds since 1970 (UTC).
+        at: i64,
+        /// What it says.
+        ending: CarrierEnding,
+    },
+    /// A status row is new or changed; the empty campaign is the system's.
+    Status {
+        /// The status.
+        status: String,
+        /// The campaign, or empty.
+        campaign_id: String,
+        /// Its flags; `None` when the row is gone.
+        flags: Option<StatusFlags>,
+    },
+}
+
+/// The hang-up columns of `vicidial_carrier_log`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CarrierEnding {
+    /// Q.850 cause; 0 when unknown.
+    pub hangup_cause: u16,
+    /// Asterisk's DIALSTATUS, e.g. `BUSY`.
+    pub dial_status: String,
+    /// SIP code; `None` for 0.
+    pub sip_code: Option<u16>,
+    /// SIP reason, e.g. `Network Blocked`.
+    pub sip_reason: String,
+}
+
+/// A row of `vicidial_log`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallRow {
+    /// `uniqueid`.
+    pub uniqueid: String,
+    /// `lead_id`.
+    pub lead_id: u64,
+    /// `list_id`.
+    pub list_id: Option<u64>,
+    /// `campaign_id`; empty for NULL.
+    pub campaign_id: String,
+    /// `status`; empty for NULL.
+    pub status: String,
+    /// The customer's number, normalised; empty when there is none.
+    pub phone_number: String,
+    /// `user`; empty for NULL.
+    pub user: String,
+    /// `term_reason`; empty for NULL and for ENUM index 0.
+    pub term_reason: String,
+    /// `length_in_sec`, which may be negative.
+    pub length_in_sec: Option<i64>,
+    /// `called_count`; absent before schema 1362.
+    pub called_count: Option<u32>,
+    /// `start_epoch`, else `call_date` in the dialer's zone; seconds since 1970 (UTC).
+    pub started_at: i64,
+    /// `end_epoch`.
+    pub ended_at: Option<i64>,
+}

@@ -1,0 +1,231 @@
+//! Which cell of a row is which column.
+//!
+//! Columns are mapped by name: installs have 16, 17 or 18 columns in
+//! `vicidial_log`, and admins add their own. Row images carry no names unless
+//! the source says `binlog_row_metadata = FULL`; else the names come from
+//! `information_schema` and are believed only when the number and the types of
+//! the columns agree with the row's table map.
+
+use std::collections::BTreeMap;
+
+use crate::binlog::TableMap;
+use crate::vicidial::Table;
+use crate::vicidial::text::Charset;
+
+/// One column of a watched table, as `information_schema.COLUMNS` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Column {
+    /// Name in lower case.
+    pub name: String,
+    /// `COLUMN_TYPE`, e.g. `int(10) unsigned` or `enum('Y','N')`.
+    pub column_type: String,
+    /// `CHARACTER_SET_NAME` of text, ENUM and SET columns, e.g. `latin1`.
+    pub charset: Option<String>,
+}
+
+/// Where one column is and how its cells are to be read.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub(super) index: usize,
+    pub(super) charset: Charset,
+    pub(super) signed: bool,
+    /// ENUM labels; index 1 is the first.
+    pub(super) labels: Vec<String>,
+}
+
+/// The columns of one version of one table.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The table.
+    pub table: Table,
+    fields: BTreeMap<String, Field>,
+}
+
+/// Why a table's rows cannot be read by name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// No known version of the table has the columns of the row.
+    #[error(
+        "the {columns} columns of the row's {table} are not those of the table: it was altered since, or by another client"
+    )]
+    Unknown {
+        /// The table.
+        table: &'static str,
+        /// Columns in the row.
+        columns: usize,
+    },
+    /// The table lacks a column that is needed.
+    #[error("{table} has no column {column}")]
+    Missing {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+}
+
+impl Layout {
+    /// Maps the columns of a table map, with their names from the map itself or
+    /// from the newest of `versions` that fits it. A version fits when its
+    /// columns have the map's types; one with more columns fits too, because
+    /// VICIdial's upgrades append: the row is then older than the version.
+    ///
+    /// # Errors
+    /// [`LayoutError`] when no version fits or a needed column is missing.
+    pub fn of(table: Table, map: &TableMap, versions: &[Vec<Column>]) -> Result<Self, LayoutError> {
+        let types = &map.column_types;
+        let newest_first = || versions.iter().rev();
+        let columns: Vec<Column> = if let Some(names) = &map.column_names {
+            names
+                .iter()
+                .map(|name| {
+                    let name = name.to_lowercase();
+                    newest_first()
+                        .flatten()
+                        .find(|column| column.name == name)
+                        .cloned()
+                        .unwrap_or(Column {
+                            name,
+                            column_type: String::new(),
+                            charset: None,
+                        })
+                })
+                .collect()
+        } else {
+            let exact = |v: &&Vec<Column>| v.len() == types.len() && fits(v, types);
+            let longer = |v: &&Vec<Column>| v.len() > types.len() && fits(v, types);
+            newest_first()
+                .find(exact)
+                .or_else(|| newest_first().find(longer))
+                .cloned()
+                .ok_or(LayoutError::Unknown {
+                    table: table.name(),
+                    columns: types.len(),
+                })?
+        };
+        Self::new(table, columns.get(..types.len()).unwrap_or(&columns))
+    }
+
+    /// Maps columns given in order.
+    ///
+    /// # Errors
+    /// [`LayoutError::Missing`].
+    pub fn new(table: Table, columns: &[Column]) -> Result<Self, LayoutError> {
+        let fields: BTreeMap<String, Field> = columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| {
+                let field = Field {
+                    index,
+                    charset: Charset::of(column.charset.as_deref()),
+                    signed: !column.column_type.contains("unsigned"),
+                    labels: labels(&column.column_type),
+                };
+                (column.name.clone(), field)
+            })
+            .collect();
+        for column in table.needed() {
+            if !fields.contains_key(*column) {
+                return Err(LayoutError::Missing {
+                    table: table.name(),
+                    column,
+                });
+            }
+        }
+        Ok(Self { table, fields })
+    }
+
+    pub(super) fn field(&self, column: &str) -> Option<&Field> {
+        self.fields.get(column)
+    }
+}
+
+/// True when the columns that both have are of the same types.
+fn fits(columns: &[Column], types: &[u8]) -> bool {
+    columns
+        .iter()
+        .zip(types)
+        .all(|(column, &code)| may_be(&column.column_type, code))
+}
+
+/// Whether a column of this SQL type can have this binlog type code.
+fn may_be(column_type: &str, code: u8) -> bool {
+    let word = column_type
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .next()
+        .unwrap_or_default();
+    match word {
+        "tinyint" | "boolean" => code == 1,
+        "smallint" => code == 2,
+        "mediumint" => code == 9,
+        "int" | "integer" => code == 3,
+        "bigint" => code == 8,
+        "float" => code == 4,
+        "double" => code == 5,
+        "decimal" => matches!(code, 0 | 246),
+        "datetime" => matches!(code, 12 | 18),
+        "timestamp" => matches!(code, 7 | 17),
+        "time" => matches!(code, 11 | 19),
+        "date" => matches!(code, 10 | 14),
+        "year" => code == 13,
+        "bit" => code == 16,
+        "varchar" | "varbinary" => matches!(code, 15 | 253 | 140 | 141),
+        "char" | "binary" | "enum" | "set" => matches!(code, 254 | 247 | 248),
+        "text" | "tinytext" | "mediumtext" | "longtext" | "blob" | "tinyblob" | "mediumblob"
+        | "longblob" => matches!(code, 249..=252 | 140 | 141),
+        // Types that VICIdial does not use: nothing to hold against them.
+        _ => true,
+    }
+}
+
+/// The labels of `enum('Y','N')`.
+fn labels(column_type: &str) -> Vec<String> {
+    let Some(list) = column_type
+        .strip_prefix("enum(")
+        .and_then(|rest| rest.strip_suffix(')'))
+    else {
+        return Vec::new();
+    };
+    let mut labels = Vec::new();
+    let mut rest = list;
+    while let Some(quoted) = rest.strip_prefix('\'') {
+        let mut label = String::new();
+        let mut chars = quoted.char_indices().peekable();
+        let mut end = quoted.len();
+        while let Some((i, c)) = chars.next() {
+            if c != '\'' {
+                label.push(c);
+            } else if chars.peek().is_some_and(|(_, next)| *next == '\'') {
+                chars.next();
+                label.push('\'');
+            } else {
+                end = i + 1;
+                break;
+            }
+        }
+        labels.push(label);
+        rest = quoted.get(end..).unwrap_or_default();
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enum_labels_are_read_from_the_column_type() {
+        assert_eq!(labels("enum('Y','N')"), ["Y", "N"]);
+        assert_eq!(labels("enum('it''s','a,b','')"), ["it's", "a,b", ""]);
+        assert_eq!(labels("varchar(6)"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn types_are_held_against_the_table_map() {
+        assert!(may_be("int(10) unsigned", 3));
+        assert!(may_be("enum('Y','N')", 254));
+        assert!(!may_be("varchar(20)", 3));
+        assert!(may_be("uuid", 254));
+    }
+}

@@ -1,0 +1,24 @@
+//! PURE: rows of VICIdial's tables in, facts about calls out. No I/O, no clock, no async.
+//!
+//! Everything that is peculiar to VICIdial is here: its tables and columns, its
+//! statuses, its caller codes, its wall clocks and its phone numbers.
+
+pub mod caller_code;
+mod cells;
+mod fact;
+mod interpret;
+mod layout;
+mod phone;
+mod status;
+mod tables;
+mod text;
+mod zone;
+
+pub use cells::WallClock;
+pub use fact::{CallRow, CarrierEnding, Detail, Fact, Origin};
+pub use interpret::{Interpreter, RowError};
+pub use layout::{Column, Layout, LayoutError};
+pub use phone::Phones;
+pub use status::{StatusBook, StatusFlags};
+pub use tables::Table;
+pub use zone::Zone;

@@ -1,0 +1,97 @@
+//! The seven tables of VICIdial that are watched, and what each is good for.
+
+/// A watched table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// `vicidial_log`: one row a call that VICIdial counts as a call.
+    Log,
+    /// `vicidial_log_extended`: the caller code of a call.
+    LogExtended,
+    /// `vicidial_dial_log`: each dial, with the caller ID it was dialled from.
+    DialLog,
+    /// `vicidial_dial_cid_log`: the same, the caller ID alone; since March 2022.
+    DialCidLog,
+    /// `vicidial_carrier_log`: how the carrier ended the call.
+    CarrierLog,
+    /// `vicidial_statuses`: what a disposition means.
+    Statuses,
+    /// `vicidial_campaign_statuses`: the same, for one campaign.
+    CampaignStatuses,
+}
+
+impl Table {
+    /// Every watched table; its place here is its rank in the binlog's watch list.
+    pub const ALL: [Self; 7] = [
+        Self::Log,
+        Self::LogExtended,
+        Self::DialLog,
+        Self::DialCidLog,
+        Self::CarrierLog,
+        Self::Statuses,
+        Self::CampaignStatuses,
+    ];
+
+    /// The names of [`Table::ALL`].
+    pub const NAMES: [&'static str; 7] = [
+        "vicidial_log",
+        "vicidial_log_extended",
+        "vicidial_dial_log",
+        "vicidial_dial_cid_log",
+        "vicidial_carrier_log",
+        "vicidial_statuses",
+        "vicidial_campaign_statuses",
+    ];
+
+    /// The table's name in VICIdial.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log => "vicidial_log",
+            Self::LogExtended => "vicidial_log_extended",
+            Self::DialLog => "vicidial_dial_log",
+            Self::DialCidLog => "vicidial_dial_cid_log",
+            Self::CarrierLog => "vicidial_carrier_log",
+            Self::Statuses => "vicidial_statuses",
+            Self::CampaignStatuses => "vicidial_campaign_statuses",
+        }
+    }
+
+    /// The table of this rank in [`Table::ALL`].
+    #[must_use]
+    pub fn of_rank(rank: usize) -> Option<Self> {
+        Self::ALL.get(rank).copied()
+    }
+
+    /// Columns without which nothing can be made of the table's rows.
+    #[must_use]
+    pub fn needed(self) -> &'static [&'static str] {
+        match self {
+            Self::Log => &["uniqueid", "lead_id", "call_date", "start_epoch", "status"],
+            Self::LogExtended => &["uniqueid", "caller_code", "call_date"],
+            Self::DialLog => &["caller_code", "call_date", "outbound_cid"],
+            Self::DialCidLog => &["caller_code", "call_date", "outbound_cid"],
+            Self::CarrierLog => &["uniqueid", "call_date", "hangup_cause", "caller_code"],
+            Self::Statuses => &["status"],
+            Self::CampaignStatuses => &["status", "campaign_id"],
+        }
+    }
+
+    /// What is lost in an install without the table; `None` for the one that
+    /// must exist.
+    #[must_use]
+    pub fn without(self) -> Option<&'static str> {
+        match self {
+            Self::Log => None,
+            Self::LogExtended => Some("calls are matched to dials by lead and time only"),
+            Self::DialLog => {
+                Some("no dial counts, and no DID where vicidial_dial_cid_log is missing too")
+            }
+            Self::DialCidLog => {
+                Some("nothing where vicidial_dial_log has the caller ID, as it has by default")
+            }
+            Self::CarrierLog => Some("no hang-up causes and no block rate"),
+            Self::Statuses => Some("calls are classed by VICIdial's built-in statuses only"),
+            Self::CampaignStatuses => Some("statuses of a single campaign are not classed"),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Calls that no human took. Most exist in `vicidial_log` only as one INSERT
+//! that already carries their last status.
+
+use crate::dial::{Carrier, Dial};
+use crate::random::Random;
+use crate::script::Script;
+
+/// It rang until the dialer gave up; its sweep writes the call's row.
+pub fn no_answer(dial: &Dial, s: &mut Script, r: &mut Random) {
+    dial.originate(s, r);
+    let rang = r.seconds(18, 28);
+    s.pause(rang);
+    let over = dial.dialled + rang;
+    let dialstatus = r.weighted(&[(3.0, "NOANSWER"), (1.0, "CANCEL")]);
+    let carrier = Carrier {
+        dialstatus,
+        cause: 19,
+        sip: 480,
+        reason: "Temporarily Unavailable",
+        ringing: rang,
+        answered: 0,
+    };
+    dial.carrier_rows(s, r, carrier, over);
+    sweep(dial, s, "NA", over + 3);
+}
+
+/// The dialer's sweep finds a dead call: its times are the sweep's own.
+fn sweep(dial: &Dial, s: &mut Script, status: &str, at: i64) {
+    s.pause(3);
+    dial.end_auto_call(s);
+    let uniqueid = dial.uniqueid(dial.dialled, 1);
+    s.watched(1, dial.final_row(&uniqueid, status, 0, at));
+    s.watched(1, dial.extended_row(&uniqueid, &dial.code, at));
+    dial.lead_status(s, status);
+}
+
+pub fn busy(dial: &Dial, s: &mut Script, r: &mut Random) {
+    let (status, dialstatus, cause, sip, reason) = r.weighted(&[
+        (5.0, ("AB", "BUSY", 17, 486, "Busy Here")),
+        (4.0, ("ADC", "CHANUNAVAIL", 1, 404, "Not Found")),
+        (1.0, ("ADCT", "CHANUNAVAIL", 28, 484, "Address Incomplete")),
+        (0.5, ("AFAX", "BUSY", 17, 486, "Busy Here")),
+        (0.5, ("DNCCAR", "CHANUNAVAIL", 1, 404, "DNC")),
+    ]);
+    let carrier = Carrier {
+        dialstatus,
+        cause,
+        sip,
+        reason,
+        ringing: 2,
+        answered: 0,
+    };
+    failed(dial, s, r, status, carrier);
+}
+
+/// The carrier refuses the call because of its caller ID. The status does not
+/// tell: it reads "busy" or "no answer"; only the carrier row says why.
+pub fn blocked(dial: &Dial, s: &mut Script, r: &mut Random) {
+    let (status, dialstatus, cause, sip, reason) = r.weighted(&[
+        (6.0, ("AB", "BUSY", 21, 603, "Network Blocked")),
+        (1.0, ("NA", "CHANUNAVAIL", 127, 607, "Unwanted")),
+        (2.0, ("NA", "CHANUNAVAIL", 127, 608, "Rejected")),
+        (1.0, ("NA", "CONGESTION", 21, 0, "")),
+    ]);
+    let carrier = Carrier {
+        dialstatus,
+        cause,
+        sip,
+        reason,
+        ringing: 1,
+        answered: 0,
+    };
+    if status == "AB" {
+        failed(dial, s, r, status, carrier);
+        return;
+    }
+    dial.originate(s, r);
+    dial.carrier_rows(s, r, carrier, dial.dialled + 1);
+    sweep(dial, s, status, dial.dialled + 30);
+}
+
+/// The hang-up handler writes the call's row itself; the sweep then tries to
+/// write it once more.
+fn failed(dial: &Dial, s: &mut Script, r: &mut Random, status: &str, carrier: Carrier) {
+    dial.originate(s, r);
+    s.pause(2);
+    let over = dial.dialled + 2;
+    let Dial { lead, dialled, .. } = dial;
+    dial.carrier_rows(s, r, carrier, over);
+    dial.lead_status(s, status);
+    let state = if carrier.dialstatus == "BUSY" {
+        "BUSY"
+    } else {
+        "DISCONNECT"
+    };
+    s.noise(
+        1,
+        format!(
+            "UPDATE vicidial_auto_calls set status='{state}' where callerid='{}'",
+            dial.code
+        ),
+    );
+    s.watched(0, format!("UPDATE vicidial_log SET status='{status}' where lead_id='{lead}' and uniqueid LIKE \"{dialled}%\""));
+    let uniqueid = dial.uniqueid(dial.dialled, 1);
+    s.watched(1, dial.final_row(&uniqueid, status, 0, dial.dialled));
+    s.watched(1, dial.extended_row(&uniqueid, &dial.code, dial.dialled));
+    s.pause(3);
+    dial.end_auto_call(s);
+    s.may_collide(0, dial.final_row(&uniqueid, status, 0, over + 3));
+    s.watched(1, dial.extended_row(&uniqueid, &dial.code, over + 3));
+    dial.lead_status(s, status);
+}
+
+/// The channel vanished: the dialer forgets the call, and no row of it is ever
+/// written. Only the dial logs know that the DID was used.
+pub fn lost(dial: &Dial, s: &mut Script, r: &mut Random) {
+    dial.originate(s, r);
+    s.pause(120);
+    dial.end_auto_call(s);
+}
+
+/// The dialer could not tell which channel answered: LRERR at once, no length.
+pub fn unresolved(dial: &Dial, s: &mut Script, r: &mut Random) {
+    dial.originate(s, r);
+    let start = dial.dialled + 8;
+    let uniqueid = dial.uniqueid(start, 0);
+    s.watched(1, format!("INSERT INTO vicidial_log (uniqueid,lead_id,campaign_id,call_date,start_epoch,status,phone_code,phone_number,user,processed,alt_dial,list_id,called_count) values('{uniqueid}','{}','{}','{}','{start}','LRERR','1','{}','VDAD','N','{}','{}','{}')", dial.lead, dial.campaign, dial.wall(start), dial.phone, dial.alt_dial, dial.list, dial.called_count));
+    dial.end_auto_call(s);
+}
+
+/// Answered, and hung up before an agent could be found.
+pub fn hung_up_early(dial: &Dial, s: &mut Script, r: &mut Random) {
+    dial.originate(s, r);
+    s.pause(9);
+    let over = dial.dialled + 9;
+    dial.carrier_rows(s, r, super::HUNG_UP, over);
+    dial.end_auto_call(s);
+    let uniqueid = dial.uniqueid(dial.dialled, 1);
+    if r.chance(0.5) {
+        s.watched(1, dial.final_row(&uniqueid, "PDROP", 0, dial.dialled));
+    } else {
+        s.watched(1, dial.final_row(&uniqueid, "DROP", 0, over + 10));
+    }
+    s.watched(1, dial.extended_row(&uniqueid, &dial.code, dial.dialled));
+    dial.lead_status(s, "PDROP");
+}

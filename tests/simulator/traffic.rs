@@ -1,0 +1,347 @@
+//! Writes many calls at once: the steps of one call in their order, those of
+//! different calls mixed over several connections, as VICIdial's many processes
+//! mix them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::database::{Target, is_latin1};
+use crate::noise::Noise;
+use crate::random::Random;
+use crate::script::{Script, Step};
+use crate::session::Session;
+use crate::stories;
+use crate::world::World;
+
+/// A second of a call takes this long when calls have a rate.
+const PACE: f64 = 0.04;
+const LONGEST_PAUSE: Duration = Duration::from_secs(6);
+/// Pauses from here on let other calls pass when there is no rate.
+const LONG_PAUSE: i64 = 120;
+/// How often a process's next statement comes before anybody else's.
+const IN_A_ROW: f64 = 0.4;
+
+#[derive(clap::Args)]
+pub struct Run {
+    #[command(flatten)]
+    target: Target,
+    /// How many calls to write; 0 goes on until stopped
+    #[arg(long, default_value_t = 1000)]
+    calls: u64,
+    /// Calls begun per second; 0 is as fast as it goes
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
+    /// The same seed and --epoch write the same calls; another seed writes other leads
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many connections write
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Rows of other tables per row of a watched one; 0 writes none at all
+    #[arg(long, default_value_t = 19.0)]
+    noise: f64,
+    /// How many rows one statement of noise changes at most; with 1 every row
+    /// of noise is a row event of its own, which costs the server more
+    #[arg(long, default_value_t = 5)]
+    noise_width: u64,
+    /// How many caller IDs the calls use
+    #[arg(long, default_value_t = 24)]
+    dids: u64,
+    /// Spread the calls over so many days before the present
+    #[arg(long, default_value_t = 1)]
+    days: u64,
+    /// The share of calls that somebody corrects later
+    #[arg(long, default_value_t = 0.03)]
+    corrections: f64,
+    /// The present, as UNIX seconds, instead of the clock's
+    #[arg(long)]
+    epoch: Option<i64>,
+    /// The zone of the dialers' wall clocks, e.g. America/New_York
+    #[arg(long, default_value = "UTC")]
+    zone: String,
+    /// Say every second how far it is
+    #[arg(long)]
+    progress: bool,
+}
+
+struct Flight {
+    script: Script,
+    ready: Instant,
+}
+
+struct Board {
+    flights: Vec<Flight>,
+    /// Calls in a long pause, by the number of calls to begin before it ends.
+    parked: BTreeMap<(u64, u64), Script>,
+    begun: u64,
+    busy: usize,
+    noise: Noise,
+    random: Random,
+}
+
+struct Traffic {
+    run: Run,
+    world: World,
+    epoch: i64,
+    started: Instant,
+    board: Mutex<Board>,
+    stop: AtomicBool,
+    finished: AtomicU64,
+    watched_rows: AtomicU64,
+    noise_rows: AtomicU64,
+}
+
+enum Turn {
+    Step(Script),
+    Wait,
+    Over,
+}
+
+pub async fn run(args: Run) -> Result<()> {
+    let mut conn = args.target.connect().await?;
+    let latin1 = is_latin1(&mut conn).await?;
+    conn.disconnect().await?;
+    let world = World::new(args.seed, args.dids, &args.zone, latin1)?;
+    let board = Board {
+        flights: Vec::new(),
+        parked: BTreeMap::new(),
+        begun: 0,
+        busy: 0,
+        noise: Noise::new(args.seed, args.noise_width),
+        random: Random::for_call(args.seed, u64::MAX - 1),
+    };
+    let traffic = Arc::new(Traffic {
+        epoch: crate::now(args.epoch),
+        run: args,
+        world,
+        started: Instant::now(),
+        board: Mutex::new(board),
+        stop: AtomicBool::new(false),
+        finished: AtomicU64::new(0),
+        watched_rows: AtomicU64::new(0),
+        noise_rows: AtomicU64::new(0),
+    });
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..traffic.run.connections.max(1) {
+        let traffic = Arc::clone(&traffic);
+        workers.spawn(async move {
+            let result = work(&traffic).await;
+            if result.is_err() {
+                traffic.stop.store(true, Ordering::Relaxed);
+            }
+            result
+        });
+    }
+    attend(&traffic, &mut workers).await?;
+    println!("{}", traffic.summary());
+    Ok(())
+}
+
+/// Waits for the workers; a signal makes them stop after their statement.
+async fn attend(traffic: &Traffic, workers: &mut tokio::task::JoinSet<Result<()>>) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut outcome = Ok(());
+    loop {
+        tokio::select! {
+            joined = workers.join_next() => match joined {
+                None => return outcome,
+                Some(result) => {
+                    let result = result.context("a worker ended abnormally").and_then(|inner| inner);
+                    outcome = outcome.and(result);
+                }
+            },
+            _ = interrupt.recv() => traffic.stop.store(true, Ordering::Relaxed),
+            _ = terminate.recv() => traffic.stop.store(true, Ordering::Relaxed),
+            _ = tick.tick() => if traffic.run.progress {
+                eprintln!("{}", traffic.summary());
+            },
+        }
+    }
+}
+
+async fn work(traffic: &Traffic) -> Result<()> {
+    let mut session = Session::open(&traffic.run.target, traffic.world.latin1).await?;
+    loop {
+        match traffic.turn() {
+            Turn::Over => break,
+            Turn::Wait => tokio::time::sleep(Duration::from_millis(5)).await,
+            Turn::Step(mut script) => {
+                if let Some(step) = traffic.packet(&mut script) {
+                    session.send(step, &traffic.stop).await?;
+                }
+                traffic.put_back(script);
+            }
+        }
+    }
+    session.close().await
+}
+
+impl Traffic {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a worker does next: a random call of those that can go on.
+    fn turn(&self) -> Turn {
+        let mut board = self.board();
+        if self.stop.load(Ordering::Relaxed) {
+            return Turn::Over;
+        }
+        self.begin_calls(&mut board);
+        let now = Instant::now();
+        let count = board.flights.len();
+        if count > 0 {
+            let first = board.random.between(0, count as u64 - 1) as usize;
+            let found = (0..count)
+                .map(|nth| (first + nth) % count)
+                .find(|&at| board.flights[at].ready <= now);
+            if let Some(at) = found {
+                board.busy += 1;
+                return Turn::Step(board.flights.swap_remove(at).script);
+            }
+        }
+        let over =
+            count == 0 && board.busy == 0 && board.parked.is_empty() && self.all_begun(&board);
+        if over { Turn::Over } else { Turn::Wait }
+    }
+
+    fn all_begun(&self, board: &Board) -> bool {
+        self.run.calls > 0 && board.begun >= self.run.calls
+    }
+
+    /// Starts the calls that are due, and wakes those whose pause is over.
+    fn begin_calls(&self, board: &mut Board) {
+        let due = if self.run.rate > 0.0 {
+            (self.started.elapsed().as_secs_f64() * self.run.rate) as u64 + 1
+        } else {
+            board.begun
+                + (self.run.connections * 12).saturating_sub(board.flights.len() + board.busy)
+                    as u64
+        };
+        let due = if self.run.calls > 0 {
+            due.min(self.run.calls)
+        } else {
+            due
+        };
+        while board.begun < due {
+            let script = self.script(board);
+            board.begun += 1;
+            board.flights.push(Flight {
+                script,
+                ready: Instant::now(),
+            });
+        }
+        let drained = self.all_begun(board) && board.flights.is_empty();
+        while let Some(entry) = board.parked.first_entry() {
+            if entry.key().0 > board.begun && !drained {
+                break;
+            }
+            let script = entry.remove();
+            board.flights.push(Flight {
+                script,
+                ready: Instant::now(),
+            });
+        }
+    }
+
+    fn script(&self, board: &mut Board) -> Script {
+        let run = &self.run;
+        let call = board.begun;
+        let script = stories::tell(
+            &self.world,
+            call,
+            self.dialled(call, board),
+            run.corrections,
+            run.noise,
+        );
+        let script = script.finish(|| board.noise.next());
+        self.watched_rows
+            .fetch_add(script.watched_rows, Ordering::Relaxed);
+        self.noise_rows
+            .fetch_add(script.noise_rows, Ordering::Relaxed);
+        script
+    }
+
+    /// When a call was dialled, by its own clock. The calls of one day end
+    /// about now; those of more days are spread evenly, or, when nobody knows
+    /// how many will come, at random.
+    fn dialled(&self, call: u64, board: &mut Board) -> i64 {
+        let run = &self.run;
+        let span = if run.days > 1 {
+            run.days as f64 * 86_400.0
+        } else {
+            3600.0
+        };
+        let share = if run.calls > 0 {
+            call as f64 / run.calls as f64
+        } else {
+            board.random.fraction()
+        };
+        let seconds = match (run.days > 1, run.rate > 0.0) {
+            (false, true) => call as f64 / run.rate,
+            _ => share * span - span,
+        };
+        // Long enough ago for the call to be over.
+        self.epoch + seconds as i64 - 300
+    }
+
+    /// The call's next step, and at full speed sometimes those that the same
+    /// process would send right after it.
+    fn packet(&self, script: &mut Script) -> Option<Step> {
+        let mut packet = script.steps.pop_front()?;
+        while self.run.rate <= 0.0
+            && !packet.may_collide
+            && script.steps.front().is_some_and(|next| next.pause == 0)
+            && self.board().random.chance(IN_A_ROW)
+        {
+            let Some(next) = script.steps.pop_front() else {
+                break;
+            };
+            packet.statements.extend(next.statements);
+            packet.may_collide = next.may_collide;
+        }
+        Some(packet)
+    }
+
+    fn put_back(&self, script: Script) {
+        let mut board = self.board();
+        board.busy -= 1;
+        let Some(next) = script.steps.front() else {
+            self.finished.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let pause = next.pause;
+        let now = Instant::now();
+        if self.run.rate > 0.0 {
+            let wait = Duration::from_secs_f64(pause as f64 * PACE).min(LONGEST_PAUSE);
+            board.flights.push(Flight {
+                script,
+                ready: now + wait,
+            });
+        } else if pause >= LONG_PAUSE {
+            let key = (board.begun + (pause / 60) as u64 * 4, board.random.next());
+            board.parked.insert(key, script);
+        } else {
+            board.flights.push(Flight { script, ready: now });
+        }
+    }
+
+    fn summary(&self) -> String {
+        let finished = self.finished.load(Ordering::Relaxed);
+        let watched = self.watched_rows.load(Ordering::Relaxed);
+        let noise = self.noise_rows.load(Ordering::Relaxed);
+        let seconds = self.started.elapsed().as_secs_f64();
+        format!(
+            "{finished} calls in {seconds:.1} s ({:.0}/s), about {watched} watched and {noise} other rows ({:.1} %)",
+            finished as f64 / seconds,
+            100.0 * noise as f64 / (watched + noise).max(1) as f64,
+        )
+    }
+}
