@@ -186,7 +186,9 @@ impl Cli {
             Command::Stats(arguments) => {
                 let config = options.load()?;
                 let url = config.store.url.to_string();
-                let shown = stats::run(&url, None, &arguments, options.json);
+                let sources: Vec<String> =
+                    config.sources.iter().map(|s| s.name.clone()).collect();
+                let shown = stats::run(&url, None, &sources, &arguments, options.json);
                 Ok(runtime()?.block_on(shown)?)
             }
             Command::Checkpoint(command) => checkpoint::run(options, &command),
