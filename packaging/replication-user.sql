@@ -17,6 +17,10 @@ GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'didtail'@'%';
 -- another replica uses its server_id already, instead of running into it.
 -- GRANT REPLICATION MASTER ADMIN ON *.* TO 'didtail'@'%';
 
+-- Optional, MariaDB 10.5 and newer: lets `didtail doctor` see whether this server
+-- is itself a replica. Where it is the primary, nothing is lost without it.
+-- GRANT SLAVE MONITOR ON *.* TO 'didtail'@'%';
+
 -- To load calls by SELECT: where the binlog has statements instead of rows
 -- (binlog_format MIXED or STATEMENT), for verification, and for column names.
 GRANT SELECT ON `asterisk`.`vicidial_log` TO 'didtail'@'%';

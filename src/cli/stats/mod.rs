@@ -10,10 +10,11 @@ use crate::ledger::Counters;
 use crate::store::{DidSummary, Filter, Split, SqliteStore};
 use table::Line;
 
-/// Shows the DIDs' numbers: dials, calls and how they ended.
+/// Show the DIDs' numbers: dials, calls and how they ended
 ///
 /// Without a DID, one row each, most calls first. With one, its numbers by day.
-/// The rates are in percent of the calls. Reads the store; the daemon may run.
+/// The rates are in percent of the calls, `avg talk` is by answered calls.
+/// Reads the store; the daemon may run.
 ///
 /// Examples:
 ///   didtail stats --watch
@@ -37,7 +38,7 @@ pub struct StatsArgs {
     #[arg(long, value_name = "ROWS", default_value_t = 50)]
     limit: u32,
 
-    /// Draw anew every second, until Ctrl-C; as many rows as the terminal has
+    /// Draw anew every second, until Ctrl-C; only the rows that fit the terminal
     #[arg(long)]
     watch: bool,
 

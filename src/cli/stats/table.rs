@@ -76,23 +76,26 @@ pub(super) fn screen() -> Option<(u16, u16)> {
     Some((width.0, height.0))
 }
 
-/// The lines as a table at the time `now`. The bar gives way to a narrow terminal.
+/// The lines as a table at the time `now`. In a narrow terminal the gaps give
+/// way, then the bar.
 pub(super) fn render(first: &str, lines: &[Line], now: i64, width: Option<u16>) -> String {
-    let full = draw(first, lines, now, BAR_WIDTH);
-    let longest = |text: &str| text.lines().map(|line| line.chars().count()).max();
-    let excess = match width {
-        Some(width) => longest(&full)
-            .unwrap_or(0)
-            .saturating_sub(usize::from(width)),
-        None => 0,
+    let excess = |text: &str| {
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        let width = width.map_or(usize::MAX, usize::from);
+        longest.unwrap_or(0).saturating_sub(width)
     };
-    match u16::try_from(excess).unwrap_or(BAR_WIDTH) {
-        0 => full,
-        excess => draw(first, lines, now, BAR_WIDTH.saturating_sub(excess)),
+    let wide = draw(first, lines, now, 1, BAR_WIDTH);
+    if excess(&wide) == 0 {
+        return wide;
+    }
+    let narrow = draw(first, lines, now, 0, BAR_WIDTH);
+    match u16::try_from(excess(&narrow)).unwrap_or(BAR_WIDTH) {
+        0 => narrow,
+        excess => draw(first, lines, now, 0, BAR_WIDTH.saturating_sub(excess)),
     }
 }
 
-fn draw(first: &str, lines: &[Line], now: i64, bar_width: u16) -> String {
+fn draw(first: &str, lines: &[Line], now: i64, padding: u16, bar_width: u16) -> String {
     const STYLE: TableStyle =
         TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
     const NUMBERS: [usize; 6] = [1, 2, 3, 5, 6, 7];
@@ -116,7 +119,7 @@ fn draw(first: &str, lines: &[Line], now: i64, bar_width: u16) -> String {
         .set_header(header)
         .add_rows(lines.iter().map(|line| line.cells(now, bar_width)));
     for column in table.column_iter_mut() {
-        column.set_padding((0, 1));
+        column.set_padding((0, padding));
     }
     for column in NUMBERS {
         if let Some(column) = table.column_mut(column) {
