@@ -21,8 +21,8 @@ GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'didtail'@'%';
 -- is itself a replica. Where it is the primary, nothing is lost without it.
 -- GRANT SLAVE MONITOR ON *.* TO 'didtail'@'%';
 
--- To load calls by SELECT: where the binlog has statements instead of rows
--- (binlog_format MIXED or STATEMENT), for verification, and for column names.
+-- To read the columns of these tables and the flags of the statuses. Later versions
+-- also load calls by SELECT, where the binlog has no rows of them.
 GRANT SELECT ON `asterisk`.`vicidial_log` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_log_extended` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_carrier_log` TO 'didtail'@'%';
