@@ -26,15 +26,16 @@ pub(super) struct Arguments {}
 pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
     let findings = runtime()?.block_on(findings(&config));
-    if options.json {
-        output::print_json(&serde_json::json!({ "findings": json(&findings) }))?;
-    } else {
-        output::print(&text(&findings))?;
-    }
     let bad = findings
         .iter()
         .filter(|finding| finding.outcome == Outcome::Bad)
         .count();
+    if options.json {
+        output::print_json(&serde_json::json!({ "findings": json(&findings) }))?;
+    } else {
+        let ready = if bad == 0 { READY } else { "" };
+        output::print(&format!("{}{ready}", text(&findings)))?;
+    }
     if bad == 0 {
         return Ok(());
     }
@@ -44,6 +45,8 @@ pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failu
         hint: Some("mend what is BAD, from the top, then run `didtail doctor` again".to_owned()),
     })
 }
+
+const READY: &str = "Everything that `didtail run` needs is there.\n";
 
 async fn findings(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -43,7 +43,13 @@ pub(super) async fn run(
         } else {
             let mut lines = args.title.clone();
             lines.push(header(store, sources, &picture, &mut rate).await?);
-            let table = text(&picture, time::now(), screen.width());
+            let width = screen.width();
+            // A line that wraps would push the table off the screen.
+            let characters = width.map_or(usize::MAX, usize::from);
+            for line in &mut lines {
+                *line = line.chars().take(characters).collect();
+            }
+            let table = text(&picture, time::now(), width);
             screen.draw(&format!("{}\n\n{table}", lines.join("\n")))?;
         }
         tokio::select! {
