@@ -76,7 +76,7 @@ pub async fn run(
     let source = MySqlSource::connect(&source_config.connect_settings()).await?;
     state.bind(name, &source.identity().await?)?;
     let decided = decide(&state, &store, name).await?;
-    check(&source, decided.as_ref().map(|known| &known.position)).await?;
+    check(&source, decided.as_ref()).await?;
     let start = match decided {
         Some(known) => known,
         None => first_checkpoint(&source, source_config).await?,
@@ -223,7 +223,7 @@ async fn decide(
 
 /// Refuses a source that cannot be followed, with every reason at once, and
 /// says what an install without some of the tables will lack.
-async fn check(source: &MySqlSource, resume: Option<&Position>) -> Result<(), SourceError> {
+async fn check(source: &MySqlSource, resume: Option<&Checkpoint>) -> Result<(), SourceError> {
     let findings = preflight(source, resume).await;
     for finding in verdict(findings)? {
         match finding.outcome {
