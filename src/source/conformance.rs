@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tokio::time::timeout;
 
 use super::file::{FileSource, Splitter};
@@ -297,6 +298,28 @@ fn lying_sizes_and_foreign_files_are_refused() {
     ));
     for foreign in [&b"\xfdbin"[..], b"SQLi", b"", b"\xfe"] {
         assert!(Splitter::new(foreign, file(1), 4).is_err());
+    }
+}
+
+proptest! {
+    /// Whatever is in a file, splitting it ends, and says what is wrong.
+    #[test]
+    fn changed_files_never_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut bytes = files().0.concat();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let length = bytes.len() as u64;
+        if let Ok(mut splitter) = Splitter::new(&bytes[..], file(1), length) {
+            let mut events = 0;
+            while let Ok(Some(_)) = splitter.event() {
+                events += 1;
+            }
+            prop_assert!(events < 100);
+        }
     }
 }
 

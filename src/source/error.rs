@@ -142,7 +142,7 @@ impl SourceError {
                 "see who it is with SHOW SLAVE HOSTS; on the source, and give this [[source]] another server_id"
             }
             Self::ImpossiblePosition { .. } => {
-                "the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest), then `didtail verify --since TIME --repair`"
+                "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest), then `didtail verify --since TIME --repair`"
             }
             Self::PacketTooLarge { .. } => {
                 "on the source: SET GLOBAL max_allowed_packet = 1073741824; SET GLOBAL slave_max_allowed_packet = 1073741824; where the position is not one that didtail wrote itself, it points into an event: run `didtail checkpoint reset --to earliest`"
@@ -157,7 +157,7 @@ impl SourceError {
                 "the server crashed while it wrote this file, or the copy is incomplete; everything before it is usable"
             }
             Self::NotABinlog { .. } => "check the path, and that the file comes from log_bin",
-            Self::Query { .. } => return None,
+            Self::Query { .. } => "run `didtail doctor`: it checks the whole source",
         };
         Some(hint.to_owned())
     }
@@ -208,7 +208,8 @@ impl SourceError {
         }
     }
 
-    /// Sorts what ended or refused a dump that was to begin at `position`.
+    /// Sorts what ended or refused a dump that was to begin at `position`. The
+    /// login has passed by then, so that "access denied" is about privileges.
     pub(crate) fn from_dump(
         error: WireError,
         address: &str,
@@ -220,6 +221,14 @@ impl SourceError {
                 code: 1236,
                 message,
             } => Self::from_1236(message, position, server_id),
+            // MariaDB's own code for it (`ER_SLAVE_SAME_ID`).
+            WireError::Refused { code: 4052, .. } => Self::ServerIdClash { server_id },
+            WireError::Refused {
+                code: 1045 | 1227, ..
+            } => Self::NotGranted {
+                action: "follow the binlog".to_owned(),
+                detail: error.to_string(),
+            },
             error => Self::from_wire(error, address, "the binlog"),
         }
     }
@@ -292,13 +301,24 @@ fn passes(code: u16) -> bool {
 /// The bad findings, a line each.
 fn lines(findings: &[Finding]) -> String {
     bad(findings)
-        .map(|f| format!("\n  {}: expected {}, is {}", f.check, f.expected, f.actual))
+        .map(|f| {
+            format!(
+                "\n  {}: expected {}; found {}",
+                f.check, f.expected, f.actual
+            )
+        })
         .collect()
 }
 
 /// The repairs of the bad findings, a line each.
 fn unfit_hint(findings: &[Finding]) -> Option<String> {
-    let fixes: Vec<&str> = bad(findings).filter_map(|f| f.fix.as_deref()).collect();
+    let mut fixes: Vec<&str> = Vec::new();
+    for fix in bad(findings).filter_map(|f| f.fix.as_deref()) {
+        // One GRANT often mends several.
+        if !fixes.contains(&fix) {
+            fixes.push(fix);
+        }
+    }
     (!fixes.is_empty()).then(|| fixes.join("\n"))
 }
 

@@ -77,7 +77,7 @@ impl MySqlSource {
                 (Position::start_of(first), Some(start.time))
             }
             Target::Position(position) => {
-                let time = self.check(position, &head).await?;
+                let time = self.check(position, &files, &head).await?;
                 (position.clone(), time)
             }
             Target::Time(time) => self.by_time(*time, &files, &head).await?,
@@ -207,6 +207,7 @@ impl MySqlSource {
     async fn check(
         &self,
         position: &Position,
+        files: &[BinlogFile],
         head: &Position,
     ) -> Result<Option<i64>, SourceError> {
         let impossible = |detail: &str| SourceError::ImpossiblePosition {
@@ -218,6 +219,16 @@ impl MySqlSource {
         }
         if position == head {
             return Ok(None);
+        }
+        let oldest = files.first().unwrap_or(&head.file);
+        if position.file < *oldest {
+            return Err(SourceError::Purged {
+                wanted: position.to_string(),
+                detail: format!("its oldest binlog is {oldest}"),
+            });
+        }
+        if !files.contains(&position.file) {
+            return Err(impossible("the source has no such file"));
         }
         let sort = |error: SourceError| match error {
             SourceError::Damaged { detail }

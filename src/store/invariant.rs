@@ -6,66 +6,90 @@
 use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::ledger::Counters;
-use crate::store::read::{contributions, sums};
+use crate::store::read::contributions;
 use crate::store::{SqliteStore, StoreError};
 
 /// Differences told before the check stops; more tell nothing new.
 const DIFFERENCES_MAX: usize = 1000;
 
-/// `did_stats` against the same counts over calls and dials.
-fn stats_against_rows() -> String {
-    format!(
-        "SELECT d.phone_number, {} FROM dids d LEFT JOIN did_stats k ON k.did_id = d.id \
-         LEFT JOIN (SELECT did_id, max(call_at) AS last_call_at, max(dial_at) AS last_dial_at, {} \
-         FROM ({}) GROUP BY did_id) r ON r.did_id = d.id WHERE {} ORDER BY 1",
-        pairs(&stat_columns()),
-        sums(),
-        contributions(None),
-        differing(&stat_columns()),
-    )
+/// Two ways to the same numbers.
+struct Comparison {
+    /// What the numbers are of, besides the DID.
+    key: &'static [&'static str],
+    /// Words for it, after the DID.
+    label: &'static str,
+    columns: Vec<&'static str>,
+    kept: String,
+    counted: String,
+    /// What the second way is called.
+    counted_word: &'static str,
 }
 
-/// `did_daily_stats` against the same counts over calls and dials.
-fn daily_against_rows() -> String {
-    format!(
-        "SELECT d.phone_number || ' on ' || ifnull(k.day, r.day) || ' in campaign `' || \
-         ifnull(k.campaign_id, r.campaign_id) || '`', {} FROM did_daily_stats k FULL JOIN \
-         (SELECT did_id, day, campaign_id, {} FROM ({}) GROUP BY did_id, day, campaign_id) r \
-         ON r.did_id = k.did_id AND r.day = k.day AND r.campaign_id = k.campaign_id \
-         JOIN dids d ON d.id = ifnull(k.did_id, r.did_id) WHERE {} ORDER BY 1",
-        pairs(&Counters::NAMES),
-        sums(),
-        contributions(None),
-        differing(&Counters::NAMES),
-    )
+fn comparisons() -> [Comparison; 3] {
+    let stats = || "SELECT * FROM did_stats".to_owned();
+    let daily = || "SELECT * FROM did_daily_stats".to_owned();
+    let rows = format!(
+        "SELECT *, call_at AS last_call_at, dial_at AS last_dial_at FROM ({})",
+        contributions(None)
+    );
+    [
+        Comparison {
+            key: &[],
+            label: "",
+            columns: [&Counters::NAMES[..], &["last_call_at", "last_dial_at"]].concat(),
+            kept: stats(),
+            counted: rows.clone(),
+            counted_word: "counted",
+        },
+        Comparison {
+            key: &["day", "campaign_id"],
+            label: " || ' on ' || day || ' in campaign `' || campaign_id || '`'",
+            columns: Counters::NAMES.to_vec(),
+            kept: daily(),
+            counted: rows,
+            counted_word: "counted",
+        },
+        Comparison {
+            key: &[],
+            label: " || ' summed over days'",
+            columns: Counters::NAMES.to_vec(),
+            kept: daily(),
+            counted: stats(),
+            counted_word: "in all",
+        },
+    ]
 }
 
-/// The sums over `did_daily_stats` against `did_stats`.
-fn daily_against_stats() -> String {
-    format!(
-        "SELECT d.phone_number || ' summed over days', {} FROM dids d \
-         LEFT JOIN (SELECT did_id, {} FROM did_daily_stats GROUP BY did_id) k ON k.did_id = d.id \
-         LEFT JOIN did_stats r ON r.did_id = d.id WHERE {} ORDER BY 1",
-        pairs(&Counters::NAMES),
-        sums(),
-        differing(&Counters::NAMES),
-    )
-}
-
-fn stat_columns() -> Vec<&'static str> {
-    [&Counters::NAMES[..], &["last_call_at", "last_dial_at"]].concat()
-}
-
-/// Kept and counted value of each column, side by side.
-fn pairs(columns: &[&str]) -> String {
-    let pair = |c: &&str| format!("ifnull(k.{c}, 0), ifnull(r.{c}, 0)");
-    columns.iter().map(pair).collect::<Vec<_>>().join(", ")
-}
-
-fn differing(columns: &[&str]) -> String {
-    let differs = |c: &&str| format!("ifnull(k.{c}, 0) <> ifnull(r.{c}, 0)");
-    let any = columns.iter().map(differs).collect::<Vec<_>>();
-    format!("({})", any.join(" OR "))
+impl Comparison {
+    /// Both ways' rows one after the other and grouped: one sort, where a join
+    /// of two large results would compare each row with each.
+    fn text(&self) -> String {
+        let list = |sides: &dyn Fn(&str) -> String, between: &str| {
+            let columns = self.columns.iter().map(|column| sides(column));
+            columns.collect::<Vec<_>>().join(between)
+        };
+        let key = [&["did_id"], self.key].concat().join(", ");
+        let values = list(
+            &|c| {
+                let total = if c.starts_with("last_") { "max" } else { "sum" };
+                let side = |n: u8| format!("ifnull({total}({c}) FILTER (WHERE side = {n}), 0)");
+                format!("{} AS k_{c}, {} AS r_{c}", side(0), side(1))
+            },
+            ", ",
+        );
+        format!(
+            "SELECT d.phone_number{label}, {pairs} FROM (SELECT {key}, {values} FROM \
+             (SELECT 0 AS side, {key}, {columns} FROM ({kept}) UNION ALL \
+             SELECT 1, {key}, {columns} FROM ({counted})) GROUP BY {key} HAVING {differing}) \
+             JOIN dids d ON d.id = did_id ORDER BY 1",
+            label = self.label,
+            pairs = list(&|c| format!("k_{c}, r_{c}"), ", "),
+            columns = self.columns.join(", "),
+            kept = self.kept,
+            counted = self.counted,
+            differing = list(&|c| format!("k_{c} <> r_{c}"), " OR "),
+        )
+    }
 }
 
 impl SqliteStore {
@@ -79,19 +103,16 @@ impl SqliteStore {
             let mut found = Vec::new();
             // One snapshot, or a commit in between would look like a difference.
             let mut snapshot = self.readers().begin().await?;
-            for (text, columns) in [
-                (stats_against_rows(), stat_columns()),
-                (daily_against_rows(), Counters::NAMES.to_vec()),
-                (daily_against_stats(), Counters::NAMES.to_vec()),
-            ] {
-                let rows = sqlx::query(AssertSqlSafe(text)).fetch_all(&mut *snapshot);
-                for row in rows.await? {
+            for comparison in comparisons() {
+                let text = AssertSqlSafe(comparison.text());
+                for row in sqlx::query(text).fetch_all(&mut *snapshot).await? {
                     let of: String = row.try_get(0)?;
-                    for (i, column) in columns.iter().enumerate() {
+                    for (i, column) in comparison.columns.iter().enumerate() {
                         let kept: i64 = row.try_get_unchecked(1 + 2 * i)?;
                         let counted: i64 = row.try_get_unchecked(2 + 2 * i)?;
                         if kept != counted && found.len() < DIFFERENCES_MAX {
-                            found.push(format!("{of}: {column} is {kept}, counted {counted}"));
+                            let word = comparison.counted_word;
+                            found.push(format!("{of}: {column} is {kept}, {word} {counted}"));
                         }
                     }
                 }

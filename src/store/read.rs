@@ -3,6 +3,9 @@
 //! All-time numbers come from `did_stats`, which is kept; numbers since a time
 //! are counted from the rows, by the same rules (`contributions`).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use sqlx::sqlite::SqliteRow;
@@ -110,7 +113,7 @@ pub(in crate::store) fn contributions(from: Option<&str>) -> String {
 }
 
 /// `sum(counter) AS counter` for each counter.
-pub(in crate::store) fn sums() -> String {
+fn sums() -> String {
     Counters::NAMES
         .map(|name| format!("sum({name}) AS {name}"))
         .join(", ")

@@ -91,6 +91,12 @@ fn the_five_meanings_of_1236_are_told_apart() {
 }
 
 #[test]
+fn mariadb_has_a_code_of_its_own_for_a_clash() {
+    let error = dump(4052, "A slave with the same server_id is already connected");
+    assert_eq!(kind(&error), "clash");
+}
+
+#[test]
 fn network_errors_of_the_server_are_worth_another_try() {
     for code in [1040, 1053, 1158, 1159, 1160, 1161, 1927, 4031] {
         assert!(dump(code, "x").is_transient(), "{code}");
@@ -101,7 +107,14 @@ fn network_errors_of_the_server_are_worth_another_try() {
 
 #[test]
 fn a_wrong_password_is_not_a_missing_grant() {
-    assert_eq!(kind(&dump(1045, "Access denied for user")), "access denied");
+    let login = WireError::Refused {
+        code: 1045,
+        message: "Access denied for user".to_owned(),
+    };
+    let login = SourceError::from_wire(login, "db:3306", "a session");
+    assert_eq!(kind(&login), "access denied");
+    // MariaDB and MySQL answer a dump without the privilege like this.
+    assert_eq!(kind(&dump(1045, "Access denied for user")), "not granted");
     let text = "Access denied; you need (at least one of) the REPLICATION SLAVE privilege(s) for this operation";
     assert_eq!(kind(&dump(1227, text)), "not granted");
 }

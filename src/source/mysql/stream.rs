@@ -62,7 +62,8 @@ impl MySqlStream {
         let address = source.address.clone();
         let sort =
             |e: WireError| SourceError::from_dump(e, &source.address, &from.to_string(), server_id);
-        let mut wire = Wire::connect(&source.settings).await.map_err(sort)?;
+        let connected = Wire::connect(&source.settings).await;
+        let mut wire = connected.map_err(|e| SourceError::from_wire(e, &address, "a session"))?;
         let flavour = wire.server().flavour;
         let period = HEARTBEAT_PERIOD.as_nanos();
         let session = match flavour {

@@ -172,6 +172,8 @@ pub(super) async fn filters(source: &MySqlSource) -> Vec<Finding> {
 
 /// Does a replica write what it replicates to its own binlog?
 pub(super) async fn replica(source: &MySqlSource) -> Vec<Finding> {
+    const OFF: &str = "a replica with log_slave_updates = OFF";
+    const FIX: &str = "log_slave_updates = 1 under [mysqld] in my.cnf and restart the server, or follow the primary";
     let names = "'log_slave_updates', 'log_replica_updates'";
     let expected = "a primary, or a replica with log_slave_updates";
     let found = match variables(source, names).await {
@@ -182,20 +184,23 @@ pub(super) async fn replica(source: &MySqlSource) -> Vec<Finding> {
     if found.values().any(|value| value.eq_ignore_ascii_case("ON")) {
         return vec![finding(Outcome::Good, "log_slave_updates is ON")];
     }
-    for sql in [
-        "SHOW ALL SLAVES STATUS",
-        "SHOW REPLICA STATUS",
-        "SHOW SLAVE STATUS",
-    ] {
-        match source.ask("its primary", sql).await {
+    // MariaDB tells everybody; MySQL needs a privilege.
+    let running = "SHOW GLOBAL STATUS LIKE 'Slave_running'";
+    if let Ok(table) = source.ask("its replication", running).await
+        && let Some(value) = table.first("Value")
+    {
+        return vec![if value == "ON" {
+            finding(Outcome::Bad, OFF).fix(FIX)
+        } else {
+            finding(Outcome::Good, "it replicates nothing")
+        }];
+    }
+    for sql in ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"] {
+        match source.ask("its replication", sql).await {
             Ok(table) if table.rows.is_empty() => {
-                return vec![finding(Outcome::Good, "a primary")];
+                return vec![finding(Outcome::Good, "it replicates nothing")];
             }
-            Ok(_) => {
-                return vec![finding(Outcome::Bad, "a replica with log_slave_updates = OFF").fix(
-                    "log_slave_updates = 1 under [mysqld] in my.cnf and restart it, or follow the primary",
-                )];
-            }
+            Ok(_) => return vec![finding(Outcome::Bad, OFF).fix(FIX)],
             // Another flavour's statement.
             Err(SourceError::Query { .. }) => {}
             Err(error) => {

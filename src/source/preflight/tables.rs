@@ -96,9 +96,10 @@ pub(super) async fn table(source: &MySqlSource, table: &WatchedTable) -> Vec<Fin
                 "check that the URL's database is VICIdial's, and that VICIdial is up to date",
             )];
         }
+        // The server does not tell whether there is a table behind it.
         Err(SourceError::NotGranted { .. }) => {
             let fix = grant_select(source, table.name).await;
-            return vec![finding(serious, &lost("not readable by this user")).fix(fix)];
+            return vec![finding(serious, &lost("not readable by this user, or missing")).fix(fix)];
         }
         Err(error) => return vec![Finding::unknown(table.name, &expected, &error)],
     }

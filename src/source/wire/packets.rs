@@ -259,13 +259,18 @@ impl Packets {
             self.start = 0;
         }
         let mut room = ReadBuf::new(self.buffer.get_mut(self.end..).unwrap_or_default());
-        ready!(Pin::new(&mut self.endpoint).poll_read(cx, &mut room))?;
+        let received = ready!(Pin::new(&mut self.endpoint).poll_read(cx, &mut room));
         let read = room.filled().len();
-        if read == 0 {
-            return Poll::Ready(Err(Error::new(
-                ErrorKind::UnexpectedEof,
-                "the server closed the connection",
-            )));
+        match received {
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
+                return Poll::Ready(Err(error));
+            }
+            Ok(()) if read > 0 => {}
+            // With TLS, a server that dies looks like an attack; it is not said.
+            _ => {
+                let closed = "the server closed the connection";
+                return Poll::Ready(Err(Error::new(ErrorKind::UnexpectedEof, closed)));
+            }
         }
         self.end += read;
         Poll::Ready(Ok(()))
@@ -316,3 +321,6 @@ impl AsyncWrite for Endpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

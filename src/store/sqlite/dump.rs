@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{Counters, DailyKey};
 use crate::store::read::counters;
-use crate::store::sqlite::load::{call, call_columns, dial, dial_columns};
+use crate::store::sqlite::load::{call, call_json, dial, dial_json};
 use crate::store::sqlite::{SqliteStore, progress};
 use crate::store::{DidNumbers, Dump, StoreError};
 
@@ -31,25 +31,25 @@ impl SqliteStore {
 async fn dump(connection: &mut SqliteConnection) -> Result<Dump, sqlx::Error> {
     const CALLS: &str = concat!(
         "SELECT ",
-        call_columns!(),
+        call_json!(),
         ", c.source FROM call_records c LEFT JOIN dids d ON d.id = c.did_id"
     );
     const DIALS: &str = concat!(
         "SELECT ",
-        dial_columns!(),
+        dial_json!(),
         ", x.source FROM dials x LEFT JOIN dids d ON d.id = x.did_id"
     );
     const AUDIT: &str = "SELECT t.name, a.event, a.details, a.created_at \
          FROM audit_log a JOIN tenants t ON t.id = a.tenant_id";
     let mut dump = Dump::default();
     for row in sqlx::query(CALLS).fetch_all(&mut *connection).await? {
-        let (key, call) = call(&row)?;
-        let source = row.try_get("source")?;
+        let (key, call) = call(row.try_get(0)?)?;
+        let source = row.try_get(1)?;
         dump.calls.insert((source, key), call);
     }
     for row in sqlx::query(DIALS).fetch_all(&mut *connection).await? {
-        let (key, dial) = dial(&row)?;
-        let source = row.try_get("source")?;
+        let (key, dial) = dial(row.try_get(0)?)?;
+        let source = row.try_get(1)?;
         dump.dials.insert((source, key), dial);
     }
     for row in sqlx::query(AUDIT).fetch_all(&mut *connection).await? {

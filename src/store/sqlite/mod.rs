@@ -8,9 +8,13 @@ mod commit;
 mod dump;
 mod error;
 mod load;
+mod numbers;
 mod open;
 mod progress;
 mod rows;
+
+#[cfg(test)]
+mod tests;
 
 use sqlx::sqlite::SqlitePool;
 

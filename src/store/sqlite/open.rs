@@ -18,6 +18,13 @@ use crate::store::sqlite::error::classify;
 /// The schema's versions, built into the program.
 static MIGRATOR: Migrator = sqlx::migrate!("schema/sqlite");
 
+/// Page cache of the writing connection, 64 MB; SQLite wants it negative, in
+/// KiB. Those that read have the memory mapping, and SQLite's own 2 MB.
+const WRITER_CACHE_KIB: &str = "-65536";
+
+/// Part of the file that is read through memory mapping, 256 MB.
+const MMAP_BYTES: &str = "268435456";
+
 /// How long a statement waits for another process's lock before it fails as
 /// busy: longer than any commit or checkpoint of the write-ahead log takes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +35,10 @@ const READERS_MAX: u32 = 4;
 /// Statements each connection keeps prepared: five sizes of each multi-row
 /// statement, and the rest, with room to spare.
 const STATEMENTS_MAX: usize = 128;
+
+/// Pages of the write-ahead log before it is moved into the file, 64 MB: a page
+/// that many batches change is then moved once.
+const WAL_PAGES: &str = "16384";
 
 /// Rows handed over from SQLite's thread before it waits for the reader.
 const ROWS_BUFFERED: usize = 1024;
@@ -50,6 +61,8 @@ pub(super) async fn for_writing(url: &str) -> Result<Connections, StoreError> {
     make_private(&path, &store)?;
     let options = settings(&path)
         .journal_mode(SqliteJournalMode::Wal)
+        .pragma("cache_size", WRITER_CACHE_KIB)
+        .pragma("wal_autocheckpoint", WAL_PAGES)
         .synchronous(SqliteSynchronous::Normal);
     let writer = pool(1)
         .connect_with(options)
@@ -163,8 +176,7 @@ fn settings(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENTS_MAX)
         .row_buffer_size(ROWS_BUFFERED)
-        .pragma("cache_size", "-65536")
-        .pragma("mmap_size", "268435456")
+        .pragma("mmap_size", MMAP_BYTES)
         .pragma("temp_store", "memory")
         .disable_statement_logging()
 }

@@ -1,0 +1,285 @@
+//! What can go wrong with the file, caused for real, and what a commit that is
+//! cut off leaves.
+
+use std::future::Future as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::task::{Context, Waker};
+
+use crate::ledger::ChangeSet;
+use crate::store::conformance::change::{
+    SOURCE, answered, checkpoint, dial_key, dialed, empty, honest, key,
+};
+use crate::store::conformance::sqlite;
+use crate::store::sqlite::{SqliteStore, open};
+use crate::store::{Dump, Store as _, StoreError};
+
+fn url(path: &Path) -> String {
+    format!("sqlite://{}", path.display())
+}
+
+async fn open_error(path: &Path) -> StoreError {
+    SqliteStore::open(&url(path)).await.unwrap_err()
+}
+
+/// A change that fills some hundred pages.
+fn large(dump: &Dump) -> ChangeSet {
+    let mut change = empty(dump);
+    for i in 0..2_000 {
+        let name = format!("{}.{i}", change.checkpoint.position.next);
+        change
+            .calls
+            .insert(key(&name, 1), answered("+12025550100", i));
+        change
+            .dials
+            .insert(dial_key(&name, 1), dialed("+12025550100", 1, i));
+    }
+    honest(dump, change)
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("garbage.db");
+    std::fs::write(&path, "no database, ".repeat(1_000)).unwrap();
+    let error = open_error(&path).await;
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    assert!(error.hint().unwrap().contains("integrity_check"));
+    assert!(!error.is_transient());
+}
+
+#[tokio::test]
+async fn a_folder_in_its_place_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = open_error(folder.path()).await;
+    assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains(folder.path().to_str().unwrap()));
+}
+
+#[tokio::test]
+async fn a_missing_folder_or_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = open_error(&folder.path().join("no/optimizer.db")).await;
+    assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
+    assert!(error.hint().unwrap().contains("install -d"));
+    let file = folder.path().join("optimizer.db");
+    let error = SqliteStore::open_read(&url(&file)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
+    assert!(!file.exists(), "reading makes no file");
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_file_is_refused_without_repeating_it() {
+    for bad in [
+        "sqlite::memory:",
+        "postgres://me:secret@db/x",
+        "",
+        "sqlite://",
+    ] {
+        let error = SqliteStore::open(bad).await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::BadUrl { .. }),
+            "{bad}: {error:?}"
+        );
+        assert!(!error.to_string().contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_something_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE checkpoint (x)").unwrap();
+    let error = open_error(&path).await;
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error:?}");
+    let error = SqliteStore::open_read(&url(&path)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error:?}");
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables: i64 = other.query_row(tables, [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 1);
+}
+
+#[tokio::test]
+async fn other_schema_versions_are_told_apart() {
+    let (store, folder) = sqlite().await;
+    let path = folder.path().join("optimizer.db");
+    let writer = store.writer().unwrap();
+    let newer = "INSERT INTO _sqlx_migrations SELECT 9999, description, installed_on, success, \
+                 checksum, execution_time FROM _sqlx_migrations LIMIT 1";
+    sqlx::query(newer).execute(writer).await.unwrap();
+    for error in [
+        open_error(&path).await,
+        SqliteStore::open_read(&url(&path)).await.unwrap_err(),
+    ] {
+        let StoreError::NewerSchema { found, known, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert!(found == 9999 && known < found);
+    }
+    let none = sqlx::query("DELETE FROM _sqlx_migrations");
+    none.execute(writer).await.unwrap();
+    let error = SqliteStore::open_read(&url(&path)).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::OlderSchema { found: 0, .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_reader_cannot_commit_and_sees_what_the_daemon_wrote() {
+    let (store, folder) = sqlite().await;
+    let path = folder.path().join("optimizer.db");
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let reader = SqliteStore::open_read(&url(&path)).await.unwrap();
+    let change = large(&Dump::default());
+    store.commit(&change).await.unwrap();
+    assert_eq!(reader.dump().await.unwrap(), store.dump().await.unwrap());
+    let error = reader.commit(&empty(&Dump::default())).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotWritable { .. }), "{error:?}");
+    store.close().await;
+    let reader = SqliteStore::open_read(&url(&path)).await.unwrap();
+    assert_eq!(reader.progress(SOURCE).await.unwrap(), Some(checkpoint(0)));
+}
+
+#[tokio::test]
+async fn a_store_that_another_process_locks_is_busy() {
+    let (store, folder) = sqlite().await;
+    let impatient = sqlx::query("PRAGMA busy_timeout = 20");
+    impatient.execute(store.writer().unwrap()).await.unwrap();
+    let other = rusqlite::Connection::open(folder.path().join("optimizer.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let change = large(&Dump::default());
+    let error = store.commit(&change).await.unwrap_err();
+    assert!(matches!(error, StoreError::Busy { .. }), "{error:?}");
+    assert!(error.is_transient());
+    other.execute_batch("ROLLBACK").unwrap();
+    store.commit(&change).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_transient_and_leaves_the_store_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+        .arg(folder.path())
+        .output();
+    if !mount.is_ok_and(|output| output.status.success()) {
+        eprintln!("not run: mounting a file system of 1 MB needs root");
+        return;
+    }
+    let filled = fill(&folder.path().join("optimizer.db")).await;
+    let unmounted = Command::new("umount").arg("-l").arg(folder.path()).status();
+    assert!(unmounted.unwrap().success());
+    let (error, before, after) = filled;
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
+    assert!(error.is_transient());
+    assert_eq!(before, after);
+}
+
+async fn fill(path: &Path) -> (StoreError, Dump, Dump) {
+    let store = SqliteStore::open(&url(path)).await.unwrap();
+    loop {
+        let before = store.dump().await.unwrap();
+        if let Err(error) = store.commit(&large(&before)).await {
+            let after = store.dump().await.unwrap();
+            store.close().await;
+            return (error, before, after);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_moved_call_keeps_its_row() {
+    let (store, _folder) = sqlite().await;
+    let mut change = empty(&Dump::default());
+    change.calls.insert(key("a", 1), answered("+1", 1));
+    change.calls.insert(key("b", 1), answered("+1", 2));
+    store.commit(&change).await.unwrap();
+    let ids = "SELECT uniqueid, id FROM call_records ORDER BY id";
+    let mut change = empty(&store.dump().await.unwrap());
+    change.moved.insert(key("a", 1), key("b", 1));
+    change.moved.insert(key("b", 1), key("a", 1));
+    change.calls.insert(key("b", 1), answered("+1", 1));
+    change.calls.insert(key("a", 1), answered("+1", 2));
+    store.commit(&change).await.unwrap();
+    let rows: Vec<(String, i64)> = sqlx::query_as(ids)
+        .fetch_all(store.readers())
+        .await
+        .unwrap();
+    assert_eq!(rows, [("b".to_owned(), 1), ("a".to_owned(), 2)]);
+}
+
+/// Drops the commit after each number of polls; the store has all of it or nothing.
+#[tokio::test]
+async fn a_commit_that_is_dropped_anywhere_is_whole_or_not_there() {
+    let (store, _folder) = sqlite().await;
+    let mut finished = false;
+    for polls in 1.. {
+        let before = store.dump().await.unwrap();
+        let mut change = empty(&before);
+        let name = polls.to_string();
+        change.calls.insert(key(&name, 1), answered("+1", polls));
+        change
+            .dials
+            .insert(dial_key(&name, 1), dialed("+1", 1, polls));
+        let change = honest(&before, change);
+        {
+            let mut commit = Box::pin(store.commit(&change));
+            for _ in 0..polls {
+                let mut context = Context::from_waker(Waker::noop());
+                finished = commit.as_mut().poll(&mut context).is_ready();
+                if finished {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        }
+        // Waits until the one writing connection is free again.
+        drop(store.writer().unwrap().acquire().await.unwrap());
+        let after = store.dump().await.unwrap();
+        let committed = after.progress.get(SOURCE) == Some(&change.checkpoint);
+        assert!(committed || after == before, "after {polls} polls");
+        assert_eq!(
+            after.calls.len(),
+            before.calls.len() + usize::from(committed)
+        );
+        assert_eq!(store.check_invariant().await.unwrap(), Vec::<String>::new());
+        if finished {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_invariant_check_says_what_differs() {
+    let (store, _folder) = sqlite().await;
+    store.commit(&large(&Dump::default())).await.unwrap();
+    let writer = store.writer().unwrap();
+    for spoil in [
+        "UPDATE did_stats SET busy = busy + 2, last_dial_at = 5",
+        "UPDATE did_daily_stats SET dials = dials - 1",
+    ] {
+        sqlx::query(spoil).execute(writer).await.unwrap();
+    }
+    let found = store.check_invariant().await.unwrap().join("\n");
+    for expected in [
+        "+12025550100: busy is 2, counted 0",
+        "+12025550100: last_dial_at is 5, counted 1999",
+        "in campaign ``: dials is 1999, counted 2000",
+        "summed over days: dials is 1998, in all 2000",
+    ] {
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn opening_again_applies_no_migration_twice() {
+    let (store, folder) = sqlite().await;
+    store.close().await;
+    let path = folder.path().join("optimizer.db");
+    let again = open::for_writing(&url(&path)).await.unwrap();
+    assert_eq!(again.store, path.display().to_string());
+}
