@@ -49,10 +49,10 @@ pub(super) async fn resume(source: &MySqlSource, checkpoint: &Checkpoint) -> Vec
                 };
                 let actual = format!("deleted; the oldest binlog left is {oldest}{since}");
                 finding(Outcome::Bad, &actual).fix(
-                "run `didtail checkpoint reset --to earliest`: the changes between the last \
+                    "run `didtail checkpoint reset --to earliest`: the changes between the last \
                  applied call (`didtail checkpoint show`) and the oldest binlog are lost to the \
                  numbers; let the source keep its binlogs for longer (expire_logs_days)",
-            )
+                )
             }
             None => {
                 let actual = format!("the binlog ends at {newest}:{end}");
@@ -78,7 +78,10 @@ async fn other_history(
         position.file, position.next
     );
     // A server that cannot answer says nothing against the position.
-    let table = source.ask("the transactions at a position", &sql).await.ok()?;
+    let table = source
+        .ask("the transactions at a position", &sql)
+        .await
+        .ok()?;
     let cell = table.rows.first()?.first()?.as_ref()?;
     let actual: GtidPosition = std::str::from_utf8(cell).ok()?.parse().ok()?;
     (actual != *gtid).then(|| {
