@@ -15,7 +15,7 @@ use crate::config::{
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
 use crate::engine::batch::Batch;
 use crate::engine::follow::{Follow, Summary};
-use crate::engine::intake::Reading;
+use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
 use crate::ledger::{Rules, Success};
@@ -145,6 +145,7 @@ pub async fn follow<S: Source, St: Store>(
         layouts,
         interpreter: Interpreter::new(settings.rules.zone.clone(), phones),
         bad_row: settings.bad_row,
+        warned: Warned::default(),
     };
     let stored = store.progress(&settings.source).await?;
     let mut applier = Applier::new(Setup {
@@ -160,7 +161,7 @@ pub async fn follow<S: Source, St: Store>(
         clock: settings.clock,
         epoch: start.epoch,
         stored,
-    });
+    })?;
     // The store takes the position before the first row: from now on it is the
     // truth, and another daemon on the same source is noticed at once.
     let first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);
@@ -230,15 +231,15 @@ async fn check(source: &MySqlSource, resume: Option<&Checkpoint>) -> Result<(), 
             Outcome::Good => {}
             Outcome::Note => tracing::info!(
                 check = finding.check,
+                wanted = finding.expected,
                 actual = finding.actual,
-                "{}",
-                finding.expected
+                "the source is usable, with a remark"
             ),
             Outcome::Unknown | Outcome::Bad => tracing::warn!(
                 check = finding.check,
+                wanted = finding.expected,
                 actual = finding.actual,
-                "could not be checked: {}",
-                finding.expected
+                "a requirement of the source could not be checked"
             ),
         }
     }

@@ -18,10 +18,10 @@ use crate::store::sqlite::error::classify;
 /// The schema's versions, built into the program.
 static MIGRATOR: Migrator = sqlx::migrate!("schema/sqlite");
 
-/// Page cache of the writing connection, 24 MB; SQLite wants it negative, in
+/// Page cache of the writing connection, 16 MB; SQLite wants it negative, in
 /// KiB. Those that read have SQLite's own 2 MB each. Together with the batches
 /// under way this keeps the daemon under 100 MB, however large the store is.
-const WRITER_CACHE_KIB: &str = "-24576";
+const WRITER_CACHE_KIB: &str = "-16384";
 
 /// Nothing is memory-mapped: mapped pages count as the daemon's memory, and a
 /// damaged disk then shows as a signal instead of an error.
