@@ -7,6 +7,7 @@
 //! read first, to be sure that nobody else writes this source.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::checkpoint::Checkpoint;
 use crate::engine::batch::{Batch, Tally};
@@ -163,41 +164,57 @@ impl<St: Store> Applier<St> {
                 Err(error) => error,
             };
             self.cache.clear();
-            if policy::on_store(&error, tries) == Action::Stop {
+            self.wait_for_store(error, batch, &mut tries, &mut pauses)
+                .await?;
+        }
+    }
+
+    /// Waits until the store says where it stands. Before that no commit is
+    /// tried: it could not tell its own lost acknowledgement from another writer.
+    async fn wait_for_store(
+        &mut self,
+        mut error: StoreError,
+        batch: &Batch,
+        tries: &mut u32,
+        pauses: &mut impl Iterator<Item = Duration>,
+    ) -> Result<(), EngineError> {
+        loop {
+            if policy::on_store(&error, *tries) == Action::Stop {
                 return Err(error.into());
             }
             let pause = pauses.next().unwrap_or_default();
             tracing::warn!(
                 { field::ERROR } = %error,
                 { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                tries,
+                tries = *tries,
                 "the store failed; the stream waits and nothing is lost"
             );
             tokio::time::sleep(pause).await;
-            tries += 1;
-            self.look_at_store(batch).await?;
+            *tries += 1;
+            match self.store.progress(&self.source).await {
+                Ok(stored) => return self.take_stored(stored, batch),
+                Err(next) => error = next,
+            }
         }
     }
 
     /// After a failure: the store is where it was, or where the batch ends.
-    async fn look_at_store(&mut self, batch: &Batch) -> Result<(), EngineError> {
-        match self.store.progress(&self.source).await {
-            Ok(stored) => {
-                let committed = self.checkpoint_behind(batch);
-                if stored == self.stored || stored.as_ref() == Some(&committed) {
-                    self.stored = stored;
-                    return Ok(());
-                }
-                let actual = stored.map_or("no position".to_owned(), |c| c.position.to_string());
-                Err(StoreError::OtherWriter {
-                    source_name: self.source.clone(),
-                    actual,
-                }
-                .into())
-            }
-            // Still down: the next try tells.
-            Err(_) => Ok(()),
+    fn take_stored(
+        &mut self,
+        stored: Option<Checkpoint>,
+        batch: &Batch,
+    ) -> Result<(), EngineError> {
+        let committed = self.checkpoint_behind(batch);
+        if stored == self.stored || stored.as_ref() == Some(&committed) {
+            self.stored = stored;
+            return Ok(());
         }
+        let actual = stored.map_or("no position".to_owned(), |c| c.position.to_string());
+        Err(StoreError::OtherWriter {
+            source_name: self.source.clone(),
+            actual,
+        }
+        .into())
     }
 
     fn checkpoint_behind(&self, batch: &Batch) -> Checkpoint {

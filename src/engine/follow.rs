@@ -94,7 +94,7 @@ impl<S: Source, St: Store> Follow<S, St> {
             );
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = self.shutdown.wait_for(|stop| *stop) => break Ok(()),
+                () = asked_to_stop(&mut self.shutdown) => break Ok(()),
             }
         };
         match &ended {
@@ -186,7 +186,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         loop {
             tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|stop| *stop) => {
+                () = asked_to_stop(&mut shutdown) => {
                     // What is read already costs little to apply; what comes
                     // after it is read again at the next start.
                     while let Ok(batch) = batches.try_recv() {
@@ -211,7 +211,7 @@ impl<S: Source, St: Store> Follow<S, St> {
     async fn apply_within_grace(&mut self, batch: Batch) -> Result<(), EngineError> {
         let mut shutdown = self.shutdown.clone();
         let out_of_patience = async {
-            let _sender_gone = shutdown.wait_for(|stop| *stop).await;
+            asked_to_stop(&mut shutdown).await;
             tokio::time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
@@ -242,4 +242,11 @@ impl<S: Source, St: Store> Follow<S, St> {
             "following"
         );
     }
+}
+
+/// Waits until it is time to stop, or nobody can say so any more. The value
+/// stays locked as long as it is looked at, so it is let go here and not
+/// carried through what follows.
+async fn asked_to_stop(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|stop| *stop).await);
 }

@@ -243,7 +243,7 @@ impl<S: Source> Intake<S> {
                 return Err(EngineError::Unsupported { what, position });
             }
             Err(error) => {
-                let place = self.reader.position().clone();
+                let place = self.reader.event_place();
                 self.set_aside_event(place, event, &error)?;
             }
         }

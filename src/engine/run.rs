@@ -127,7 +127,7 @@ pub async fn run(
 pub async fn follow<S: Source, St: Store>(
     source: Arc<S>,
     store: Arc<St>,
-    state: StateFile,
+    mut state: StateFile,
     settings: Settings,
     start: Checkpoint,
     shutdown: watch::Receiver<bool>,
@@ -139,7 +139,13 @@ pub async fn follow<S: Source, St: Store>(
         for version in state.schemas(&settings.source, table.name())? {
             layouts.learn(table, version.columns);
         }
-        layouts.learn(table, source.columns(table.name()).await?);
+        let columns = source.columns(table.name()).await?;
+        // Kept for the rows written before the next ALTER, in case a later
+        // start still has them to read.
+        if layouts.learn(table, columns.clone()) {
+            let (name, at) = (&settings.source, &start.position);
+            state.save_schema(name, table.name(), at, &columns)?;
+        }
     }
     let reading = Reading {
         layouts,
