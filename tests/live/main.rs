@@ -6,6 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
+mod bad_place;
 mod kill;
 mod reset;
 mod shutdown;
+mod stream;

@@ -50,19 +50,6 @@ fn sigterm_and_ctrl_c_end_in_order_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
-    let site = Site::new(Server::shared(), "second_signal");
-    let mut daemon = site.following();
-    // The source does not answer any more: without a second signal, the first
-    // ends it all the same. Both are sent before it can look.
-    daemon.signal("STOP");
-    daemon.signal("TERM");
-    daemon.signal("CONT");
-    let first = daemon.wait();
-    assert_eq!(first.code, 0, "{}", first.stderr);
-}
-
-#[test]
 fn a_second_daemon_on_the_same_state_file_is_refused() {
     let site = Site::new(Server::shared(), "same_state");
     let daemon = site.following();
@@ -76,30 +63,61 @@ fn a_second_daemon_on_the_same_state_file_is_refused() {
 fn of_two_daemons_on_one_store_one_gives_way_and_the_numbers_stay_right() {
     let server = Server::shared();
     let site = Site::new(server, "same_store");
-    let other = Site::beside(server, "same_store", "same_store_other");
+    let other = Site::beside(server, "same_store");
     let (mine, theirs) = (site.path("store.db"), other.path("store.db"));
+    let (mine, theirs) = (mine.to_str(), theirs.to_str());
     let shared = other
         .config()
-        .replace(theirs.to_str().expect("plain"), mine.to_str().expect("plain"));
+        .replace(theirs.expect("plain"), mine.expect("plain"));
     other.configure(&shared);
     site.calls(100, 1);
-    let mut first = site.following();
+    let first = site.following();
     site.wait_for_end(server);
-    let mut second = other.following();
+    let second = other.following();
     site.calls(300, 2);
-    let (gone, stays) = wait_until("one of them gives way", || {
+    let (gone, stays) = one_gives_way(first, second);
+    gone.fails(4, "another didtail writes the source", "pgrep -a didtail");
+    site.wait_for_end(server);
+    stays.stop();
+    site.assert_equals_source();
+}
+
+#[test]
+fn of_two_daemons_with_one_server_id_one_gives_way() {
+    let server = Server::shared();
+    let site = Site::new(server, "same_id");
+    let other = Site::beside(server, "same_id");
+    for site in [&site, &other] {
+        site.configure(&site.config().replace("server_id = ", "# server_id = "));
+    }
+    site.calls(50, 1);
+    let first = site.following();
+    site.wait_for_end(server);
+    let second = other.following();
+    let (gone, stays) = one_gives_way(first, second);
+    gone.fails(3, "uses the server_id", "give this [[source]] another");
+    stays.stop();
+    for site in [&site, &other] {
+        site.catch_up();
+        site.assert_equals_source();
+    }
+}
+
+/// How the first of two to end has ended, and the other, which must run on.
+#[track_caller]
+fn one_gives_way(mut first: Daemon, mut second: Daemon) -> (Ended, Daemon) {
+    let first_gone = wait_until("one of two daemons gives way", || {
         match (first.is_running(), second.is_running()) {
             (true, true) => None,
-            (false, true) => Some((0, 1)),
-            (true, false) => Some((1, 0)),
+            (false, true) => Some(true),
+            (true, false) => Some(false),
             (false, false) => panic!("both: {}\n{}", first.log(), second.log()),
         }
     });
-    let mut daemons: [Daemon; 2] = [first, second];
-    let ended = daemons[gone].wait();
-    ended.fails(4, "another didtail writes the source", "pgrep -a didtail");
-    site.wait_for_end(server);
-    let [first, second] = daemons;
-    [first, second].into_iter().nth(stays).expect("one").stop();
-    site.assert_equals_source();
+    let (mut gone, stays) = if first_gone {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    (gone.wait(), stays)
 }

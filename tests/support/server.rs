@@ -41,11 +41,6 @@ impl Server {
         self.port
     }
 
-    /// The administrator's URL.
-    pub fn url(&self) -> String {
-        format!("mysql://root@127.0.0.1:{}/", self.port)
-    }
-
     /// Runs statements as the administrator and returns what they print,
     /// columns separated by tabs.
     pub fn sql(&self, statements: &str) -> String {
@@ -72,7 +67,7 @@ impl Server {
         let status = self.sql("SHOW MASTER STATUS");
         let mut columns = status.split('\t');
         let (file, offset) = (columns.next(), columns.next());
-        format!("{}:{}", file.expect("a file"), offset.expect("an offset"))
+        format!("{}:{}", file.expect("a file"), offset.expect("an offset").trim())
     }
 }
 

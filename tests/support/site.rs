@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use didtail::binlog::Position;
 use didtail::store::SqliteStore;
 use rusqlite::{Connection, OpenFlags};
 
@@ -20,13 +21,14 @@ pub struct Site {
     pub dir: PathBuf,
     pub database: String,
     port: u16,
+    server_id: u32,
     logs: AtomicU32,
 }
 
 impl Site {
     /// Makes the database with VICIdial's tables, in latin1, and the user.
     pub fn new(server: &Server, database: &str) -> Self {
-        let site = Self::beside(server, database, database);
+        let site = Self::beside(server, database);
         site.simulator(
             "init",
             &[
@@ -42,13 +44,17 @@ impl Site {
     }
 
     /// Another didtail that follows a database which is there already.
-    pub fn beside(server: &Server, database: &str, name: &str) -> Self {
-        let dir = workspace().join(format!("site-{name}"));
+    pub fn beside(server: &Server, database: &str) -> Self {
+        // Of their own, or two daemons on one server would end each other.
+        static SERVER_IDS: AtomicU32 = AtomicU32::new(1000);
+        let server_id = SERVER_IDS.fetch_add(1, Ordering::Relaxed);
+        let dir = workspace().join(format!("site-{server_id}-{database}"));
         std::fs::create_dir_all(&dir).expect("a directory");
         let site = Self {
             dir,
             database: database.to_owned(),
             port: server.port(),
+            server_id,
             logs: AtomicU32::new(0),
         };
         std::fs::write(site.path("password"), PASSWORD).expect("a password file");
@@ -64,8 +70,9 @@ impl Site {
              [store]\nurl = \"sqlite://{dir}/store.db\"\n\n\
              [[source]]\nname = \"main\"\n\
              url = \"mysql://{USER}@127.0.0.1:{}/{}\"\n\
-             password_file = \"{dir}/password\"\nstart_at = \"earliest\"\n",
-            self.port, self.database
+             password_file = \"{dir}/password\"\nstart_at = \"earliest\"\n\
+             server_id = {}\n",
+            self.port, self.database, self.server_id
         )
     }
 
@@ -100,6 +107,12 @@ impl Site {
             "run",
             &["--calls", &calls, "--seed", &seed, "--noise", "2"],
         );
+    }
+
+    /// Runs statements in the database as the administrator.
+    #[track_caller]
+    pub fn sql(&self, server: &Server, statements: &str) -> String {
+        server.sql(&format!("USE `{}`; {statements}", self.database))
     }
 
     /// didtail with this site's configuration and nobody's environment.
@@ -164,12 +177,13 @@ impl Site {
         read().ok()
     }
 
-    /// Waits until the store is at the server's present end.
+    /// Waits until the store has everything up to the server's present end.
     #[track_caller]
     pub fn wait_for_end(&self, server: &Server) {
-        let end = server.binlog_end();
+        let parse = |text: &str| text.parse::<Position>().expect("a position");
+        let end = parse(&server.binlog_end());
         wait_until(&format!("the store is at {end}"), || {
-            (self.position()? == end).then_some(())
+            (parse(&self.position()?) >= end).then_some(())
         });
     }
 
