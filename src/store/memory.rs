@@ -3,6 +3,9 @@
 //! The engine's tests run against it, also those of every crash point, and the
 //! conformance suite keeps it equal to the real backends.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -8,6 +8,7 @@ mod commit;
 mod dump;
 mod error;
 mod load;
+mod numbers;
 mod open;
 mod progress;
 mod rows;
