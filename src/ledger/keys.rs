@@ -24,6 +24,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 started_at,
             } => {
                 keys.uniqueids.insert(uniqueid.clone());
+                keys.twin_leads.insert(*lead_id);
                 (Some(*lead_id), *started_at)
             }
             Detail::Link {

@@ -188,9 +188,10 @@ fn find(contents: &Dump, source: &str, tenant: &str, keys: &Keys) -> Loaded {
     };
     let mut loaded = Loaded::default();
     for ((of, key), call) in &contents.calls {
-        let by_lead = keys.lead_ids.contains(&key.lead_id)
-            && within(call.started_at)
-            && call.attribution != Attribution::CallerCode;
+        let open = call.attribution != Attribution::CallerCode;
+        let by_lead = within(call.started_at)
+            && (keys.twin_leads.contains(&key.lead_id)
+                || open && keys.lead_ids.contains(&key.lead_id));
         if of == source && (by_lead || keys.uniqueids.contains(&key.uniqueid)) {
             loaded.calls.insert(key.clone(), call.clone());
         }

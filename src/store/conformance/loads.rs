@@ -155,6 +155,15 @@ pub(super) async fn leads_are_found_within_their_times<S: Inspect>(store: &S) {
     assert_eq!(dials, ["10", "11", "12"]);
     let loaded = store.load(SOURCE, TENANT, &keys(None)).await.unwrap();
     assert_eq!(loaded, Loaded::default());
+    // A deleted call's twin is found whatever is known of it.
+    let twins = Keys {
+        twin_leads: BTreeSet::from([7]),
+        lead_times: Some((11, 11)),
+        ..Keys::default()
+    };
+    let loaded = store.load(SOURCE, TENANT, &twins).await.unwrap();
+    let calls: Vec<_> = loaded.calls.keys().map(|k| k.uniqueid.as_str()).collect();
+    assert_eq!(calls, ["11", "none", "own"]);
 }
 
 pub(super) async fn dids_are_said_to_exist<S: Inspect>(store: &S) {
