@@ -26,8 +26,11 @@ fn a_configuration_with_a_mistake_names_the_line() {
         assert!(site.numbers() == numbers, "{error}");
     }
     std::fs::remove_file(site.path("didtail.toml")).expect("removed");
-    site.didtail(&["run"])
-        .fails(1, "cannot read the configuration", "didtail config example >");
+    site.didtail(&["run"]).fails(
+        1,
+        "cannot read the configuration",
+        "didtail config example >",
+    );
 }
 
 #[test]

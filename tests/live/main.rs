@@ -8,6 +8,7 @@ mod support;
 
 mod bad_input;
 mod bad_place;
+mod keep_up;
 mod kill;
 mod reset;
 mod shutdown;

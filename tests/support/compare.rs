@@ -82,7 +82,10 @@ fn stored_calls(store: &Connection) -> BTreeMap<String, Fields> {
             ("did", cell(row, 7)?),
             ("blocked", blocked(row.get(8)?, &cell(row, 9)?)),
         ]);
-        Ok((format!("{} of lead {}", cell(row, 0)?, cell(row, 1)?), fields))
+        Ok((
+            format!("{} of lead {}", cell(row, 0)?, cell(row, 1)?),
+            fields,
+        ))
     };
     all(store, CALLS, read)
 }

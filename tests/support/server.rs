@@ -44,12 +44,13 @@ impl Server {
     /// Runs statements as the administrator and returns what they print,
     /// columns separated by tabs.
     pub fn sql(&self, statements: &str) -> String {
-        dbserver(
-            Command::new(program())
-                .arg("sql")
-                .arg(&self.dir)
-                .args(["-N", "-B", "--default-character-set=utf8", "-e", statements]),
-        )
+        dbserver(Command::new(program()).arg("sql").arg(&self.dir).args([
+            "-N",
+            "-B",
+            "--default-character-set=utf8",
+            "-e",
+            statements,
+        ]))
     }
 
     /// Shuts down cleanly.
@@ -67,7 +68,11 @@ impl Server {
         let status = self.sql("SHOW MASTER STATUS");
         let mut columns = status.split('\t');
         let (file, offset) = (columns.next(), columns.next());
-        format!("{}:{}", file.expect("a file"), offset.expect("an offset").trim())
+        format!(
+            "{}:{}",
+            file.expect("a file"),
+            offset.expect("an offset").trim()
+        )
     }
 }
 

@@ -103,10 +103,7 @@ impl Site {
     #[track_caller]
     pub fn calls(&self, calls: u32, seed: u32) {
         let (calls, seed) = (calls.to_string(), seed.to_string());
-        self.simulator(
-            "run",
-            &["--calls", &calls, "--seed", &seed, "--noise", "2"],
-        );
+        self.simulator("run", &["--calls", &calls, "--seed", &seed, "--noise", "2"]);
     }
 
     /// Runs statements in the database as the administrator.
