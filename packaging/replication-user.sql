@@ -17,8 +17,12 @@ GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'didtail'@'%';
 -- another replica uses its server_id already, instead of running into it.
 -- GRANT REPLICATION MASTER ADMIN ON *.* TO 'didtail'@'%';
 
--- To load calls by SELECT: where the binlog has statements instead of rows
--- (binlog_format MIXED or STATEMENT), for verification, and for column names.
+-- Optional, MariaDB 10.5 and newer: lets `didtail doctor` see whether this server
+-- is itself a replica. Where it is the primary, nothing is lost without it.
+-- GRANT SLAVE MONITOR ON *.* TO 'didtail'@'%';
+
+-- To read the columns of these tables and the flags of the statuses. Later versions
+-- also load calls by SELECT, where the binlog has no rows of them.
 GRANT SELECT ON `asterisk`.`vicidial_log` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_log_extended` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_carrier_log` TO 'didtail'@'%';

@@ -1,4 +1,172 @@
 //! didtail: tails the binlog of a VICIdial database and keeps per-DID numbers exact.
+//!
+//! # The problem
+//!
+//! A VICIdial call center wants to know of each of its outbound caller IDs (DIDs)
+//! how many calls it carried and how they ended. VICIdial does not keep that: the
+//! result of a call is in one table, the DID it was dialled from in another, the
+//! carrier's refusal in a third, and each is written at another time, changed
+//! later, and at last archived. Triggers slow the database down; pollers see
+//! rows late, twice or never.
+//!
+//! The binlog has every change once and in order. So didtail reads that, as a
+//! replica does, and writes nothing to VICIdial.
+//!
+//! # The way of the data
+//!
+//! One way, and imports go the other way round: nothing knows what comes after it.
+//!
+//! ```text
+//!  VICIdial's MariaDB or MySQL
+//!      │  binlog dump
+//!  source/      connect, check, stream            the only part that talks to VICIdial
+//!      │  RawEvent: header and bytes, checksum verified
+//!  binlog/      bytes → groups → rows             pure
+//!      │  RowsEvent of a watched table
+//!  vicidial/    row → Fact                        pure
+//!      │  Fact
+//!  ledger/      (states, facts) → ChangeSet       pure; the only place where numbers change
+//!      │  ChangeSet, with the position behind it
+//!  engine/      read ahead, load, apply, commit, retry, set aside, shut down
+//!      │
+//!  store/       rows, numbers and position in one transaction: the truth
+//!  state/       position, its history, rows set aside: for operators and restarts
+//!      │
+//!  cli/         reads both, moves the position when told to
+//! ```
+//!
+//! # The modules, and what each must never know
+//!
+//! | module | does | must never know |
+//! |---|---|---|
+//! | [`binlog`] | bytes to groups and rows; where the position may stand | VICIdial, networks, clocks, async |
+//! | [`vicidial`] | rows to facts: tables, columns, statuses, caller codes, phone numbers, wall clocks | counters, stores, networks, clocks |
+//! | [`ledger`] | facts to changed calls, dials and numbers | columns, SQL, networks, clocks |
+//! | [`source`] | connections, preflight, streams, places in the binlog | what a row means |
+//! | [`checkpoint`] | which of two copies of a position is right | how either is kept |
+//! | [`store`] | one atomic commit; reading the numbers | what a disposition means |
+//! | [`state`] | the local file and its lock | the numbers |
+//! | [`engine`] | the loop, and the one table from failure to action | bytes, columns, SQL |
+//! | [`config`] | one checked tree of settings | what they are for |
+//! | [`telemetry`] | the log and its field names | values of rows |
+//! | [`cli`] | the commands; nobody imports it | |
+//!
+//! Traits stand at the two ends only, [`source::Source`] and [`store::Store`], each
+//! with a twin in memory ([`source::MemorySource`], [`store::MemoryStore`]) and one
+//! suite that every implementation passes. The engine's only clock is
+//! [`engine::Clock`].
+//!
+//! # One word for one thing
+//!
+//! | word | means | type |
+//! |---|---|---|
+//! | source | one VICIdial database that is followed; its name is part of every call's identity | [`source::Source`] |
+//! | event | one record of the binlog | [`binlog::RawEvent`] |
+//! | group | what the source commits together: a transaction, or one MyISAM statement | [`binlog::Reader`] |
+//! | position | file and offset of the next event; stands between groups | [`binlog::Position`] |
+//! | GTID position | the last transaction of each replication domain | [`binlog::GtidPosition`] |
+//! | checkpoint | a position up to which everything is applied, and its epoch | [`checkpoint::Checkpoint`] |
+//! | epoch | how often an operator moved the position; the higher one wins | [`checkpoint::Checkpoint::epoch`] |
+//! | durable | committed together with everything before it; only a store can say so | [`store::Durable`] |
+//! | watched table | one of the seven tables of VICIdial that are read | [`vicidial::Table`] |
+//! | layout | which cell of a row is which column, in one version of a table | [`vicidial::Layout`] |
+//! | origin | the row image that a fact comes from; the same on every replay | [`vicidial::Origin`] |
+//! | fact | what one row says, free of columns and encodings | [`vicidial::Fact`] |
+//! | call | what VICIdial has a `vicidial_log` row for | [`ledger::Call`] |
+//! | dial | one attempt to reach a number, named by a caller code | [`ledger::Dial`] |
+//! | lead | VICIdial's row about the person who is called | [`ledger::CallKey::lead_id`] |
+//! | caller code | the name VICIdial gives an attempt, e.g. `V1112150007000012345` | [`vicidial::caller_code`] |
+//! | DID | the number a call is made from, as the called side sees it | [`ledger::Call::did`] |
+//! | attribution | how a call's DID is known | [`ledger::Attribution`] |
+//! | disposition | VICIdial's status of a call | [`ledger::Call::disposition`] |
+//! | transient | said of a disposition: the call is still going on | [`ledger::Rules::transient`] |
+//! | outcome | one of eight classes of how a call ended | [`ledger::Outcome`] |
+//! | counted | said of a call with a disposition that is neither empty nor transient | [`ledger::Call::counted`] |
+//! | contribution | what one call or dial adds to the numbers of one DID, by its present state | [`ledger::Contribution`] |
+//! | change set | everything one batch changes, and the position behind it | [`ledger::ChangeSet`] |
+//! | set aside | said of a row that cannot be understood: kept with its bytes, not counted | [`state::QuarantinedRow`] |
+//! | missing | what was seen and cannot be counted | [`engine::Missing`] |
+//!
+//! # Guarantees
+//!
+//! - **Nothing is lost, nothing is counted twice**, however the process, the
+//!   machine or the connection ends. Rows, numbers and position are one
+//!   transaction ([`store::Store::commit`]), and only [`store::Durable`] moves the
+//!   position that is reported.
+//! - **Replays change nothing.** A call's numbers follow from its state
+//!   ([`ledger::Call::contribution`]): a change takes the old contribution away and
+//!   adds the new one. No event bumps a counter.
+//! - **The numbers add up.** At every commit each counter equals the count over the
+//!   kept calls and dials, and the sum over the days.
+//! - **A position stands between groups**, so that a restart sees whole groups.
+//! - **One daemon writes a source.** A commit by a second one fails
+//!   ([`store::StoreError::OtherWriter`]) and changes nothing.
+//! - **Memory is bounded** by constants, not by the size of a group, a backlog or
+//!   a table.
+//! - **Nothing is left out in silence.** What cannot be read is counted in
+//!   [`engine::Missing`] and logged; a row that cannot be understood is kept.
+//! - **VICIdial is only read.**
+//!
+//! # Non-guarantees
+//!
+//! - A change that is in the binlog as a statement and not as rows is not seen; it
+//!   is counted as missing.
+//! - A change whose binlog was deleted before it was read is lost to didtail.
+//! - A DID that the carrier's dialplan sets after VICIdial's own is nowhere in the
+//!   database: such calls are counted for VICIdial's.
+//! - After a power cut the newest commits may be gone, rows and position together;
+//!   they are read again, as long as the source still has them.
+//! - Success and outcome follow the settings and flags at the time a call is
+//!   judged; a later change of them does not go back over old calls.
+//!
+//! # Assumptions about the source
+//!
+//! - `log_bin` is on, `binlog_format` is `ROW` and `binlog_row_image` `FULL` for
+//!   every session that writes a watched table. [`source::preflight`] checks the
+//!   global settings; sessions older than these are found as they write.
+//! - MariaDB 10.5 or MySQL 8.0, or newer. MySQL's compressed transactions are
+//!   refused, MariaDB's compressed events are read.
+//! - VICIdial's daemons write UNIX seconds into `start_epoch`, and wall clocks of
+//!   one time zone elsewhere.
+//! - A `uniqueid` and a lead together name one call.
+//!
+//! # One hang-up, from binlog byte to committed row
+//!
+//! A customer hangs up. VICIdial runs `UPDATE vicidial_log SET status = 'SALE',
+//! length_in_sec = 83 …`, and MariaDB writes a group of four events: GTID, table
+//! map, row update, COMMIT.
+//!
+//! 1. [`source::MySqlSource`] has a connection that looks like a replica's. Its
+//!    stream reads a packet, takes it apart into header and body, verifies the
+//!    checksum, and [`source::EventStream::next`] hands out a [`binlog::RawEvent`].
+//! 2. [`binlog::Reader::event`] opens the group at the GTID event. In the table map
+//!    it compares the table's name as bytes with the [`binlog::Watch`] list: over
+//!    95 % of the stream ends here as [`binlog::Step::Nothing`]. This one is
+//!    `vicidial_log`, and the row event behind it becomes [`binlog::Step::Rows`].
+//! 3. The engine's intake finds the [`vicidial::Layout`] of the table map and calls
+//!    [`binlog::RowsEvent::decode`]: one [`binlog::RowChange::Update`] with the row
+//!    before and after. What cannot be decoded is set aside here, and the stream
+//!    goes on.
+//! 4. [`vicidial::Interpreter::fact`] reads the cells by column name, turns
+//!    `start_epoch` into `started_at` and the phone number into E.164, and makes a
+//!    [`vicidial::Detail::Call`] of them, with its [`vicidial::Origin`].
+//! 5. The COMMIT ends the group: [`binlog::Reader::position`] moves behind it. The
+//!    stream is idle and the store is free, so the batch is sent at once; under
+//!    load it would grow to some thousand facts first.
+//! 6. The applying half asks [`ledger::keys`] which states these facts are about,
+//!    loads them ([`store::Store::load`], or the cache of recent calls), then the
+//!    states that those lead to ([`ledger::further_keys`]).
+//! 7. [`ledger::Working::apply`] changes the [`ledger::Call`]: disposition, duration.
+//!    [`ledger::Rules::judge`] makes it counted, successful, and
+//!    [`ledger::Outcome::Answered`]. Its DID is known from its dial, by the caller code.
+//! 8. [`ledger::Working::finish`] compares with what was loaded. Before, the call was
+//!    INCALL and contributed nothing; now it contributes a [`ledger::Contribution`]:
+//!    one call, one success, one answered, 83 talk seconds. The difference is a
+//!    [`ledger::ChangeSet`], which carries the [`checkpoint::Checkpoint`] behind it.
+//! 9. [`store::SqliteStore`] writes it in one transaction: the call's row, `did_stats`,
+//!    `did_daily_stats`, `audit_log`, `replication_progress`. It returns a
+//!    [`store::Durable`] checkpoint, and [`state::StateFile::save_checkpoint`] notes it.
+//! 10. `didtail stats` reads `did_summary`, and the sale is there.
 
 pub mod binlog;
 pub mod checkpoint;

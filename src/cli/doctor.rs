@@ -1,7 +1,6 @@
 //! `didtail doctor`: everything that must hold for `didtail run`, checked at once.
 
 use clap::Args;
-use comfy_table::{ContentArrangement, Table};
 
 use super::failure::{Exit, Failure};
 use super::{Options, output, runtime};
@@ -27,24 +26,27 @@ pub(super) struct Arguments {}
 pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
     let findings = runtime()?.block_on(findings(&config));
-    if options.json {
-        output::print_json(&serde_json::json!({ "findings": json(&findings) }))?;
-    } else {
-        output::print(&table(&findings))?;
-    }
     let bad = findings
         .iter()
         .filter(|finding| finding.outcome == Outcome::Bad)
         .count();
+    if options.json {
+        output::print_json(&serde_json::json!({ "findings": json(&findings) }))?;
+    } else {
+        let ready = if bad == 0 { READY } else { "" };
+        output::print(&format!("{}{ready}", text(&findings)))?;
+    }
     if bad == 0 {
         return Ok(());
     }
     Err(Failure {
         exit: Exit::Operator,
         error: anyhow::anyhow!("{bad} of {} checks failed", findings.len()),
-        hint: Some("mend them from the top, then run `didtail doctor` again".to_owned()),
+        hint: Some("mend what is BAD, from the top, then run `didtail doctor` again".to_owned()),
     })
 }
+
+const READY: &str = "Everything that `didtail run` needs is there.\n";
 
 async fn findings(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -57,7 +59,7 @@ async fn findings(config: &Config) -> Vec<Finding> {
             | Resume::StoreRestored(known)
             | Resume::StoreAlone(known)
             | Resume::StateAlone(known)
-            | Resume::Reset(known) => Some(known.position),
+            | Resume::Reset(known) => Some(known),
         };
         match MySqlSource::connect(&source.connect_settings()).await {
             Ok(connection) => findings.extend(preflight(&connection, known.as_ref()).await),
@@ -131,27 +133,24 @@ fn word(outcome: Outcome) -> &'static str {
     }
 }
 
-fn table(findings: &[Finding]) -> String {
-    let mut table = Table::new();
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["check", "", "expected", "actual"]);
+/// A line for each check, and under those that are not good what to do. Nothing
+/// is wrapped, so that a statement can be copied as it stands.
+fn text(findings: &[Finding]) -> String {
+    const INDENT: &str = "         ";
+    let widest = findings.iter().map(|finding| finding.check.len()).max();
+    let width = widest.unwrap_or(0);
+    let mut text = String::new();
     for finding in findings {
-        table.add_row([
-            finding.check,
-            word(finding.outcome),
-            &finding.expected,
-            &finding.actual,
-        ]);
-    }
-    let mut text = format!("{table}\n");
-    for finding in findings {
-        if let Some(fix) = finding
-            .fix
-            .as_ref()
-            .filter(|_| finding.outcome != Outcome::Good)
-        {
-            text.push_str(&format!("{}: {fix}\n", finding.check));
+        let (check, actual) = (finding.check, &finding.actual);
+        let line = format!("{:7}  {check:width$}  {actual}", word(finding.outcome));
+        text.push_str(line.trim_end());
+        if finding.outcome != Outcome::Good {
+            text.push_str(&format!("\n{INDENT}expected: {}", finding.expected));
+            if let Some(fix) = &finding.fix {
+                text.push_str(&format!("\n{INDENT}to mend it: {fix}"));
+            }
         }
+        text.push('\n');
     }
     text
 }

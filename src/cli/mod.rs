@@ -46,7 +46,9 @@ Exit codes: 0 done, 1 configuration or operator error, 2 usage, 3 source,
 Examples:
   didtail config example > /etc/didtail/didtail.toml
   didtail config check
+  didtail doctor
   didtail run
+  didtail stats --watch
   didtail checkpoint show
   didtail checkpoint reset --to 24h --dry-run"
 )]
@@ -102,7 +104,7 @@ enum Command {
     Run(run::Arguments),
     Doctor(doctor::Arguments),
     Stats(stats::StatsArgs),
-    /// Show or move the position in the source's binlog
+    /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
     /// Check the configuration, or print a commented one
@@ -186,7 +188,8 @@ impl Cli {
             Command::Stats(arguments) => {
                 let config = options.load()?;
                 let url = config.store.url.to_string();
-                let shown = stats::run(&url, None, &arguments, options.json);
+                let sources: Vec<String> = config.sources.iter().map(|s| s.name.clone()).collect();
+                let shown = stats::run(&url, None, &sources, &arguments, options.json);
                 Ok(runtime()?.block_on(shown)?)
             }
             Command::Checkpoint(command) => checkpoint::run(options, &command),

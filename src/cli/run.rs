@@ -9,7 +9,7 @@ use super::{Options, output};
 use crate::engine::{self, Summary};
 use crate::telemetry::spawn_named;
 
-/// Follow the source and keep the numbers, until stopped
+/// Follow VICIdial's binlog and keep the numbers, until stopped
 ///
 /// Goes on where it stopped; the first time at `start_at`. SIGTERM and Ctrl-C
 /// let it finish the current transaction; a second one stops it at once.
@@ -21,7 +21,7 @@ use crate::telemetry::spawn_named;
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
-    /// Stop at the end that the binlog has now, and print a summary
+    /// Apply what the binlog has now, print a summary and stop
     #[arg(long)]
     until_caught_up: bool,
 }

@@ -6,7 +6,7 @@
 //! at once, with its file and line.
 //!
 //! Why no `serde` derive: it stops at the first problem, and it cannot tell
-//! where a value of several layers came from. The keys are in [`keys`] with
+//! where a value of several layers came from. The keys are in `keys` with
 //! their defaults; `packaging/didtail.toml` explains each, and a test keeps
 //! the two equal.
 

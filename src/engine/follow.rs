@@ -8,11 +8,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::binlog::{Position, Reader, Watch};
 use crate::checkpoint::Checkpoint;
-use crate::engine::apply::Applier;
-use crate::engine::batch::{BATCHES_WAITING_MAX, Batch, Missing};
+use crate::engine::apply::{Applier, Moment};
+use crate::engine::batch::{BATCHES_WAITING_MAX, Batch};
 use crate::engine::intake::{Ended, Intake, Reading};
 use crate::engine::policy::{self, Action, EngineError};
 use crate::source::Source;
+use crate::state::Missing;
 use crate::store::Store;
 use crate::telemetry::{field, spawn_named};
 use crate::vicidial::Table;
@@ -65,7 +66,7 @@ impl<S: Source, St: Store> Follow<S, St> {
     /// Follows until the end, a shutdown, or a failure that no retry mends.
     pub(super) async fn run(mut self, mut reading: Reading) -> Result<Summary, EngineError> {
         let started = Instant::now();
-        self.applier.note(None)?;
+        self.applier.note(Moment::Running)?;
         let mut pauses = policy::pauses();
         let ended = loop {
             let batches_before = self.applier.done.batches;
@@ -99,11 +100,11 @@ impl<S: Source, St: Store> Follow<S, St> {
         match &ended {
             Ok(()) => {
                 self.applier.remember("stop")?;
-                self.applier.note(None)?;
+                self.applier.note(Moment::Stopped(None))?;
             }
             // The failure itself is what the operator must see, even if the
             // note about it cannot be written.
-            Err(error) => drop(self.applier.note(Some(error))),
+            Err(error) => drop(self.applier.note(Moment::Stopped(Some(error)))),
         }
         ended?;
         let done = self.applier.done.clone();
@@ -200,7 +201,7 @@ impl<S: Source, St: Store> Follow<S, St> {
                 _ = progress.tick() => {
                     self.report(&seen);
                     seen = self.applier.done.clone();
-                    self.applier.note(None)?;
+                    self.applier.note(Moment::Running)?;
                 }
             }
         }

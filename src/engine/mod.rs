@@ -1,7 +1,7 @@
 //! One loop per source: batch, load, apply, commit, retry, quarantine, shut down.
 //!
 //! [`run`] wires the real ends together; [`follow`] is the loop, between any
-//! [`Source`] and any [`Store`]. The reading half (`intake`) runs ahead of the
+//! [`Source`](crate::source::Source) and any [`Store`](crate::store::Store). The reading half (`intake`) runs ahead of the
 //! applying half (`apply`) through a channel of two batches, so that reading
 //! does not wait for a commit and memory does not grow with a backlog.
 
@@ -15,7 +15,7 @@ mod policy;
 mod run;
 
 pub use apply::Clock;
-pub use batch::{Missing, Tally};
+pub use batch::Tally;
 pub use follow::Summary;
 pub use policy::{Action, EngineError, on_source, on_store};
 pub use run::{Settings, follow, run};

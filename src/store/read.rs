@@ -3,6 +3,9 @@
 //! All-time numbers come from `did_stats`, which is kept; numbers since a time
 //! are counted from the rows, by the same rules (`contributions`).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use sqlx::sqlite::SqliteRow;

@@ -113,6 +113,7 @@ fn keys(change: &ChangeSet) -> Keys {
         lead_ids: change.calls.keys().map(|k| k.lead_id).collect(),
         lead_times: Some((0, i64::MAX)),
         dids: change.stats.keys().cloned().collect(),
+        ..Keys::default()
     }
 }
 

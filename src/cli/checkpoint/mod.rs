@@ -13,10 +13,10 @@ use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::state::{StateError, StateFile};
 
-/// Show or move the position in the source's binlog
+/// Show or move the position in VICIdial's binlog
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show where each source is
+    /// Show where each source is, and whether the daemon runs
     Show,
     History(History),
     Reset(reset::Arguments),

@@ -115,7 +115,6 @@ pub(super) async fn leads_are_found_within_their_times<S: Inspect>(store: &S) {
         change.calls.insert(key(&name, 8), call);
         change.dials.insert(dial_key(&name, 0), dialed("+1", 7, at));
     }
-    // Known by its own caller code: of no use to others of the lead.
     change.calls.insert(key("own", 7), answered("+1", 11));
     change.calls.insert(
         key("none", 7),
@@ -146,7 +145,10 @@ pub(super) async fn leads_are_found_within_their_times<S: Inspect>(store: &S) {
         .keys()
         .map(|k| (k.uniqueid.as_str(), k.lead_id))
         .collect();
-    assert_eq!(calls, [("10", 7), ("11", 7), ("12", 7), ("none", 7)]);
+    assert_eq!(
+        calls,
+        [("10", 7), ("11", 7), ("12", 7), ("none", 7), ("own", 7)]
+    );
     let dials: Vec<_> = loaded
         .dials
         .keys()

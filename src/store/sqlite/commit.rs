@@ -11,10 +11,10 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{AuditEntry, Call, CallKey, ChangeSet, Counters, Dial, DialKey, StatDelta};
+use crate::ledger::{AuditEntry, Call, CallKey, ChangeSet, Dial, DialKey};
 use crate::store::audit::details;
-use crate::store::sqlite::progress;
-use crate::store::sqlite::rows::{MultiRow, Row, json_list};
+use crate::store::sqlite::rows::{MultiRow, Row, assignments, json_list, upsert};
+use crate::store::sqlite::{numbers, progress};
 
 /// What a commit came to.
 pub(super) enum Committed {
@@ -44,8 +44,8 @@ pub(super) async fn commit(
     rekey(&mut tx, change).await?;
     calls(&mut tx, &owner, &change.calls).await?;
     dials(&mut tx, &owner, &change.dials).await?;
-    stats(&mut tx, &ids, &change.stats).await?;
-    daily(&mut tx, &ids, change).await?;
+    numbers::stats(&mut tx, &ids, &change.stats).await?;
+    numbers::daily(&mut tx, &ids, &change.daily).await?;
     audit(&mut tx, &owner, &change.audit).await?;
     progress::write(&mut tx, &change.source, &change.checkpoint).await?;
     tx.commit().await?;
@@ -153,22 +153,6 @@ async fn rekey(tx: &mut SqliteConnection, change: &ChangeSet) -> Result<(), sqlx
         settle.execute(&mut *tx).await?;
     }
     Ok(())
-}
-
-/// `column = excluded.column` for each.
-fn assignments(columns: &[&str]) -> String {
-    let assign = |column: &&str| format!("{column} = excluded.{column}");
-    columns.iter().map(assign).collect::<Vec<_>>().join(", ")
-}
-
-fn upsert(table: &str, key: &[&str], fixed: &[&str], changing: &[&str], set: &str) -> MultiRow {
-    let columns = [key, fixed, changing].concat();
-    let marks = vec!["?"; columns.len()].join(", ");
-    MultiRow::new(
-        &format!("INSERT INTO {table} ({})", columns.join(", ")),
-        &marks,
-        &format!("ON CONFLICT ({}) DO UPDATE SET {set}", key.join(", ")),
-    )
 }
 
 async fn calls(
@@ -287,104 +271,6 @@ async fn dials(
         row.put(dial.sip_reason.as_str());
     };
     UPSERT.run(tx, dials, bind).await
-}
-
-/// `column = column + excluded.column` for each counter.
-fn additions() -> String {
-    let add = |column: &str| format!("{column} = {column} + excluded.{column}");
-    Counters::NAMES.map(add).join(", ")
-}
-
-async fn stats(
-    tx: &mut SqliteConnection,
-    ids: &BTreeMap<String, i64>,
-    stats: &BTreeMap<String, StatDelta>,
-) -> Result<(), sqlx::Error> {
-    static UPSERT: LazyLock<MultiRow> = LazyLock::new(|| {
-        let raise = |last: &str| {
-            format!(
-                "{last} = max(ifnull({last}, excluded.{last}), ifnull(excluded.{last}, {last}))"
-            )
-        };
-        let set = [additions(), raise("last_call_at"), raise("last_dial_at")].join(", ");
-        let columns = [&Counters::NAMES[..], &["last_call_at", "last_dial_at"]].concat();
-        upsert("did_stats", &["did_id"], &[], &columns, &set)
-    });
-    let bind = |row: &mut Row, (did, delta): (&String, &StatDelta)| {
-        row.put(ids.get(did).copied());
-        delta.counters.values().into_iter().for_each(|v| row.put(v));
-        row.put(delta.last_call_at);
-        row.put(delta.last_dial_at);
-    };
-    UPSERT.run(tx, stats, bind).await?;
-    find_last_anew(tx, ids, stats).await
-}
-
-async fn find_last_anew(
-    tx: &mut SqliteConnection,
-    ids: &BTreeMap<String, i64>,
-    stats: &BTreeMap<String, StatDelta>,
-) -> Result<(), sqlx::Error> {
-    const FIND: &str = "UPDATE did_stats SET \
-         last_call_at = (SELECT c.started_at FROM call_records c WHERE c.did_id = did_stats.did_id \
-         AND c.counted = 1 ORDER BY c.started_at DESC LIMIT 1), \
-         last_dial_at = (SELECT x.dialed_at FROM dials x WHERE x.did_id = did_stats.did_id \
-         AND x.counted = 1 ORDER BY x.dialed_at DESC LIMIT 1) \
-         WHERE did_id IN (SELECT value FROM json_each(?))";
-    let asked: Vec<i64> = stats
-        .iter()
-        .filter(|(_, delta)| delta.find_last_anew)
-        .filter_map(|(did, _)| ids.get(did).copied())
-        .collect();
-    if asked.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(FIND)
-        .bind(json_list(asked)?)
-        .execute(tx)
-        .await?;
-    Ok(())
-}
-
-async fn daily(
-    tx: &mut SqliteConnection,
-    ids: &BTreeMap<String, i64>,
-    change: &ChangeSet,
-) -> Result<(), sqlx::Error> {
-    static UPSERT: LazyLock<MultiRow> = LazyLock::new(|| {
-        let key = ["did_id", "day", "campaign_id"];
-        upsert("did_daily_stats", &key, &[], &Counters::NAMES, &additions())
-    });
-    static REMOVE_EMPTY: LazyLock<String> = LazyLock::new(|| {
-        let empty = Counters::NAMES.map(|n| format!("s.{n} = 0")).join(" AND ");
-        format!(
-            "DELETE FROM did_daily_stats WHERE (did_id, day, campaign_id) IN \
-             (SELECT s.did_id, s.day, s.campaign_id FROM json_each(?) j \
-             CROSS JOIN did_daily_stats s ON s.did_id = j.value ->> 0 AND s.day = j.value ->> 1 \
-             AND s.campaign_id = j.value ->> 2 WHERE {empty})"
-        )
-    });
-    UPSERT
-        .run(&mut *tx, &change.daily, |row, (key, counters)| {
-            row.put(ids.get(&key.did).copied());
-            row.put(key.day.as_str());
-            row.put(key.campaign_id.as_str());
-            counters.values().into_iter().for_each(|v| row.put(v));
-        })
-        .await?;
-    let lowered: Vec<_> = change
-        .daily
-        .iter()
-        .filter(|(_, counters)| counters.values().iter().any(|v| *v < 0))
-        .filter_map(|(key, _)| Some((ids.get(&key.did)?, &key.day, &key.campaign_id)))
-        .collect();
-    if !lowered.is_empty() {
-        sqlx::query(REMOVE_EMPTY.as_str())
-            .bind(json_list(lowered)?)
-            .execute(tx)
-            .await?;
-    }
-    Ok(())
 }
 
 async fn audit(

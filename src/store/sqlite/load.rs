@@ -44,8 +44,7 @@ const CALLS_BY_LEAD: &str = concat!(
     "SELECT json_group_array(",
     call_json!(),
     ") FROM json_each(?) j CROSS JOIN call_records c ON c.source = ? AND c.lead_id = j.value \
-     AND c.started_at BETWEEN ? AND ? AND c.attribution <> 'caller_code' \
-     LEFT JOIN dids d ON d.id = c.did_id"
+     AND c.started_at BETWEEN ? AND ? LEFT JOIN dids d ON d.id = c.did_id"
 );
 const DIALS_BY_CODE: &str = concat!(
     "SELECT json_group_array(",

@@ -8,6 +8,7 @@ mod commit;
 mod dump;
 mod error;
 mod load;
+mod numbers;
 mod open;
 mod progress;
 mod rows;
@@ -108,7 +109,13 @@ impl Store for SqliteStore {
         let pool = self.writer()?;
         let commit = async {
             let mut connection = pool.acquire().await?;
-            commit::commit(&mut connection, change).await
+            let done = commit::commit(&mut connection, change).await;
+            // SQLite ends a transaction by itself on a full disk; the driver
+            // believes it open and would begin no other on this connection.
+            if done.is_err() {
+                connection.close_on_drop();
+            }
+            done
         };
         match commit.await {
             Ok(Committed::Done) => Ok(Durable(change.checkpoint.clone())),

@@ -94,6 +94,30 @@ impl Row {
     }
 }
 
+/// `column = excluded.column` for each.
+pub(super) fn assignments(columns: &[&str]) -> String {
+    let assign = |column: &&str| format!("{column} = excluded.{column}");
+    columns.iter().map(assign).collect::<Vec<_>>().join(", ")
+}
+
+/// Inserts rows, or does `set` where their key is there; `fixed` columns stay as
+/// they were first written. Parameters come in the order key, fixed, changing.
+pub(super) fn upsert(
+    table: &str,
+    key: &[&str],
+    fixed: &[&str],
+    changing: &[&str],
+    set: &str,
+) -> MultiRow {
+    let columns = [key, fixed, changing].concat();
+    let marks = vec!["?"; columns.len()].join(", ");
+    MultiRow::new(
+        &format!("INSERT INTO {table} ({})", columns.join(", ")),
+        &marks,
+        &format!("ON CONFLICT ({}) DO UPDATE SET {set}", key.join(", ")),
+    )
+}
+
 /// A list of values as one parameter, for `json_each(?)`.
 pub(super) fn json_list<T: serde::Serialize>(
     values: impl IntoIterator<Item = T>,

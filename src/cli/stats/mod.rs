@@ -1,0 +1,238 @@
+//! `didtail stats`: the DIDs' numbers as a table, once or every second.
+
+mod table;
+mod watch;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::{output, time};
+use crate::ledger::Counters;
+use crate::store::{DidSummary, Filter, Split, SqliteStore};
+use table::Line;
+
+/// Show the DIDs' numbers: dials, calls and how they ended
+///
+/// Without a DID, one row each, most calls first. With one, its numbers by day.
+/// The rates are in percent of the calls, `avg talk` is by answered calls.
+/// Reads the store; the daemon may run.
+///
+/// Examples:
+///   didtail stats --watch
+///   didtail stats --since 24h --limit 10
+///   didtail stats +12025550100 --by disposition
+#[derive(Args, Clone, Debug, Default)]
+#[command(verbatim_doc_comment)]
+pub struct StatsArgs {
+    /// One DID; the + and the country code 1 may be left out
+    did: Option<String>,
+
+    /// Only calls and dials since then: RFC 3339, or ago (24h, 7d)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+
+    /// Split the numbers, of the DID or of all of them [default with a DID: day]
+    #[arg(long, value_enum)]
+    by: Option<By>,
+
+    /// At most so many rows
+    #[arg(long, value_name = "ROWS", default_value_t = 50)]
+    limit: u32,
+
+    /// Draw anew every second, until Ctrl-C; only the rows that fit the terminal
+    #[arg(long)]
+    watch: bool,
+
+    /// A line above the picture of --watch
+    #[arg(long, value_name = "TEXT", hide = true)]
+    title: Vec<String>,
+}
+
+/// What the numbers are split by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// The day in the dialer's zone
+    Day,
+    /// The campaign; dials have none
+    Campaign,
+    /// VICIdial's status; dials have none
+    Disposition,
+}
+
+impl From<By> for Split {
+    fn from(by: By) -> Self {
+        match by {
+            By::Day => Self::Day,
+            By::Campaign => Self::Campaign,
+            By::Disposition => Self::Disposition,
+        }
+    }
+}
+
+/// Prints the numbers of the store at `store_url`, of one tenant or of all.
+/// `sources` are those whose lag `--watch` tells.
+///
+/// # Errors
+/// When the store cannot be read, the DID is not in it or the time is none.
+pub async fn run(
+    store_url: &str,
+    tenant: Option<&str>,
+    sources: &[String],
+    args: &StatsArgs,
+    json: bool,
+) -> anyhow::Result<()> {
+    let store = SqliteStore::open_read(store_url).await?;
+    if args.watch {
+        return watch::run(&store, tenant, sources, args, json).await;
+    }
+    let picture = picture(&store, tenant, args, args.limit).await?;
+    if json {
+        output::print_json(&document(&picture)?)?;
+    } else {
+        let width = table::screen().map(|(width, _)| width);
+        output::print(&text(&picture, time::now(), width))?;
+    }
+    Ok(())
+}
+
+/// What is shown at one moment.
+enum Picture {
+    /// One row a DID, of so many and with these totals.
+    Dids(Vec<DidSummary>, Overall),
+    /// One row a day, campaign or disposition.
+    Split(By, Vec<(String, Counters)>),
+}
+
+/// Sums over all DIDs, also those that are not shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct Overall {
+    dids: usize,
+    dials: i64,
+    calls: i64,
+}
+
+async fn picture(
+    store: &SqliteStore,
+    tenant: Option<&str>,
+    args: &StatsArgs,
+    rows_max: u32,
+) -> anyhow::Result<Picture> {
+    let since = args.since.as_deref();
+    let since = since.map(|text| time::parse(text, time::now()));
+    let mut filter = Filter {
+        since: since.transpose().map_err(anyhow::Error::msg)?,
+        ..Filter::default()
+    };
+    if let Some(typed) = &args.did {
+        filter.did = Some(find_did(store, tenant, typed).await?);
+    }
+    let by = args.by.or(args.did.is_some().then_some(By::Day));
+    if let Some(by) = by {
+        let mut rows = store.split(tenant, &filter, by.into()).await?;
+        let shown = usize::try_from(rows_max).unwrap_or(usize::MAX);
+        if by == By::Day {
+            rows.drain(..rows.len().saturating_sub(shown));
+        } else {
+            rows.sort_by_key(|(_, counters)| std::cmp::Reverse(counters.total_calls));
+            rows.truncate(shown);
+        }
+        return Ok(Picture::Split(by, rows));
+    }
+    let mut rows = store.summaries(tenant, &filter).await?;
+    let overall = Overall {
+        dids: rows.len(),
+        dials: rows.iter().map(|row| row.dials).sum(),
+        calls: rows.iter().map(|row| row.total_calls).sum(),
+    };
+    rows.truncate(usize::try_from(rows_max).unwrap_or(usize::MAX));
+    Ok(Picture::Dids(rows, overall))
+}
+
+/// The DID as the store writes it, from what an operator typed.
+async fn find_did(
+    store: &SqliteStore,
+    tenant: Option<&str>,
+    typed: &str,
+) -> anyhow::Result<String> {
+    let digits: String = typed.chars().filter(char::is_ascii_digit).collect();
+    for candidate in [
+        typed.to_owned(),
+        format!("+{digits}"),
+        format!("+1{digits}"),
+        digits,
+    ] {
+        let filter = Filter {
+            did: Some(candidate.clone()),
+            ..Filter::default()
+        };
+        if !store.summaries(tenant, &filter).await?.is_empty() {
+            return Ok(candidate);
+        }
+    }
+    anyhow::bail!("there is no DID `{typed}` in the store: see the ones there with: didtail stats")
+}
+
+fn document(picture: &Picture) -> serde_json::Result<serde_json::Value> {
+    match picture {
+        Picture::Dids(rows, _) => serde_json::to_value(rows),
+        Picture::Split(by, rows) => Ok(rows.iter().map(|row| split_row(*by, row)).collect()),
+    }
+}
+
+fn split_row(by: By, (of, counters): &(String, Counters)) -> serde_json::Value {
+    let mut row = serde_json::Map::new();
+    row.insert(split_name(by).to_owned(), of.clone().into());
+    let values = Counters::NAMES.into_iter().zip(counters.values());
+    row.extend(values.map(|(name, value)| (name.to_owned(), value.into())));
+    row.into()
+}
+
+fn split_name(by: By) -> &'static str {
+    match by {
+        By::Day => "day",
+        By::Campaign => "campaign_id",
+        By::Disposition => "disposition",
+    }
+}
+
+/// The tables at the time `now`, `width` characters wide or as wide as they like.
+fn text(picture: &Picture, now: i64, width: Option<u16>) -> String {
+    let (first, lines) = match picture {
+        Picture::Dids(rows, _) => ("DID", rows.iter().map(Line::from).collect()),
+        Picture::Split(by, rows) => {
+            let first = match by {
+                By::Day => "day",
+                By::Campaign => "campaign",
+                By::Disposition => "disposition",
+            };
+            let lines = rows.iter().map(|(of, counters)| Line::of(of, counters));
+            (first, lines.collect::<Vec<_>>())
+        }
+    };
+    table::render(first, &lines, now, width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_is_an_object_a_row() {
+        let counters = Counters {
+            total_calls: 4,
+            answered: 1,
+            talk_seconds: 61,
+            ..Counters::default()
+        };
+        let picture = Picture::Split(By::Campaign, vec![(String::new(), counters)]);
+        let row = &document(&picture).expect("serializes")[0];
+        assert_eq!(
+            (&row["campaign_id"], &row["total_calls"]),
+            (&"".into(), &4.into())
+        );
+        let text = text(&picture, 0, Some(100));
+        assert!(
+            text.contains("(none)") && text.contains("25.0%") && text.contains("1:01"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! Killed at any moment, again and again, didtail ends with the source's numbers.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::support::{Ended, Server, Site, wait_until};
+
+const CALLS: u32 = 20_000;
+const KILLS_MIN: u32 = 10;
+
+#[test]
+fn killed_at_random_moments_it_ends_with_the_sources_numbers() {
+    let seed = match std::env::var("LIVE_SEED") {
+        Ok(seed) => seed.parse().expect("LIVE_SEED is a number"),
+        Err(_) => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs(),
+    };
+    println!("repeat with LIVE_SEED={seed}");
+    let mut moments = Moments(seed | 1);
+    let server = Server::start("kill", &[]);
+    let site = Site::new(&server, "asterisk");
+    let calls = CALLS.to_string();
+    let mut arguments = site.simulator_command("run");
+    arguments.args(["--calls", &calls, "--noise", "2", "--connections", "6"]);
+    let traffic = std::thread::spawn(move || Ended::of(&mut arguments));
+    let (mut kills, mut under_way) = (0, 0);
+    while under_way < KILLS_MIN || !traffic.is_finished() {
+        let before = site.position();
+        let daemon = site.daemon();
+        // Some die while they start, the others in the middle of their work.
+        let works = kills % 3 != 0;
+        if works && !traffic.is_finished() {
+            wait_until("it has applied something", || {
+                (site.position() != before).then_some(())
+            });
+            under_way += 1;
+        }
+        std::thread::sleep(moments.next());
+        let log = daemon.kill();
+        assert!(!log.contains("ERROR"), "{log}");
+        assert!(!log.contains("error: "), "it ended by itself: {log}");
+        kills += 1;
+        assert!(kills < 1000, "the simulator is over before it began");
+    }
+    traffic.join().expect("the simulator ran").good();
+    println!("killed {kills} times, {under_way} of them under way");
+    println!("the rest: {}", site.catch_up());
+    assert!(site.assert_equals_source() >= 18_000);
+}
+
+/// A xorshift sequence of short times.
+struct Moments(u64);
+
+impl Moments {
+    fn next(&mut self) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_millis(self.0 % 700)
+    }
+}

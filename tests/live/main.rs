@@ -1,0 +1,15 @@
+//! The whole product against real servers: didtail, the simulator and MariaDB
+//! run as processes of their own, and the store is compared with the source.
+//!
+//! A server that cannot be had fails the test: `tests/support/dbserver` says why.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod bad_place;
+mod keep_up;
+mod kill;
+mod reset;
+mod shutdown;
+mod stream;

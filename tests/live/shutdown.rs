@@ -1,0 +1,123 @@
+//! How a daemon ends in order, and what happens when two meet.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Daemon, Ended, Server, Site, wait_until};
+
+/// Longer than the transaction at work, shorter than a service manager waits.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
+
+#[test]
+fn sigterm_and_ctrl_c_end_in_order_and_nothing_is_lost() {
+    let server = Server::shared();
+    let site = Site::new(server, "shutdown");
+    for (seed, signal) in [(1, "TERM"), (2, "INT")] {
+        let mut traffic = site.simulator_command("run");
+        let seed = format!("{seed}");
+        traffic.args(["--calls", "300", "--noise", "2", "--seed", &seed]);
+        let traffic = std::thread::spawn(move || Ended::of(&mut traffic));
+        let resumed = site.position();
+        let mut daemon = site.following();
+        if let Some(position) = &resumed {
+            let words = format!("binlog.position={position}");
+            assert!(daemon.log().contains(&words), "no {words} in its log");
+        }
+        wait_until("it has applied something", || {
+            (site.position() != resumed).then_some(())
+        });
+        let asked = Instant::now();
+        daemon.signal(signal);
+        let ended = daemon.wait();
+        assert_eq!(ended.code, 0, "{signal}: {}", ended.stderr);
+        assert!(asked.elapsed() < SHUTDOWN_MAX, "{:?}", asked.elapsed());
+        let local: String = site
+            .state()
+            .query_row("SELECT position FROM checkpoints", [], |row| row.get(0))
+            .expect("a checkpoint");
+        assert_eq!(Some(local), site.position(), "state and store differ");
+        traffic.join().expect("the simulator ran").good();
+    }
+    site.catch_up();
+    site.assert_equals_source();
+    let history = site.didtail(&["checkpoint", "history", "--json"]).json();
+    let reasons: Vec<&str> = history
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|entry| entry["reason"].as_str())
+        .collect();
+    assert_eq!(reasons, ["stop", "start", "stop", "start", "stop", "start"]);
+}
+
+#[test]
+fn a_second_daemon_on_the_same_state_file_is_refused() {
+    let site = Site::new(Server::shared(), "same_state");
+    let daemon = site.following();
+    let second = site.didtail(&["run"]);
+    let holder = format!("is held by process {}", daemon.pid());
+    second.fails(1, &holder, "stop the daemon first");
+    daemon.stop();
+}
+
+#[test]
+fn of_two_daemons_on_one_store_one_gives_way_and_the_numbers_stay_right() {
+    let server = Server::shared();
+    let site = Site::new(server, "same_store");
+    let other = Site::beside(server, "same_store");
+    let (mine, theirs) = (site.path("store.db"), other.path("store.db"));
+    let (mine, theirs) = (mine.to_str(), theirs.to_str());
+    let shared = other
+        .config()
+        .replace(theirs.expect("plain"), mine.expect("plain"));
+    other.configure(&shared);
+    site.calls(100, 1);
+    let first = site.following();
+    site.wait_for_end(server);
+    let second = other.following();
+    site.calls(300, 2);
+    let (gone, stays) = one_gives_way(first, second);
+    gone.fails(4, "another didtail writes the source", "pgrep -a didtail");
+    site.wait_for_end(server);
+    stays.stop();
+    site.assert_equals_source();
+}
+
+#[test]
+fn of_two_daemons_with_one_server_id_one_gives_way() {
+    let server = Server::shared();
+    let site = Site::new(server, "same_id");
+    let other = Site::beside(server, "same_id");
+    for site in [&site, &other] {
+        site.configure(&site.config().replace("server_id = ", "# server_id = "));
+    }
+    site.calls(50, 1);
+    let first = site.following();
+    site.wait_for_end(server);
+    let second = other.following();
+    let (gone, stays) = one_gives_way(first, second);
+    gone.fails(3, "uses the server_id", "give this [[source]] another");
+    stays.stop();
+    for site in [&site, &other] {
+        site.catch_up();
+        site.assert_equals_source();
+    }
+}
+
+/// How the first of two to end has ended, and the other, which must run on.
+#[track_caller]
+fn one_gives_way(mut first: Daemon, mut second: Daemon) -> (Ended, Daemon) {
+    let first_gone = wait_until("one of two daemons gives way", || {
+        match (first.is_running(), second.is_running()) {
+            (true, true) => None,
+            (false, true) => Some(true),
+            (true, false) => Some(false),
+            (false, false) => panic!("both: {}\n{}", first.log(), second.log()),
+        }
+    });
+    let (mut gone, stays) = if first_gone {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    (gone.wait(), stays)
+}

@@ -1,0 +1,155 @@
+//! What a VICIdial server sends besides calls, and what must not move a number.
+
+use crate::support::{Server, Site, wait_until};
+
+/// What the daemon may use while an archiving job of any size passes.
+const PEAK_MIB_MAX: u64 = 100;
+
+const ARCHIVED_ROWS: &str = "200000";
+
+#[test]
+fn latin1_text_and_odd_statements_pass() {
+    let server = Server::shared();
+    let site = Site::new(server, "odd_statements");
+    site.calls(40, 1);
+    let daemon = site.following();
+    // The connection speaks UTF-8, and the server stores the one byte e9.
+    site.sql(
+        server,
+        "UPDATE vicidial_log SET comments='José' ORDER BY call_date LIMIT 20",
+    );
+    let stored = site.sql(server, "SELECT DISTINCT HEX(comments) FROM vicidial_log");
+    assert!(stored.contains("4A6F73E9"), "{stored}");
+    // Not undone by the ROLLBACK: the table is no transactional one.
+    site.sql(
+        server,
+        "CREATE TABLE plain (id INT) ENGINE=InnoDB;
+         BEGIN;
+         INSERT INTO plain VALUES (1);
+         UPDATE vicidial_log SET status='SALE', length_in_sec=77 ORDER BY call_date DESC LIMIT 3;
+         ROLLBACK",
+    );
+    site.sql(
+        server,
+        "OPTIMIZE TABLE vicidial_log; ANALYZE TABLE vicidial_log; FLUSH TABLES;
+         FLUSH BINARY LOGS; TRUNCATE TABLE vicidial_live_agents; SAVEPOINT a; DROP TABLE plain",
+    );
+    site.calls(40, 2);
+    site.wait_for_end(server);
+    let log = daemon.stop();
+    site.assert_equals_source();
+    let sold: i64 = site.stored("SELECT count(*) FROM call_records WHERE duration_seconds = 77");
+    assert!(sold >= 3, "a rolled back MyISAM change was lost");
+    assert!(!log.contains("ERROR"), "{log}");
+    assert_eq!(quarantined(&site), 0);
+}
+
+#[test]
+fn a_server_restart_is_survived_and_memory_tables_may_be_emptied() {
+    let server = Server::start("restart", &[]);
+    let site = Site::new(&server, "asterisk");
+    site.calls(40, 1);
+    let mut daemon = site.following();
+    site.wait_for_end(&server);
+    server.stop();
+    daemon.wait_for("lost the source; connecting again");
+    server.start_again();
+    // The first look at a MEMORY table after a restart writes a TRUNCATE.
+    site.sql(&server, "SELECT count(*) FROM vicidial_live_agents");
+    let binlog = server.sql("SHOW BINLOG EVENTS IN 'binlog.000002'");
+    let truncated = binlog.contains("vicidial_live_agents");
+    assert!(truncated, "this server empties no MEMORY table: {binlog}");
+    site.calls(40, 2);
+    site.wait_for_end(&server);
+    let log = daemon.stop();
+    assert!(log.contains(" WARN "), "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
+    site.assert_equals_source();
+}
+
+#[test]
+fn a_column_added_in_the_middle_is_read_past() {
+    let server = Server::start("alter", &[]);
+    for metadata in ["NO_LOG", "MINIMAL", "FULL"] {
+        server.sql(&format!("SET GLOBAL binlog_row_metadata = {metadata}"));
+        let site = Site::new(&server, &format!("alter_{}", metadata.to_lowercase()));
+        site.calls(30, 1);
+        // Once while it follows …
+        let daemon = site.following();
+        site.wait_for_end(&server);
+        site.sql(
+            &server,
+            "ALTER TABLE vicidial_log ADD COLUMN score SMALLINT UNSIGNED DEFAULT 7 AFTER campaign_id",
+        );
+        site.calls(30, 2);
+        site.wait_for_end(&server);
+        daemon.stop();
+        // … and once while it is down, with rows of both shapes to come.
+        site.calls(30, 3);
+        site.sql(
+            &server,
+            "ALTER TABLE vicidial_log ADD COLUMN note VARCHAR(40) DEFAULT 'x' AFTER lead_id",
+        );
+        site.calls(30, 4);
+        let summary = site.catch_up();
+        assert_eq!(summary["missing"], serde_json::json!([]), "{metadata}");
+        assert_eq!(quarantined(&site), 0, "{metadata}");
+        site.assert_equals_source();
+    }
+}
+
+#[test]
+fn archiving_moves_no_number_and_needs_no_memory() {
+    let server = Server::start("archive", &[]);
+    let site = Site::new(&server, "asterisk");
+    site.calls(200, 1);
+    site.simulator("bulk", &["--rows", ARCHIVED_ROWS]);
+    let daemon = site.following();
+    site.wait_for_end(&server);
+    let calls: i64 = site.stored("SELECT count(*) FROM call_records");
+    assert!(calls > 200_000, "{calls}");
+    let numbers = site.numbers();
+    let archived = site.simulator("archive", &["--older-than", "2592000"]);
+    assert!(archived.contains("deleted 200000"), "{archived}");
+    site.wait_for_end(&server);
+    let peak = daemon.peak_mib();
+    println!("peak memory: {peak} MiB");
+    let log = daemon.stop();
+    assert!(!log.contains("ERROR"), "{log}");
+    assert!(peak < PEAK_MIB_MAX, "{peak} MiB");
+    assert!(site.numbers() == numbers, "archiving moved numbers");
+    site.assert_invariant();
+}
+
+#[test]
+fn a_session_that_writes_statements_is_reported_and_stops_nothing() {
+    let server = Server::shared();
+    let site = Site::new(server, "statements");
+    site.calls(30, 1);
+    let mut daemon = site.following();
+    site.wait_for_end(server);
+    let before: i64 = site.stored("SELECT count(*) FROM call_records");
+    site.sql(
+        server,
+        "SET SESSION binlog_format = STATEMENT;
+         INSERT INTO vicidial_log SET uniqueid='1.1', lead_id=1, status='SALE', start_epoch=1",
+    );
+    daemon.wait_for("a session still writes statements instead of rows");
+    site.calls(30, 2);
+    site.wait_for_end(server);
+    let after: i64 = site.stored("SELECT count(*) FROM call_records");
+    assert!(after > before, "nothing was applied after the statement");
+    let note = wait_until("the status says so", || {
+        let read = "SELECT note FROM status";
+        let note: String = site.state().query_row(read, [], |row| row.get(0)).ok()?;
+        note.contains("incomplete").then_some(note)
+    });
+    assert!(note.contains("statement"), "{note}");
+    daemon.stop();
+}
+
+fn quarantined(site: &Site) -> i64 {
+    let count = "SELECT count(*) FROM quarantine";
+    let count = site.state().query_row(count, [], |row| row.get(0));
+    count.expect("a number")
+}

@@ -1,0 +1,130 @@
+//! A private MariaDB server.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use super::workspace;
+
+/// The kind that the tests run against: ViciBox 12 ships this version.
+const KIND: &str = "mariadb-10.11";
+
+/// A server that ends with the value, and at the latest with the test program.
+#[derive(Debug)]
+pub struct Server {
+    dir: PathBuf,
+    arguments: Vec<String>,
+    port: u16,
+}
+
+impl Server {
+    /// Starts a server of its own for a test; `name` is for its directory.
+    pub fn start(name: &str, arguments: &[&str]) -> Self {
+        install();
+        let dir = workspace().join(format!("server-{name}"));
+        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        let port = launch(&dir, "auto", &arguments);
+        Self {
+            dir,
+            arguments,
+            port,
+        }
+    }
+
+    /// The server for tests that change nothing but their own database.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start("shared", &[]))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Runs statements as the administrator and returns what they print,
+    /// columns separated by tabs.
+    pub fn sql(&self, statements: &str) -> String {
+        dbserver(Command::new(program()).arg("sql").arg(&self.dir).args([
+            "-N",
+            "-B",
+            "--default-character-set=utf8",
+            "-e",
+            statements,
+        ]))
+    }
+
+    /// Shuts down cleanly.
+    pub fn stop(&self) {
+        dbserver(Command::new(program()).arg("stop").arg(&self.dir));
+    }
+
+    /// Continues a stopped server where it was, on the same port.
+    pub fn start_again(&self) {
+        launch(&self.dir, &self.port.to_string(), &self.arguments);
+    }
+
+    /// The binlog's end, as `FILE:OFFSET`.
+    pub fn binlog_end(&self) -> String {
+        let status = self.sql("SHOW MASTER STATUS");
+        let mut columns = status.split('\t');
+        let (file, offset) = (columns.next(), columns.next());
+        format!(
+            "{}:{}",
+            file.expect("a file"),
+            offset.expect("an offset").trim()
+        )
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(
+            Command::new(program())
+                .arg("stop")
+                .arg(&self.dir)
+                .arg("--kill")
+                .output(),
+        );
+        drop(std::fs::remove_dir_all(&self.dir));
+    }
+}
+
+fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support/dbserver")
+}
+
+/// Fetches the server's programs where this machine does not have them yet.
+fn install() {
+    static INSTALLED: Mutex<bool> = Mutex::new(false);
+    // A failed attempt poisons the lock: every other test fails with it.
+    let mut installed = INSTALLED.lock().expect("the server could be installed");
+    if !*installed {
+        dbserver(Command::new(program()).args(["install", KIND]));
+        *installed = true;
+    }
+}
+
+fn launch(dir: &PathBuf, port: &str, arguments: &[String]) -> u16 {
+    let answer = dbserver(
+        Command::new(program())
+            .args(["start", KIND, "--dir"])
+            .arg(dir)
+            .args(["--port", port, "--owner"])
+            .arg(std::process::id().to_string())
+            .arg("--")
+            .args(arguments),
+    );
+    let port = answer.lines().find_map(|line| line.strip_prefix("port="));
+    port.and_then(|port| port.parse().ok())
+        .unwrap_or_else(|| panic!("dbserver names no port: {answer}"))
+}
+
+fn dbserver(command: &mut Command) -> String {
+    let output = command.output().expect("tests/support/dbserver can be run");
+    assert!(
+        output.status.success(),
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

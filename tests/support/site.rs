@@ -1,0 +1,244 @@
+//! A VICIdial database of its own on a server, and a didtail that follows it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use didtail::binlog::Position;
+use didtail::store::SqliteStore;
+use rusqlite::{Connection, OpenFlags};
+
+use super::compare::{Numbers, differences};
+use super::process::{Daemon, Ended};
+use super::{Server, wait_until, workspace};
+
+const USER: &str = "didtail";
+const PASSWORD: &str = "not a secret";
+
+/// A database, and a folder with didtail's configuration, state and store.
+#[derive(Debug)]
+pub struct Site {
+    pub dir: PathBuf,
+    pub database: String,
+    port: u16,
+    server_id: u32,
+    logs: AtomicU32,
+}
+
+impl Site {
+    /// Makes the database with VICIdial's tables, in latin1, and the user.
+    pub fn new(server: &Server, database: &str) -> Self {
+        let site = Self::beside(server, database);
+        site.simulator(
+            "init",
+            &[
+                "--charset",
+                "latin1",
+                "--replication-user",
+                USER,
+                "--replication-password",
+                PASSWORD,
+            ],
+        );
+        site
+    }
+
+    /// Another didtail that follows a database which is there already.
+    pub fn beside(server: &Server, database: &str) -> Self {
+        // Of their own, or two daemons on one server would end each other.
+        static SERVER_IDS: AtomicU32 = AtomicU32::new(1000);
+        let server_id = SERVER_IDS.fetch_add(1, Ordering::Relaxed);
+        let dir = workspace().join(format!("site-{server_id}-{database}"));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let site = Self {
+            dir,
+            database: database.to_owned(),
+            port: server.port(),
+            server_id,
+            logs: AtomicU32::new(0),
+        };
+        std::fs::write(site.path("password"), PASSWORD).expect("a password file");
+        site.configure(&site.config());
+        site
+    }
+
+    /// The configuration that [`Site::new`] writes.
+    pub fn config(&self) -> String {
+        let dir = self.dir.display();
+        format!(
+            "[state]\npath = \"{dir}/state.db\"\n\n\
+             [store]\nurl = \"sqlite://{dir}/store.db\"\n\n\
+             [[source]]\nname = \"main\"\n\
+             url = \"mysql://{USER}@127.0.0.1:{}/{}\"\n\
+             password_file = \"{dir}/password\"\nstart_at = \"earliest\"\n\
+             server_id = {}\n",
+            self.port, self.database, self.server_id
+        )
+    }
+
+    /// Writes another configuration.
+    pub fn configure(&self, text: &str) {
+        std::fs::write(self.path("didtail.toml"), text).expect("a configuration");
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Runs the simulator on the database and returns what it printed.
+    #[track_caller]
+    pub fn simulator(&self, verb: &str, arguments: &[&str]) -> String {
+        Ended::of(self.simulator_command(verb).args(arguments)).good()
+    }
+
+    /// The simulator, ready to be started.
+    pub fn simulator_command(&self, verb: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_didtail-simulator"));
+        let url = format!("mysql://root@127.0.0.1:{}/", self.port);
+        command.args([verb, "--url", &url, "--database", &self.database]);
+        command
+    }
+
+    /// Writes so many calls, the same ones for the same seed.
+    #[track_caller]
+    pub fn calls(&self, calls: u32, seed: u32) {
+        let (calls, seed) = (calls.to_string(), seed.to_string());
+        self.simulator("run", &["--calls", &calls, "--seed", &seed, "--noise", "2"]);
+    }
+
+    /// Runs statements in the database as the administrator.
+    #[track_caller]
+    pub fn sql(&self, server: &Server, statements: &str) -> String {
+        server.sql(&format!("USE `{}`; {statements}", self.database))
+    }
+
+    /// didtail with this site's configuration and nobody's environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_didtail"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("DIDTAIL_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments);
+        command.arg("--config").arg(self.path("didtail.toml"));
+        command
+    }
+
+    /// Runs didtail to its end.
+    pub fn didtail(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&mut self.command(arguments))
+    }
+
+    /// Applies everything there is.
+    #[track_caller]
+    pub fn catch_up(&self) -> serde_json::Value {
+        self.didtail(&["run", "--until-caught-up", "--json"]).json()
+    }
+
+    /// Starts the daemon without waiting for anything.
+    pub fn daemon(&self) -> Daemon {
+        let number = self.logs.fetch_add(1, Ordering::Relaxed);
+        let log = self.path(&format!("daemon-{number}.log"));
+        Daemon::spawn(&mut self.command(&["run"]), log)
+    }
+
+    /// Starts the daemon and waits until it follows.
+    #[track_caller]
+    pub fn following(&self) -> Daemon {
+        let mut daemon = self.daemon();
+        daemon.wait_for("following the binlog");
+        daemon
+    }
+
+    /// The store's file, for reading.
+    pub fn store(&self) -> Connection {
+        read_only(&self.path("store.db"))
+    }
+
+    /// The state file, for reading.
+    pub fn state(&self) -> Connection {
+        read_only(&self.path("state.db"))
+    }
+
+    /// One value of the store.
+    pub fn stored<T: rusqlite::types::FromSql>(&self, sql: &str) -> T {
+        let value = self.store().query_row(sql, [], |row| row.get(0));
+        value.unwrap_or_else(|error| panic!("{error}: {sql}"))
+    }
+
+    /// Where the store is, as `FILE:OFFSET`; `None` before the first commit.
+    pub fn position(&self) -> Option<String> {
+        let sql = "SELECT binlog_file || ':' || binlog_next FROM replication_progress";
+        let read = || read_only_try(&self.path("store.db"))?.query_row(sql, [], |row| row.get(0));
+        read().ok()
+    }
+
+    /// Waits until the store has everything up to the server's present end.
+    #[track_caller]
+    pub fn wait_for_end(&self, server: &Server) {
+        let parse = |text: &str| text.parse::<Position>().expect("a position");
+        let end = parse(&server.binlog_end());
+        wait_until(&format!("the store is at {end}"), || {
+            (parse(&self.position()?) >= end).then_some(())
+        });
+    }
+
+    /// What the source says, by the simulator's own SQL.
+    #[track_caller]
+    pub fn truth(&self) -> serde_json::Value {
+        let file = self.path("truth.json");
+        let out = file.to_str().expect("a plain path");
+        self.simulator("truth", &["--out", out]);
+        let bytes = std::fs::read(&file).expect("the truth");
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+
+    /// Demands that every call and every DID is as the source has it, and that
+    /// the counters are what the rows add up to. Returns the number of calls.
+    #[track_caller]
+    pub fn assert_equals_source(&self) -> usize {
+        let truth = self.truth();
+        let found = differences(&truth, &self.store());
+        assert!(
+            found.is_empty(),
+            "{} differences in {}:\n{}",
+            found.len(),
+            self.dir.display(),
+            found.join("\n")
+        );
+        self.assert_invariant();
+        truth["calls"].as_array().map_or(0, Vec::len)
+    }
+
+    /// Demands that the counters are what the rows add up to.
+    #[track_caller]
+    pub fn assert_invariant(&self) {
+        let url = format!("sqlite://{}", self.path("store.db").display());
+        let check = async {
+            let store = SqliteStore::open_read(&url).await.expect("a store");
+            let found = store.check_invariant().await.expect("a check");
+            store.close().await;
+            found
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let found = runtime.block_on(check);
+        assert!(found.is_empty(), "the invariant is broken: {found:#?}");
+    }
+
+    /// Every number of the store, to be compared with a later look.
+    pub fn numbers(&self) -> Numbers {
+        Numbers::of(&self.store())
+    }
+}
+
+fn read_only_try(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+fn read_only(path: &Path) -> Connection {
+    read_only_try(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
