@@ -76,6 +76,8 @@ pub struct Reader {
     file: BinlogFile,
     /// Offset behind the last event, inside a group or not.
     offset: u64,
+    /// Where the last event begins.
+    event_start: u64,
     /// Invariant: between groups; see the module's header.
     position: Position,
     gtid: GtidPosition,
@@ -92,6 +94,7 @@ impl Reader {
             watch,
             file: position.file.clone(),
             offset: position.next,
+            event_start: position.next,
             position,
             gtid,
             event_time: None,
@@ -124,6 +127,12 @@ impl Reader {
         self.group.is_some()
     }
 
+    /// Where the last event begins, also inside a group.
+    #[must_use]
+    pub fn event_place(&self) -> Position {
+        self.place_of(self.event_start)
+    }
+
     /// The file and offset of an event's start, for messages and quarantine.
     #[must_use]
     pub fn place_of(&self, offset: u64) -> Position {
@@ -141,6 +150,7 @@ impl Reader {
     pub fn event<'a>(&mut self, event: RawEvent<'a>) -> Result<Step<'a>, DecodeError> {
         let kind = Kind::of(event.header.code);
         let start = self.advance(kind, &event);
+        self.event_start = start;
         let step = self.interpret(kind, event, start);
         if self.group.is_none() {
             self.tables.end_group();

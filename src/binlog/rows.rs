@@ -102,30 +102,13 @@ impl RowsEvent<'_> {
     /// The library indexes by the column count and never ends on rows that
     /// take no bytes: refuse both before it starts.
     fn check_lengths(&self) -> Result<(), DecodeError> {
-        let mut bytes = Bytes::new(&self.body);
-        bytes.take(8)?;
-        if self.kind.version == 2 {
-            let extra = usize::try_from(bytes.uint(2)?).unwrap_or(0);
-            bytes.take(
-                extra
-                    .checked_sub(2)
-                    .ok_or(DecodeError::Malformed("the extra data"))?,
-            )?;
-        }
-        let columns = bytes.length()?;
+        let (columns, present) = self.columns_present()?;
         let map = self.table.column_types.len();
         if columns != map || columns == 0 {
             return Err(DecodeError::ColumnCount { rows: columns, map });
         }
-        let bitmaps = match self.kind.operation {
-            Operation::Insert | Operation::Delete => 1,
-            Operation::Update => 2,
-        };
-        for _bitmap in 0..bitmaps {
-            let present = bytes.take(columns.div_ceil(8))?;
-            if present.iter().all(|&byte| byte == 0) {
-                return Err(DecodeError::Malformed("the bitmap of columns"));
-            }
+        if present.contains(&0) {
+            return Err(DecodeError::Malformed("the bitmap of columns"));
         }
         Ok(())
     }
@@ -135,28 +118,40 @@ impl RowsEvent<'_> {
     /// # Errors
     /// [`DecodeError`] when the event is too short to say.
     pub fn is_full_image(&self) -> Result<bool, DecodeError> {
+        let (columns, present) = self.columns_present()?;
+        Ok(present.iter().all(|count| *count == columns))
+    }
+
+    /// The number of columns, and how many of them each image holds.
+    fn columns_present(&self) -> Result<(usize, Vec<usize>), DecodeError> {
         let mut bytes = Bytes::new(&self.body);
         bytes.take(8)?;
         if self.kind.version == 2 {
             let extra = usize::try_from(bytes.uint(2)?).unwrap_or(0);
-            bytes.take(extra.saturating_sub(2))?;
+            let extra = extra.checked_sub(2);
+            bytes.take(extra.ok_or(DecodeError::Malformed("the extra data"))?)?;
         }
         let columns = bytes.length()?;
-        let bitmaps = if self.kind.operation == Operation::Update {
-            2
-        } else {
-            1
+        let images = match self.kind.operation {
+            Operation::Insert | Operation::Delete => 1,
+            Operation::Update => 2,
         };
-        for _bitmap in 0..bitmaps {
-            let present = bytes.take(columns.div_ceil(8))?;
-            let count: u32 = present.iter().map(|byte| byte.count_ones()).sum();
-            // Bits beyond the last column may be set as padding.
-            if usize::try_from(count).unwrap_or(0) < columns {
-                return Ok(false);
-            }
+        let mut present = Vec::with_capacity(images);
+        for _image in 0..images {
+            present.push(set_among(bytes.take(columns.div_ceil(8))?, columns));
         }
-        Ok(true)
+        Ok((columns, present))
     }
+}
+
+/// The bits that are set among the first `columns` ones. Those behind them are
+/// padding, which a server may set too: taken for columns, they would make a
+/// partial image look full, and an empty one look like rows.
+fn set_among(bitmap: &[u8], columns: usize) -> usize {
+    let bits = bitmap
+        .iter()
+        .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+    bits.take(columns).map(usize::from).sum()
 }
 
 fn row(data: RowData) -> Row {

@@ -17,11 +17,14 @@ const COLUMNS_MAX: usize = 4096;
 /// <https://mariadb.com/kb/en/rows_event_v1-rows_compressed_event_v1/>.
 mod code {
     pub(super) const VARCHAR: u8 = 15;
+    pub(super) const JSON: u8 = 245;
     pub(super) const ENUM: u8 = 247;
     pub(super) const SET: u8 = 248;
+    pub(super) const TINY_BLOB: u8 = 249;
     pub(super) const BLOB: u8 = 252;
     pub(super) const VAR_STRING: u8 = 253;
     pub(super) const STRING: u8 = 254;
+    pub(super) const GEOMETRY: u8 = 255;
 }
 
 /// The tables to be decoded: one database, exact names.
@@ -102,22 +105,16 @@ impl TableMap {
     /// # Errors
     /// [`DecodeError`] when the bytes make no sense.
     pub fn decode(body: &[u8], watched: usize) -> Result<Self, DecodeError> {
-        check_lengths(body)?;
-        let parse = |bytes: &[u8]| {
-            super::contain(|| TableMapEvent::parse(&mut std::io::Cursor::new(bytes)))
-        };
-        // Optional metadata of a newer server may hold fields that the library
-        // does not know; without them the rows can still be decoded.
-        let mut decoded = match parse(body) {
-            Ok(decoded) => decoded,
-            Err(first) => parse(without_metadata(body)?).map_err(|_| first)?,
-        };
+        let Layout { columns, behind } = layout(body)?;
+        let column_names = column_names(behind, columns)?;
+        // Without the optional metadata: the library allocates by lengths in it
+        // unseen, and refuses the fields of newer servers.
+        let plain = body.len() - behind.rest().len();
+        let plain = body.get(..plain).unwrap_or(body);
+        let mut decoded =
+            super::contain(|| TableMapEvent::parse(&mut std::io::Cursor::new(plain)))?;
         let column_types = decoded.column_types.clone();
-        let column_names = decoded
-            .table_metadata
-            .take()
-            .and_then(|metadata| metadata.column_names)
-            .filter(|names| names.len() == column_types.len());
+        check_blobs(&decoded)?;
         for (kind, metadata) in decoded
             .column_types
             .iter_mut()
@@ -158,6 +155,7 @@ fn text_as_bytes(kind: &mut u8, metadata: &mut u16) {
 }
 
 /// The fields in front of the optional metadata, by their lengths.
+#[derive(Clone, Copy)]
 struct Layout<'a> {
     columns: usize,
     behind: Bytes<'a>,
@@ -184,25 +182,44 @@ fn layout(body: &[u8]) -> Result<Layout<'_>, DecodeError> {
     })
 }
 
-/// The library allocates by lengths that it reads: check them first.
-fn check_lengths(body: &[u8]) -> Result<(), DecodeError> {
-    let Layout {
-        columns,
-        mut behind,
-    } = layout(body)?;
-    debug_assert!(columns <= COLUMNS_MAX);
-    while !behind.rest().is_empty() {
-        behind.u8()?;
-        let length = behind.length()?;
-        behind.take(length)?;
+/// Field of the optional metadata that has the names of the columns.
+const COLUMN_NAMES: u8 = 4;
+
+/// The names in the optional metadata; `None` where it has none, or not as many
+/// as there are columns.
+fn column_names(
+    mut metadata: Bytes<'_>,
+    columns: usize,
+) -> Result<Option<Vec<String>>, DecodeError> {
+    let mut names = None;
+    while !metadata.rest().is_empty() {
+        let field = metadata.u8()?;
+        let length = metadata.length()?;
+        let mut value = Bytes::new(metadata.take(length)?);
+        if field != COLUMN_NAMES {
+            continue;
+        }
+        let mut found = Vec::with_capacity(columns);
+        while !value.rest().is_empty() {
+            let length = value.length()?;
+            // Names are in UTF-8 whatever the charset of their columns.
+            found.push(String::from_utf8_lossy(value.take(length)?).into_owned());
+        }
+        names = Some(found).filter(|names| names.len() == columns);
     }
-    Ok(())
+    Ok(names)
 }
 
-fn without_metadata(body: &[u8]) -> Result<&[u8], DecodeError> {
-    let behind = layout(body)?.behind.rest().len();
-    body.get(..body.len() - behind)
-        .ok_or(DecodeError::Malformed("the table map"))
+/// The library allocates by the length of a BLOB, and takes its width as sent:
+/// no server has one wider than 4 bytes.
+fn check_blobs(map: &TableMapEvent) -> Result<(), DecodeError> {
+    let is_blob = |kind: u8| kind == code::JSON || (code::TINY_BLOB..=code::BLOB).contains(&kind);
+    for (kind, width) in map.column_types.iter().zip(&map.column_metadata) {
+        if (is_blob(*kind) || *kind == code::GEOMETRY) && !(1..=4).contains(width) {
+            return Err(DecodeError::Malformed("the width of a BLOB's length"));
+        }
+    }
+    Ok(())
 }
 
 /// The tables of the statement being read, and the last descriptions decoded.

@@ -59,7 +59,7 @@ async fn findings(config: &Config) -> Vec<Finding> {
             | Resume::StoreRestored(known)
             | Resume::StoreAlone(known)
             | Resume::StateAlone(known)
-            | Resume::Reset(known) => Some(known.position),
+            | Resume::Reset(known) => Some(known),
         };
         match MySqlSource::connect(&source.connect_settings()).await {
             Ok(connection) => findings.extend(preflight(&connection, known.as_ref()).await),

@@ -70,7 +70,8 @@ impl Reader {
                 .map(|listen| ApiConfig { listen })
                 .map_err(|_| "expected ADDRESS:PORT, e.g. 127.0.0.1:5000".to_owned())
         });
-        self.refuse_unbuilt(&sources);
+        let prefer = attribution.as_ref().map(|a| a.prefer);
+        self.refuse_unbuilt(&sources, prefer);
         Some(Config {
             state: state?,
             store: store?,
@@ -86,7 +87,7 @@ impl Reader {
     }
 
     /// What can be written down already and is not built yet. Each goes when its part comes.
-    fn refuse_unbuilt(&mut self, sources: &[SourceConfig]) {
+    fn refuse_unbuilt(&mut self, sources: &[SourceConfig], prefer: Option<Prefer>) {
         if self.layers.sources > 1 {
             let origin = self.layers.origin("source", 1, "url");
             let message = "this version follows one source; run one daemon per source";
@@ -98,6 +99,11 @@ impl Reader {
                 let message = "backfill is not in this version; use \"latest\" or \"earliest\"";
                 self.layers.problem(&origin, "source.start_at", message);
             }
+        }
+        if prefer == Some(Prefer::Reported) {
+            let origin = self.layers.origin("attribution", 0, "prefer");
+            let message = "this version takes no reports of DIDs; use \"dial-log\"";
+            self.layers.problem(&origin, "attribution.prefer", message);
         }
         if self.layers.setting("api", 0, "listen").is_some() {
             let origin = self.layers.origin("api", 0, "listen");

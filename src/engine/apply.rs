@@ -7,13 +7,14 @@
 //! read first, to be sure that nobody else writes this source.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::checkpoint::Checkpoint;
-use crate::engine::batch::{Batch, Missing, Tally};
+use crate::engine::batch::{Batch, Tally};
 use crate::engine::cache::StateCache;
 use crate::engine::policy::{self, Action, EngineError};
 use crate::ledger::{Frame, Keys, Loaded, Rules, Working, further_keys, keys};
-use crate::state::{Health, StateFile, StatusNote};
+use crate::state::{Health, Missing, StateFile, StatusNote};
 use crate::store::{Durable, Store, StoreError};
 use crate::telemetry::field;
 
@@ -60,7 +61,17 @@ pub(super) struct Applier<St> {
     noted_at: i64,
 }
 
-/// What was applied since the start.
+/// What a note for the operator is about.
+#[derive(Clone, Copy)]
+pub(super) enum Moment<'a> {
+    /// It goes on.
+    Running,
+    /// It ended, in order or by a failure.
+    Stopped(Option<&'a EngineError>),
+}
+
+/// What was applied since the start, and what is missing since the source is
+/// followed: a restart does not make numbers complete.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Done {
     pub(super) tally: Tally,
@@ -84,9 +95,10 @@ pub(super) struct Setup<St> {
 }
 
 impl<St: Store> Applier<St> {
-    pub(super) fn new(setup: Setup<St>) -> Self {
+    pub(super) fn new(setup: Setup<St>) -> Result<Self, EngineError> {
         let now = (setup.clock)();
-        Self {
+        let note = setup.state.status(&setup.source)?.unwrap_or_default();
+        Ok(Self {
             store: setup.store,
             state: setup.state,
             source: setup.source,
@@ -97,11 +109,14 @@ impl<St: Store> Applier<St> {
             epoch: setup.epoch,
             stored: setup.stored,
             cache: StateCache::new(),
-            done: Done::default(),
+            done: Done {
+                missing: note.missing,
+                ..Done::default()
+            },
             pruned_at: 0,
             remembered_at: now,
             noted_at: 0,
-        }
+        })
     }
 
     /// The position behind the last applied batch.
@@ -149,41 +164,57 @@ impl<St: Store> Applier<St> {
                 Err(error) => error,
             };
             self.cache.clear();
-            if policy::on_store(&error, tries) == Action::Stop {
+            self.wait_for_store(error, batch, &mut tries, &mut pauses)
+                .await?;
+        }
+    }
+
+    /// Waits until the store says where it stands. Before that no commit is
+    /// tried: it could not tell its own lost acknowledgement from another writer.
+    async fn wait_for_store(
+        &mut self,
+        mut error: StoreError,
+        batch: &Batch,
+        tries: &mut u32,
+        pauses: &mut impl Iterator<Item = Duration>,
+    ) -> Result<(), EngineError> {
+        loop {
+            if policy::on_store(&error, *tries) == Action::Stop {
                 return Err(error.into());
             }
             let pause = pauses.next().unwrap_or_default();
             tracing::warn!(
                 { field::ERROR } = %error,
                 { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                tries,
+                tries = *tries,
                 "the store failed; the stream waits and nothing is lost"
             );
             tokio::time::sleep(pause).await;
-            tries += 1;
-            self.look_at_store(batch).await?;
+            *tries += 1;
+            match self.store.progress(&self.source).await {
+                Ok(stored) => return self.take_stored(stored, batch),
+                Err(next) => error = next,
+            }
         }
     }
 
     /// After a failure: the store is where it was, or where the batch ends.
-    async fn look_at_store(&mut self, batch: &Batch) -> Result<(), EngineError> {
-        match self.store.progress(&self.source).await {
-            Ok(stored) => {
-                let committed = self.checkpoint_behind(batch);
-                if stored == self.stored || stored.as_ref() == Some(&committed) {
-                    self.stored = stored;
-                    return Ok(());
-                }
-                let actual = stored.map_or("no position".to_owned(), |c| c.position.to_string());
-                Err(StoreError::OtherWriter {
-                    source_name: self.source.clone(),
-                    actual,
-                }
-                .into())
-            }
-            // Still down: the next try tells.
-            Err(_) => Ok(()),
+    fn take_stored(
+        &mut self,
+        stored: Option<Checkpoint>,
+        batch: &Batch,
+    ) -> Result<(), EngineError> {
+        let committed = self.checkpoint_behind(batch);
+        if stored == self.stored || stored.as_ref() == Some(&committed) {
+            self.stored = stored;
+            return Ok(());
         }
+        let actual = stored.map_or("no position".to_owned(), |c| c.position.to_string());
+        Err(StoreError::OtherWriter {
+            source_name: self.source.clone(),
+            actual,
+        }
+        .into())
     }
 
     fn checkpoint_behind(&self, batch: &Batch) -> Checkpoint {
@@ -253,7 +284,7 @@ impl<St: Store> Applier<St> {
         let now = (self.clock)();
         if now - self.noted_at >= NOTE_INTERVAL_SECONDS {
             self.noted_at = now;
-            self.note(None)?;
+            self.note(Moment::Running)?;
         }
         if now - self.remembered_at >= REMEMBER_INTERVAL_SECONDS {
             self.remembered_at = now;
@@ -292,17 +323,17 @@ impl<St: Store> Applier<St> {
     }
 
     /// Leaves a note of how things are in the state file.
-    pub(super) fn note(&mut self, stopped_by: Option<&EngineError>) -> Result<(), EngineError> {
+    pub(super) fn note(&mut self, moment: Moment<'_>) -> Result<(), EngineError> {
         let now = (self.clock)();
-        let health = match stopped_by {
-            Some(_) => Health::Stopped,
-            None if self.done.missing.is_none() => Health::Running,
-            None => Health::Incomplete,
+        let (health, stopped_by) = match moment {
+            Moment::Stopped(error) => (Health::Stopped, error),
+            Moment::Running if self.done.missing.is_none() => (Health::Running, None),
+            Moment::Running => (Health::Incomplete, None),
         };
         let event_time = self.stored.as_ref().and_then(|stored| stored.event_time);
         let note = StatusNote {
             health,
-            missing: self.done.missing.phrases(),
+            missing: self.done.missing,
             lag_seconds: event_time.map(|time| (now - time).max(0)),
             rows_applied: self.done.tally.rows,
             last_error: stopped_by.map(ToString::to_string),

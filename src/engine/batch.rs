@@ -1,7 +1,7 @@
 //! What is applied in one transaction, and how large it may become.
 
 use crate::binlog::{GtidPosition, Position};
-use crate::state::QuarantinedRow;
+use crate::state::{Missing, QuarantinedRow};
 use crate::vicidial::{Column, Fact, Table};
 
 /// Facts in a batch. Enough that a backlog is applied in large transactions,
@@ -29,19 +29,6 @@ pub(super) struct Batch {
     /// Things that make the numbers incomplete.
     pub(super) missing: Missing,
     pub(super) tally: Tally,
-}
-
-/// What was seen and cannot be counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Missing {
-    /// Statements that changed watched tables without row images.
-    pub statements: u64,
-    /// Events with a code that nobody knows.
-    pub unrecognised: u64,
-    /// Rows or events set aside.
-    pub quarantined: u64,
-    /// INCIDENT events: the source says that it lost events.
-    pub incidents: u64,
 }
 
 /// How much was read.
@@ -78,41 +65,5 @@ impl Batch {
             || !self.bad.is_empty()
             || !self.schemas.is_empty()
             || self.missing != Missing::default()
-    }
-}
-
-impl Missing {
-    /// True when nothing is missing.
-    #[must_use]
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-
-    pub(super) fn add(&mut self, other: Self) {
-        self.statements += other.statements;
-        self.unrecognised += other.unrecognised;
-        self.quarantined += other.quarantined;
-        self.incidents += other.incidents;
-    }
-
-    /// What is missing, a phrase each.
-    #[must_use]
-    pub fn phrases(&self) -> Vec<String> {
-        let Self {
-            statements,
-            unrecognised,
-            quarantined,
-            incidents,
-        } = *self;
-        [
-            (statements, "statements without row images"),
-            (unrecognised, "events of unknown kind"),
-            (quarantined, "rows set aside"),
-            (incidents, "gaps reported by the source"),
-        ]
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect()
     }
 }

@@ -11,8 +11,8 @@ use quick_cache::unsync::Cache;
 use crate::ledger::{Call, CallKey, ChangeSet, Dial, DialKey, Keys, Loaded};
 
 /// `uniqueid`s kept, and caller codes kept: the calls of the last minutes of
-/// the largest installation, at some 700 bytes each.
-const ENTRIES_MAX: usize = 16_384;
+/// the largest installation, at about a kilobyte each.
+const ENTRIES_MAX: usize = 8192;
 
 /// The states last committed.
 #[derive(Debug)]

@@ -8,11 +8,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::binlog::{Position, Reader, Watch};
 use crate::checkpoint::Checkpoint;
-use crate::engine::apply::Applier;
-use crate::engine::batch::{BATCHES_WAITING_MAX, Batch, Missing};
+use crate::engine::apply::{Applier, Moment};
+use crate::engine::batch::{BATCHES_WAITING_MAX, Batch};
 use crate::engine::intake::{Ended, Intake, Reading};
 use crate::engine::policy::{self, Action, EngineError};
 use crate::source::Source;
+use crate::state::Missing;
 use crate::store::Store;
 use crate::telemetry::{field, spawn_named};
 use crate::vicidial::Table;
@@ -65,7 +66,7 @@ impl<S: Source, St: Store> Follow<S, St> {
     /// Follows until the end, a shutdown, or a failure that no retry mends.
     pub(super) async fn run(mut self, mut reading: Reading) -> Result<Summary, EngineError> {
         let started = Instant::now();
-        self.applier.note(None)?;
+        self.applier.note(Moment::Running)?;
         let mut pauses = policy::pauses();
         let ended = loop {
             let batches_before = self.applier.done.batches;
@@ -93,17 +94,17 @@ impl<S: Source, St: Store> Follow<S, St> {
             );
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = self.shutdown.wait_for(|stop| *stop) => break Ok(()),
+                () = asked_to_stop(&mut self.shutdown) => break Ok(()),
             }
         };
         match &ended {
             Ok(()) => {
                 self.applier.remember("stop")?;
-                self.applier.note(None)?;
+                self.applier.note(Moment::Stopped(None))?;
             }
             // The failure itself is what the operator must see, even if the
             // note about it cannot be written.
-            Err(error) => drop(self.applier.note(Some(error))),
+            Err(error) => drop(self.applier.note(Moment::Stopped(Some(error)))),
         }
         ended?;
         let done = self.applier.done.clone();
@@ -185,7 +186,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         loop {
             tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|stop| *stop) => {
+                () = asked_to_stop(&mut shutdown) => {
                     // What is read already costs little to apply; what comes
                     // after it is read again at the next start.
                     while let Ok(batch) = batches.try_recv() {
@@ -200,7 +201,7 @@ impl<S: Source, St: Store> Follow<S, St> {
                 _ = progress.tick() => {
                     self.report(&seen);
                     seen = self.applier.done.clone();
-                    self.applier.note(None)?;
+                    self.applier.note(Moment::Running)?;
                 }
             }
         }
@@ -210,7 +211,7 @@ impl<S: Source, St: Store> Follow<S, St> {
     async fn apply_within_grace(&mut self, batch: Batch) -> Result<(), EngineError> {
         let mut shutdown = self.shutdown.clone();
         let out_of_patience = async {
-            let _sender_gone = shutdown.wait_for(|stop| *stop).await;
+            asked_to_stop(&mut shutdown).await;
             tokio::time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
@@ -241,4 +242,11 @@ impl<S: Source, St: Store> Follow<S, St> {
             "following"
         );
     }
+}
+
+/// Waits until it is time to stop, or nobody can say so any more. The value
+/// stays locked as long as it is looked at, so it is let go here and not
+/// carried through what follows.
+async fn asked_to_stop(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|stop| *stop).await);
 }

@@ -4,6 +4,7 @@
 //! a single hang-up is in the store within milliseconds. While the store is
 //! busy the batch grows, and a backlog is applied in large transactions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -43,7 +44,18 @@ pub(super) struct Reading {
     pub(super) layouts: Layouts,
     pub(super) interpreter: Interpreter,
     pub(super) bad_row: BadRow,
+    pub(super) warned: Warned,
 }
+
+/// What the log has been told already: each once, however often it happens.
+#[derive(Debug, Default)]
+pub(super) struct Warned {
+    sessions: BTreeSet<u32>,
+    codes: BTreeSet<u8>,
+}
+
+/// Sessions remembered as warned about; a source has some thousand at most.
+const SESSIONS_WARNED_MAX: usize = 1024;
 
 /// The reading half of the engine.
 pub(super) struct Intake<S: Source> {
@@ -188,7 +200,8 @@ impl<S: Source> Intake<S> {
             Ok(Step::Statement { watched, thread_id }) => {
                 self.batch.missing.statements += 1;
                 let table = Table::of_rank(watched).map_or("", Table::name);
-                if self.batch.missing.statements == 1 {
+                let warned = &mut self.reading.warned.sessions;
+                if warned.len() < SESSIONS_WARNED_MAX && warned.insert(thread_id) {
                     tracing::warn!(
                         { field::TABLE } = table,
                         { field::POSITION } = %self.reader.position(),
@@ -210,7 +223,7 @@ impl<S: Source> Intake<S> {
             }
             Ok(Step::Unrecognised { code }) => {
                 self.batch.missing.unrecognised += 1;
-                if self.batch.missing.unrecognised == 1 {
+                if self.reading.warned.codes.insert(code) {
                     tracing::warn!(
                         { field::EVENT_CODE } = code,
                         { field::POSITION } = %self.reader.position(),
@@ -230,7 +243,7 @@ impl<S: Source> Intake<S> {
                 return Err(EngineError::Unsupported { what, position });
             }
             Err(error) => {
-                let place = self.reader.position().clone();
+                let place = self.reader.event_place();
                 self.set_aside_event(place, event, &error)?;
             }
         }

@@ -15,7 +15,7 @@ mod policy;
 mod run;
 
 pub use apply::Clock;
-pub use batch::{Missing, Tally};
+pub use batch::Tally;
 pub use follow::Summary;
 pub use policy::{Action, EngineError, on_source, on_store};
 pub use run::{Settings, follow, run};

@@ -15,7 +15,7 @@ use crate::config::{
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
 use crate::engine::batch::Batch;
 use crate::engine::follow::{Follow, Summary};
-use crate::engine::intake::Reading;
+use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
 use crate::ledger::{Rules, Success};
@@ -76,7 +76,7 @@ pub async fn run(
     let source = MySqlSource::connect(&source_config.connect_settings()).await?;
     state.bind(name, &source.identity().await?)?;
     let decided = decide(&state, &store, name).await?;
-    check(&source, decided.as_ref().map(|known| &known.position)).await?;
+    check(&source, decided.as_ref()).await?;
     let start = match decided {
         Some(known) => known,
         None => first_checkpoint(&source, source_config).await?,
@@ -127,7 +127,7 @@ pub async fn run(
 pub async fn follow<S: Source, St: Store>(
     source: Arc<S>,
     store: Arc<St>,
-    state: StateFile,
+    mut state: StateFile,
     settings: Settings,
     start: Checkpoint,
     shutdown: watch::Receiver<bool>,
@@ -139,12 +139,19 @@ pub async fn follow<S: Source, St: Store>(
         for version in state.schemas(&settings.source, table.name())? {
             layouts.learn(table, version.columns);
         }
-        layouts.learn(table, source.columns(table.name()).await?);
+        let columns = source.columns(table.name()).await?;
+        // Kept for the rows written before the next ALTER, in case a later
+        // start still has them to read.
+        if layouts.learn(table, columns.clone()) {
+            let (name, at) = (&settings.source, &start.position);
+            state.save_schema(name, table.name(), at, &columns)?;
+        }
     }
     let reading = Reading {
         layouts,
         interpreter: Interpreter::new(settings.rules.zone.clone(), phones),
         bad_row: settings.bad_row,
+        warned: Warned::default(),
     };
     let stored = store.progress(&settings.source).await?;
     let mut applier = Applier::new(Setup {
@@ -160,7 +167,7 @@ pub async fn follow<S: Source, St: Store>(
         clock: settings.clock,
         epoch: start.epoch,
         stored,
-    });
+    })?;
     // The store takes the position before the first row: from now on it is the
     // truth, and another daemon on the same source is noticed at once.
     let first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);
@@ -223,22 +230,22 @@ async fn decide(
 
 /// Refuses a source that cannot be followed, with every reason at once, and
 /// says what an install without some of the tables will lack.
-async fn check(source: &MySqlSource, resume: Option<&Position>) -> Result<(), SourceError> {
+async fn check(source: &MySqlSource, resume: Option<&Checkpoint>) -> Result<(), SourceError> {
     let findings = preflight(source, resume).await;
     for finding in verdict(findings)? {
         match finding.outcome {
             Outcome::Good => {}
             Outcome::Note => tracing::info!(
                 check = finding.check,
+                wanted = finding.expected,
                 actual = finding.actual,
-                "{}",
-                finding.expected
+                "the source is usable, with a remark"
             ),
             Outcome::Unknown | Outcome::Bad => tracing::warn!(
                 check = finding.check,
+                wanted = finding.expected,
                 actual = finding.actual,
-                "could not be checked: {}",
-                finding.expected
+                "a requirement of the source could not be checked"
             ),
         }
     }

@@ -16,13 +16,7 @@ pub struct Keys {
     /// every dial whose [`Dial::uniqueid`] is one of [`Keys::uniqueids`].
     pub caller_codes: BTreeSet<String>,
     /// Load the dials and the calls of these leads that lie in [`Keys::lead_times`].
-    ///
-    /// Calls that are attributed by their own caller code may be left out: no
-    /// other dial of the lead can change them.
     pub lead_ids: BTreeSet<u64>,
-    /// Load every call of these leads that lies in [`Keys::lead_times`], whatever
-    /// its attribution: one of theirs was deleted, perhaps as another's duplicate.
-    pub twin_leads: BTreeSet<u64>,
     /// First and last second of [`Dial::dialed_at`] and [`Call::started_at`] for
     /// the look-up by lead; seconds since 1970 (UTC).
     pub lead_times: Option<(i64, i64)>,

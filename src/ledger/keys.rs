@@ -1,6 +1,8 @@
 //! Which stored states a batch must see: those its facts are about, and those
 //! that these lead to.
 
+use std::collections::BTreeSet;
+
 use crate::ledger::rules::LEAD_WINDOW_SECONDS;
 use crate::ledger::{Keys, Loaded};
 use crate::vicidial::{Detail, Fact};
@@ -13,8 +15,8 @@ pub fn keys(facts: &[Fact]) -> Keys {
         let (lead, at) = match &fact.detail {
             Detail::Call { before, row } => {
                 keys.uniqueids.insert(row.uniqueid.clone());
-                if let Some((uniqueid, _)) = before {
-                    keys.uniqueids.insert(uniqueid.clone());
+                if let Some(before) = before {
+                    keys.uniqueids.insert(before.uniqueid.clone());
                 }
                 (Some(row.lead_id), row.started_at)
             }
@@ -24,7 +26,6 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 started_at,
             } => {
                 keys.uniqueids.insert(uniqueid.clone());
-                keys.twin_leads.insert(*lead_id);
                 (Some(*lead_id), *started_at)
             }
             Detail::Link {
@@ -79,12 +80,30 @@ pub fn keys(facts: &[Fact]) -> Keys {
 }
 
 /// What the loaded states lead to: the calls of the loaded dials and the dials
-/// of the loaded calls, as far as they were not asked for before.
+/// of the loaded calls, as far as they were not asked for before. A dial that
+/// still has no DID leads to its lead's calls too: `vicidial_dial_cid_log`,
+/// which may bring the DID, does not name the lead.
 #[must_use]
 pub fn further_keys(asked: &Keys, loaded: &Loaded) -> Keys {
     let uniqueids = loaded.dials.values().filter_map(|d| d.uniqueid.as_ref());
     let codes = loaded.calls.values().filter_map(|c| c.caller_code.as_ref());
+    let open = loaded.dials.iter().filter_map(|(key, dial)| {
+        let named = asked.caller_codes.contains(&key.caller_code);
+        let lead = dial.lead_id?;
+        (named && dial.did.is_none() && !asked.lead_ids.contains(&lead)).then_some((lead, dial))
+    });
+    let mut lead_ids = BTreeSet::new();
+    let mut lead_times: Option<(i64, i64)> = None;
+    for (lead, dial) in open {
+        lead_ids.insert(lead);
+        let first = dial.dialed_at.saturating_sub(LEAD_WINDOW_SECONDS);
+        let last = dial.dialed_at.saturating_add(LEAD_WINDOW_SECONDS);
+        let (earliest, latest) = lead_times.unwrap_or((first, last));
+        lead_times = Some((first.min(earliest), last.max(latest)));
+    }
     Keys {
+        lead_ids,
+        lead_times,
         uniqueids: uniqueids
             .filter(|uniqueid| !asked.uniqueids.contains(*uniqueid))
             .cloned()

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::checkpoint::Checkpoint;
 use crate::ledger::rules::{CODE_WINDOW_SECONDS, LEAD_WINDOW_SECONDS, Rules};
 use crate::ledger::{Attribution, AuditEntry, Call, CallKey, ChangeSet, Dial, DialKey, Loaded};
-use crate::vicidial::{CallRow, CarrierEnding, Detail, Fact, Origin};
+use crate::vicidial::{CallBefore, CallRow, CarrierEnding, Detail, Fact, Origin};
 
 /// A batch at work.
 #[derive(Debug)]
@@ -107,28 +107,26 @@ impl Working {
         }
     }
 
-    fn call(
-        &mut self,
-        rules: &Rules,
-        origin: &Origin,
-        before: Option<&(String, u64)>,
-        row: &CallRow,
-    ) {
+    fn call(&mut self, rules: &Rules, origin: &Origin, before: Option<&CallBefore>, row: &CallRow) {
         let key = CallKey {
             uniqueid: row.uniqueid.clone(),
             lead_id: row.lead_id,
         };
-        if let Some((uniqueid, lead_id)) = before {
-            let old = CallKey {
-                uniqueid: uniqueid.clone(),
-                lead_id: *lead_id,
-            };
-            self.move_call(&old, &key);
-        }
+        let old_key = before.map(|before| CallKey {
+            uniqueid: before.uniqueid.clone(),
+            lead_id: before.lead_id,
+        });
+        let renamed = old_key.is_some_and(|old| {
+            let renamed = old != key;
+            if renamed {
+                self.move_call(&old, &key);
+            }
+            renamed
+        });
         let known = self.take_call(&key);
         let is_new = known.is_none();
         let mut call = known.unwrap_or_default();
-        let previous = std::mem::replace(&mut call.disposition, row.status.clone());
+        let mut previous = std::mem::replace(&mut call.disposition, row.status.clone());
         let moved = call.started_at != row.started_at;
         call.phone_number.clone_from(&row.phone_number);
         call.campaign_id.clone_from(&row.campaign_id);
@@ -138,17 +136,22 @@ impl Working {
         call.term_reason.clone_from(&row.term_reason);
         call.called_count = row.called_count;
         call.ended_at = row.ended_at;
-        call.updated_at = origin.time;
+        call.updated_at = call.updated_at.max(origin.time);
         if is_new || moved {
             call.started_at = row.started_at;
             call.day = rules.zone.day(row.started_at);
         }
-        if is_new || moved || before.is_some() || call.attribution == Attribution::None {
+        if is_new || moved || renamed || call.attribution == Attribution::None {
             self.attribute(&key, &mut call);
         }
         // VICIdial writes a row again only when the call is there.
         call.removed = false;
         rules.judge(&mut call);
+        // What the row image says, not what is known: so a replay over newer
+        // states writes the same entries and no others.
+        if let Some(before) = before.filter(|_| !is_new) {
+            previous.clone_from(&before.status);
+        }
         if previous != call.disposition && rules.is_final(&call.disposition) {
             self.audit.push(AuditEntry {
                 event: origin.to_event(),
@@ -182,7 +185,7 @@ impl Working {
         }
         if let Some(mut call) = self.take_call(&key) {
             call.removed = true;
-            call.updated_at = origin.time;
+            call.updated_at = call.updated_at.max(origin.time);
             rules.judge(&mut call);
             self.put_call(key, call);
         }
@@ -293,7 +296,7 @@ impl Working {
                 self.attribute(&key, &mut looked);
                 rules.judge(&mut looked);
                 if self.calls.get(&key) != Some(&looked) {
-                    looked.updated_at = origin.time;
+                    looked.updated_at = looked.updated_at.max(origin.time);
                     self.put_call(key, looked);
                 }
             }
@@ -321,33 +324,44 @@ impl Working {
             .as_ref()
             .and_then(|code| self.nearest(code, call.started_at))
             .and_then(|key| self.dials.get(&key));
-        let by_lead = || self.newest_of_lead(key.lead_id, call.started_at);
-        let Some(dial) = by_code.or_else(by_lead) else {
-            return;
-        };
-        if dial.hangup_cause.is_some() {
+        let by_lead = || self.newest_of_lead(key.lead_id, call.started_at, |_| true);
+        if let Some(dial) = by_code.or_else(by_lead)
+            && dial.hangup_cause.is_some()
+        {
             call.hangup_cause = dial.hangup_cause;
             call.sip_code = dial.sip_code;
             call.sip_reason.clone_from(&dial.sip_reason);
         }
-        let way = if by_code.is_some() {
-            Attribution::CallerCode
-        } else {
-            Attribution::Lead
+        // A code whose dial has no number says nothing of the DID: the lead
+        // serves then, whichever of the rows came first.
+        let has_did = |dial: &Dial| dial.did.is_some();
+        let (dial, way) = match by_code.filter(|dial| has_did(dial)) {
+            Some(dial) => (Some(dial), Attribution::CallerCode),
+            None => (
+                self.newest_of_lead(key.lead_id, call.started_at, has_did),
+                Attribution::Lead,
+            ),
         };
-        if dial.did.is_some() && way >= call.attribution {
+        if let Some(dial) = dial
+            && way >= call.attribution
+        {
             call.did.clone_from(&dial.did);
             call.attribution = way;
         }
     }
 
-    fn newest_of_lead(&self, lead_id: u64, started_at: i64) -> Option<&Dial> {
+    fn newest_of_lead(
+        &self,
+        lead_id: u64,
+        started_at: i64,
+        wanted: impl Fn(&Dial) -> bool,
+    ) -> Option<&Dial> {
         let span = started_at.saturating_sub(LEAD_WINDOW_SECONDS)..=started_at;
         self.dials_of_lead
             .get(&lead_id)?
             .iter()
             .filter_map(|key| Some((key, self.dials.get(key)?)))
-            .filter(|(_, dial)| dial.counted && span.contains(&dial.dialed_at))
+            .filter(|(_, dial)| dial.counted && span.contains(&dial.dialed_at) && wanted(dial))
             .max_by_key(|(key, dial)| (dial.dialed_at, *key))
             .map(|(_, dial)| dial)
     }
@@ -387,29 +401,35 @@ impl Working {
     }
 
     fn move_call(&mut self, old: &CallKey, new: &CallKey) {
-        let Some(call) = self.take_call(old) else {
+        self.rename_dials(old, new);
+        let Some(mut call) = self.take_call(old) else {
             return;
         };
-        if self.take_call(new).is_some()
-            && let Some(stored) = self.stored_keys.remove(new)
-        {
-            self.replaced.insert(stored);
+        if let Some(taken) = self.take_call(new) {
+            if let Some(stored) = self.stored_keys.remove(new) {
+                self.replaced.insert(stored);
+            }
+            keep_links(&mut call, taken);
         }
         if let Some(stored) = self.stored_keys.remove(old) {
             self.stored_keys.insert(new.clone(), stored);
         }
-        // Later rows of the carrier log find the call through its dial.
-        for key in self
-            .dials_of_uniqueid
-            .remove(&old.uniqueid)
-            .unwrap_or_default()
-        {
-            if let Some(mut dial) = self.dials.remove(&key) {
-                dial.uniqueid = Some(new.uniqueid.clone());
-                self.put_dial(key, dial);
-            }
-        }
         self.put_call(new.clone(), call);
+    }
+
+    /// Later rows of the carrier log find the call through its dial. The call
+    /// itself may have moved already, before a replay.
+    fn rename_dials(&mut self, old: &CallKey, new: &CallKey) {
+        let of_old = self.dials_of_uniqueid.remove(&old.uniqueid);
+        for key in of_old.unwrap_or_default() {
+            let Some(mut dial) = self.dials.remove(&key) else {
+                continue;
+            };
+            if dial.lead_id.is_none_or(|lead| lead == old.lead_id) {
+                dial.uniqueid = Some(new.uniqueid.clone());
+            }
+            self.put_dial(key, dial);
+        }
     }
 
     fn take_call(&mut self, key: &CallKey) -> Option<Call> {
@@ -456,6 +476,22 @@ impl Working {
         }
         self.dials.insert(key, dial);
     }
+}
+
+/// What other tables said of a call, taken over from the state that had its key
+/// before: VICIdial has one row a key, so it is the same call, read twice.
+fn keep_links(call: &mut Call, before: Call) {
+    call.caller_code = before.caller_code.or(call.caller_code.take());
+    if before.attribution > call.attribution {
+        call.attribution = before.attribution;
+        call.did = before.did;
+    }
+    if call.hangup_cause.is_none() {
+        call.hangup_cause = before.hangup_cause;
+        call.sip_code = before.sip_code;
+        call.sip_reason = before.sip_reason;
+    }
+    call.updated_at = call.updated_at.max(before.updated_at);
 }
 
 /// What is around a change: whose it is, and the positions before and behind it.

@@ -136,19 +136,19 @@ impl SourceError {
             }
             Self::Unfit(findings) => return unfit_hint(findings),
             Self::Purged { .. } => {
-                "stop didtail, run `didtail checkpoint reset --to earliest`, start it, and load what lies between with `didtail backfill --since TIME`"
+                "stop didtail, run `didtail checkpoint reset --to earliest` and start it: what was written between the wanted place and the oldest binlog is not in the numbers. Keep binlogs for longer (expire_logs_days) than didtail may be down"
             }
             Self::ServerIdClash { .. } => {
                 "see who it is with SHOW SLAVE HOSTS; on the source, and give this [[source]] another server_id"
             }
             Self::ImpossiblePosition { .. } => {
-                "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest), then `didtail verify --since TIME --repair`"
+                "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest)"
             }
             Self::PacketTooLarge { .. } => {
                 "on the source: SET GLOBAL max_allowed_packet = 1073741824; SET GLOBAL slave_max_allowed_packet = 1073741824; where the position is not one that didtail wrote itself, it points into an event: run `didtail checkpoint reset --to earliest`"
             }
             Self::CorruptBinlog { .. } => {
-                "find the damaged file on the source with mysqlbinlog --verify-binlog-checksum, then run `didtail checkpoint reset --to NEXT-FILE:4` and `didtail verify --since TIME --repair`"
+                "find the damaged file on the source with mysqlbinlog --verify-binlog-checksum, then run `didtail checkpoint reset --to NEXT-FILE:4`: what the damaged file held is not in the numbers"
             }
             Self::Damaged { .. } => {
                 "didtail reads it again; where the same event fails every time, the file on the source is damaged: check it with mysqlbinlog --verify-binlog-checksum"

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{MySqlSource, SourceError};
-use crate::binlog::Position;
+use crate::checkpoint::Checkpoint;
 
 pub use tables::{WATCHED_TABLES, WatchedTable};
 
@@ -95,7 +95,7 @@ impl Finding {
 }
 
 /// Makes every check. `resume` is where the daemon would go on.
-pub async fn preflight(source: &MySqlSource, resume: Option<&Position>) -> Vec<Finding> {
+pub async fn preflight(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec<Finding> {
     let mut findings = within("version", settings::version(source)).await;
     findings.extend(within("binlog settings", settings::binlog(source)).await);
     findings.extend(within("binlog filters", settings::filters(source)).await);
@@ -104,8 +104,8 @@ pub async fn preflight(source: &MySqlSource, resume: Option<&Position>) -> Vec<F
     for table in WATCHED_TABLES {
         findings.extend(within(table.name, tables::table(source, table)).await);
     }
-    if let Some(position) = resume {
-        findings.extend(within("resume position", resume::resume(source, position)).await);
+    if let Some(checkpoint) = resume {
+        findings.extend(within("resume position", resume::resume(source, checkpoint)).await);
     }
     findings
 }

@@ -19,14 +19,65 @@ pub enum Health {
     Stopped,
 }
 
+/// What was seen and cannot be counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Missing {
+    /// Statements that changed watched tables without row images.
+    pub statements: u64,
+    /// Events with a code that nobody knows.
+    pub unrecognised: u64,
+    /// Rows or events set aside.
+    pub quarantined: u64,
+    /// INCIDENT events: the source says that it lost events.
+    pub incidents: u64,
+}
+
+impl Missing {
+    /// True when nothing is missing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds what another batch lacks.
+    pub fn add(&mut self, other: Self) {
+        self.statements += other.statements;
+        self.unrecognised += other.unrecognised;
+        self.quarantined += other.quarantined;
+        self.incidents += other.incidents;
+    }
+
+    /// What is missing, a phrase each.
+    #[must_use]
+    pub fn phrases(&self) -> Vec<String> {
+        let Self {
+            statements,
+            unrecognised,
+            quarantined,
+            incidents,
+        } = *self;
+        [
+            (statements, "statements without row images"),
+            (unrecognised, "events of unknown kind"),
+            (quarantined, "rows set aside"),
+            (incidents, "gaps reported by the source"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect()
+    }
+}
+
 /// A note on one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StatusNote {
     /// How it is doing.
     pub health: Health,
-    /// What is missing in the numbers, each with its first position.
-    pub missing: Vec<String>,
+    /// What is missing in the numbers since the source is followed.
+    pub missing: Missing,
     /// How far the applied position is behind the source's clock, in seconds.
     pub lag_seconds: Option<i64>,
     /// Rows of watched tables applied since the daemon started.

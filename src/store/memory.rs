@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{Attribution, CallKey, ChangeSet, Keys, Loaded, StatDelta};
+use crate::ledger::{CallKey, ChangeSet, Keys, Loaded, StatDelta};
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
 use crate::store::{Durable, Store, StoreError};
@@ -188,10 +188,7 @@ fn find(contents: &Dump, source: &str, tenant: &str, keys: &Keys) -> Loaded {
     };
     let mut loaded = Loaded::default();
     for ((of, key), call) in &contents.calls {
-        let open = call.attribution != Attribution::CallerCode;
-        let by_lead = within(call.started_at)
-            && (keys.twin_leads.contains(&key.lead_id)
-                || open && keys.lead_ids.contains(&key.lead_id));
+        let by_lead = keys.lead_ids.contains(&key.lead_id) && within(call.started_at);
         if of == source && (by_lead || keys.uniqueids.contains(&key.uniqueid)) {
             loaded.calls.insert(key.clone(), call.clone());
         }

@@ -31,8 +31,8 @@ pub struct Fact {
 pub enum Detail {
     /// A row of `vicidial_log` as it is now.
     Call {
-        /// Its key before, where an UPDATE changed it: `uniqueid` and `lead_id`.
-        before: Option<(String, u64)>,
+        /// What an UPDATE changed it from; `None` for an INSERT.
+        before: Option<CallBefore>,
         /// The row.
         row: CallRow,
     },
@@ -105,6 +105,17 @@ pub struct CarrierEnding {
     pub sip_code: Option<u16>,
     /// SIP reason, e.g. `Network Blocked`.
     pub sip_reason: String,
+}
+
+/// What matters of a row of `vicidial_log` before an UPDATE.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallBefore {
+    /// `uniqueid`.
+    pub uniqueid: String,
+    /// `lead_id`.
+    pub lead_id: u64,
+    /// `status`; empty for NULL.
+    pub status: String,
 }
 
 /// A row of `vicidial_log`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::binlog::{Row, RowChange};
 use crate::vicidial::cells::Cells;
-use crate::vicidial::fact::{CallRow, CarrierEnding, Detail, Fact, Origin};
+use crate::vicidial::fact::{CallBefore, CallRow, CarrierEnding, Detail, Fact, Origin};
 use crate::vicidial::{Layout, Phones, StatusFlags, Table, Zone, caller_code};
 
 /// A row deleted later than this after its call began is archived, not cleaned
@@ -89,9 +89,14 @@ impl Interpreter {
             Table::Log => {
                 let row = self.call_row(cells, time)?;
                 let before = match before {
-                    Some(old) => Some(call_key(old)?).filter(|(uniqueid, lead)| {
-                        *uniqueid != row.uniqueid || *lead != row.lead_id
-                    }),
+                    Some(old) => {
+                        let (uniqueid, lead_id) = call_key(old)?;
+                        Some(CallBefore {
+                            uniqueid,
+                            lead_id,
+                            status: old.text_or_empty("status"),
+                        })
+                    }
                     None => None,
                 };
                 Some(Detail::Call { before, row })

@@ -85,12 +85,13 @@ pub async fn run(
         return watch::run(&store, tenant, sources, args, json).await;
     }
     let picture = picture(&store, tenant, args, args.limit).await?;
-    Ok(if json {
+    if json {
         output::print_json(&document(&picture)?)?;
     } else {
         let width = table::screen().map(|(width, _)| width);
         output::print(&text(&picture, time::now(), width))?;
-    })
+    }
+    Ok(())
 }
 
 /// What is shown at one moment.

@@ -189,7 +189,11 @@ fn a_changed_uniqueid_moves_the_call_and_its_numbers() {
     };
     let mut working = Working::new(loaded);
     let moved = Detail::Call {
-        before: Some(("17.1".to_owned(), 12345)),
+        before: Some(CallBefore {
+            uniqueid: "17.1".to_owned(),
+            lead_id: 12345,
+            status: "INCALL".to_owned(),
+        }),
         row: row("17.9", "SALE"),
     };
     let mut rules = rules();

@@ -1,12 +1,15 @@
 //! Is the binlog that the daemon would go on with still there?
 
 use super::{Finding, Outcome};
-use crate::binlog::Position;
+use crate::binlog::{GtidPosition, Position};
+use crate::checkpoint::Checkpoint;
 use crate::source::locate::time_text;
-use crate::source::{MySqlSource, SourceError};
+use crate::source::{Flavour, MySqlSource, SourceError};
 
-/// Checks the position against the files that are left.
-pub(super) async fn resume(source: &MySqlSource, position: &Position) -> Vec<Finding> {
+/// Checks the position against the files that are left, and against the
+/// transactions that were read up to it.
+pub(super) async fn resume(source: &MySqlSource, checkpoint: &Checkpoint) -> Vec<Finding> {
+    let position = &checkpoint.position;
     let expected = format!("{position} is in the binlog");
     let finding =
         |outcome, actual: &str| Finding::new("resume position", outcome, &expected, actual);
@@ -18,13 +21,16 @@ pub(super) async fn resume(source: &MySqlSource, position: &Position) -> Vec<Fin
         Err(error) => return vec![Finding::unknown("resume position", &expected, &error)],
     };
     let reset = "the source was restored, or its binlog was reset: \
-        `didtail checkpoint reset --to earliest`, then `didtail verify --since TIME --repair`";
+        run `didtail checkpoint reset --to earliest` (or latest)";
     let (Some((oldest, _)), Some((newest, end))) = (binlogs.first(), binlogs.last()) else {
         return vec![finding(Outcome::Bad, "the source has no binlog").fix(reset)];
     };
     vec![
         match binlogs.iter().find(|(file, _)| *file == position.file) {
             Some((_, size)) if position.next <= *size => {
+                if let Some(actual) = other_history(source, position, &checkpoint.gtid).await {
+                    return vec![finding(Outcome::Bad, &actual).fix(reset)];
+                }
                 let behind = binlogs.iter().filter(|(file, _)| *file > position.file);
                 let files = behind.count();
                 finding(
@@ -43,10 +49,10 @@ pub(super) async fn resume(source: &MySqlSource, position: &Position) -> Vec<Fin
                 };
                 let actual = format!("deleted; the oldest binlog left is {oldest}{since}");
                 finding(Outcome::Bad, &actual).fix(
-                "`didtail checkpoint reset --to earliest`: the changes between the last applied \
-                 call and the oldest binlog are not in it any more; load them with \
-                 `didtail backfill --since TIME` (TIME: last_applied_at of `didtail status`)",
-            )
+                    "run `didtail checkpoint reset --to earliest`: the changes between the last \
+                 applied call (`didtail checkpoint show`) and the oldest binlog are lost to the \
+                 numbers; let the source keep its binlogs for longer (expire_logs_days)",
+                )
             }
             None => {
                 let actual = format!("the binlog ends at {newest}:{end}");
@@ -54,4 +60,31 @@ pub(super) async fn resume(source: &MySqlSource, position: &Position) -> Vec<Fin
             }
         },
     ]
+}
+
+/// After RESET MASTER or a restore the files have their old names and other
+/// contents, and the position may fit by chance. The transactions do not:
+/// MariaDB tells which had been written up to a place.
+async fn other_history(
+    source: &MySqlSource,
+    position: &Position,
+    gtid: &GtidPosition,
+) -> Option<String> {
+    if gtid.is_empty() || source.server().flavour != Flavour::MariaDb {
+        return None;
+    }
+    let sql = format!(
+        "SELECT BINLOG_GTID_POS('{}', {})",
+        position.file, position.next
+    );
+    // A server that cannot answer says nothing against the position.
+    let table = source
+        .ask("the transactions at a position", &sql)
+        .await
+        .ok()?;
+    let cell = table.rows.first()?.first()?.as_ref()?;
+    let actual: GtidPosition = std::str::from_utf8(cell).ok()?.parse().ok()?;
+    (actual != *gtid).then(|| {
+        format!("another binlog of that name: {actual} had been written there, not {gtid}")
+    })
 }

@@ -44,13 +44,6 @@ const CALLS_BY_LEAD: &str = concat!(
     "SELECT json_group_array(",
     call_json!(),
     ") FROM json_each(?) j CROSS JOIN call_records c ON c.source = ? AND c.lead_id = j.value \
-     AND c.started_at BETWEEN ? AND ? AND c.attribution <> 'caller_code' \
-     LEFT JOIN dids d ON d.id = c.did_id"
-);
-const TWINS_BY_LEAD: &str = concat!(
-    "SELECT json_group_array(",
-    call_json!(),
-    ") FROM json_each(?) j CROSS JOIN call_records c ON c.source = ? AND c.lead_id = j.value \
      AND c.started_at BETWEEN ? AND ? LEFT JOIN dids d ON d.id = c.did_id"
 );
 const DIALS_BY_CODE: &str = concat!(
@@ -115,11 +108,6 @@ pub(super) async fn load(
         let asked = (list.as_str(), source, Some(times));
         calls(&mut snapshot, CALLS_BY_LEAD, asked, &mut loaded).await?;
         dials(&mut snapshot, DIALS_BY_LEAD, asked, &mut loaded).await?;
-    }
-    if let (Some(times), false) = (keys.lead_times, keys.twin_leads.is_empty()) {
-        let list = json_list(keys.twin_leads.iter().map(|id| id.cast_signed()))?;
-        let asked = (list.as_str(), source, Some(times));
-        calls(&mut snapshot, TWINS_BY_LEAD, asked, &mut loaded).await?;
     }
     if !keys.dids.is_empty() {
         let found: Vec<String> = sqlx::query_scalar(DIDS)

@@ -18,12 +18,14 @@ use crate::store::sqlite::error::classify;
 /// The schema's versions, built into the program.
 static MIGRATOR: Migrator = sqlx::migrate!("schema/sqlite");
 
-/// Page cache of the writing connection, 64 MB; SQLite wants it negative, in
-/// KiB. Those that read have the memory mapping, and SQLite's own 2 MB.
-const WRITER_CACHE_KIB: &str = "-65536";
+/// Page cache of the writing connection, 16 MB; SQLite wants it negative, in
+/// KiB. Those that read have SQLite's own 2 MB each. Together with the batches
+/// under way this keeps the daemon under 100 MB, however large the store is.
+const WRITER_CACHE_KIB: &str = "-16384";
 
-/// Part of the file that is read through memory mapping, 256 MB.
-const MMAP_BYTES: &str = "268435456";
+/// Nothing is memory-mapped: mapped pages count as the daemon's memory, and a
+/// damaged disk then shows as a signal instead of an error.
+const MMAP_BYTES: &str = "0";
 
 /// How long a statement waits for another process's lock before it fails as
 /// busy: longer than any commit or checkpoint of the write-ahead log takes.

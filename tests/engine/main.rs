@@ -1,0 +1,8 @@
+//! The engine between a source and a store in memory: what it makes of
+//! VICIdial's rows, and that no failure of either side changes a number.
+
+mod events;
+mod faults;
+mod rows;
+mod stories;
+mod world;
