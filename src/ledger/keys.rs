@@ -87,19 +87,23 @@ pub fn keys(facts: &[Fact]) -> Keys {
 pub fn further_keys(asked: &Keys, loaded: &Loaded) -> Keys {
     let uniqueids = loaded.dials.values().filter_map(|d| d.uniqueid.as_ref());
     let codes = loaded.calls.values().filter_map(|c| c.caller_code.as_ref());
-    let open = loaded.dials.iter().filter_map(|(key, dial)| {
-        let named = asked.caller_codes.contains(&key.caller_code);
-        let lead = dial.lead_id?;
-        (named && dial.did.is_none() && !asked.lead_ids.contains(&lead)).then_some((lead, dial))
-    });
     let mut lead_ids = BTreeSet::new();
     let mut lead_times: Option<(i64, i64)> = None;
-    for (lead, dial) in open {
-        lead_ids.insert(lead);
+    for (key, dial) in &loaded.dials {
+        let Some(lead) = dial.lead_id.filter(|_| dial.did.is_none()) else {
+            continue;
+        };
         let first = dial.dialed_at.saturating_sub(LEAD_WINDOW_SECONDS);
         let last = dial.dialed_at.saturating_add(LEAD_WINDOW_SECONDS);
-        let (earliest, latest) = lead_times.unwrap_or((first, last));
-        lead_times = Some((first.min(earliest), last.max(latest)));
+        let is_asked = asked.lead_ids.contains(&lead)
+            && asked
+                .lead_times
+                .is_some_and(|(from, to)| from <= first && last <= to);
+        if asked.caller_codes.contains(&key.caller_code) && !is_asked {
+            lead_ids.insert(lead);
+            let (earliest, latest) = lead_times.unwrap_or((first, last));
+            lead_times = Some((first.min(earliest), last.max(latest)));
+        }
     }
     Keys {
         lead_ids,

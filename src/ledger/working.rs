@@ -149,7 +149,7 @@ impl Working {
         rules.judge(&mut call);
         // What the row image says, not what is known: so a replay over newer
         // states writes the same entries and no others.
-        if let Some(before) = before.filter(|_| !is_new) {
+        if let Some(before) = before {
             previous.clone_from(&before.status);
         }
         if previous != call.disposition && rules.is_final(&call.disposition) {
@@ -325,8 +325,11 @@ impl Working {
             .and_then(|code| self.nearest(code, call.started_at))
             .and_then(|key| self.dials.get(&key));
         let by_lead = || self.newest_of_lead(key.lead_id, call.started_at, |_| true);
+        // Without an ending of its own, what the call has may be that of another
+        // dial of the lead, taken while nothing better was known. Where the
+        // carrier's rows name no codes no dial has one, and the call's stays.
         if let Some(dial) = by_code.or_else(by_lead)
-            && dial.hangup_cause.is_some()
+            && (dial.hangup_cause.is_some() || self.has_endings(key.lead_id))
         {
             call.hangup_cause = dial.hangup_cause;
             call.sip_code = dial.sip_code;
@@ -348,6 +351,13 @@ impl Working {
             call.did.clone_from(&dial.did);
             call.attribution = way;
         }
+    }
+
+    fn has_endings(&self, lead_id: u64) -> bool {
+        let dials = self.dials_of_lead.get(&lead_id).into_iter().flatten();
+        dials
+            .filter_map(|key| self.dials.get(key))
+            .any(|dial| dial.hangup_cause.is_some())
     }
 
     fn newest_of_lead(

@@ -1,5 +1,7 @@
 //! Writes the bytes of binlog events as MariaDB does.
 
+use std::fmt;
+
 use didtail::binlog::Position;
 use didtail::source::MemorySource;
 
@@ -10,13 +12,23 @@ pub(crate) const DATABASE: &str = "asterisk";
 pub(crate) const NOON: i64 = 1_731_412_800;
 
 /// A value in a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Value {
     Text(String),
     Int(i64),
     /// Seconds since 1970, written as a DATETIME in UTC.
     Time(i64),
     Null,
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text}"),
+            Self::Int(value) | Self::Time(value) => write!(f, "{value}"),
+            Self::Null => write!(f, "-"),
+        }
+    }
 }
 
 /// A row of a watched table, its values in the order of the table's columns.

@@ -1,8 +1,11 @@
 //! The engine between a source and a store in memory: what it makes of
 //! VICIdial's rows, and that no failure of either side changes a number.
 
+mod day;
 mod events;
 mod faults;
+mod model;
+mod replay;
 mod rows;
 mod stories;
 mod world;

@@ -1,7 +1,9 @@
 //! One scripted source, one store, one state file, and engines between them.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use didtail::binlog::{BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, Position};
 use didtail::checkpoint::{Checkpoint, Resume, resume};
@@ -30,6 +32,8 @@ pub(crate) struct World<St = MemoryStore> {
     sequence: u64,
     pub(crate) bad_row: BadRow,
     pub(crate) until: Option<Position>,
+    /// The epoch that an operator ordered last.
+    epoch: Cell<u64>,
 }
 
 /// A running engine.
@@ -74,6 +78,7 @@ impl<St: Store> World<St> {
             sequence: 0,
             bad_row: BadRow::Quarantine,
             until: None,
+            epoch: Cell::new(1),
         }
     }
 
@@ -191,14 +196,19 @@ impl<St: Store> World<St> {
 
     /// Waits until everything up to `end` is applied.
     pub(crate) async fn applied(&self, end: &Position) {
-        while !self.has_applied(end).await {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        let patience = async {
+            while !self.has_applied(end).await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Longer than every pause between tries; paused time costs nothing.
+        let waited = tokio::time::timeout(Duration::from_secs(600), patience).await;
+        assert!(waited.is_ok(), "{end} was never applied");
     }
 
     pub(crate) async fn has_applied(&self, end: &Position) -> bool {
         let stored = self.store.progress(SOURCE).await.expect("answers");
-        stored.is_some_and(|stored| stored.position >= *end)
+        stored.is_some_and(|at| at.epoch >= self.epoch.get() && at.position >= *end)
     }
 
     /// Runs an engine from where the last one stood until `end` is applied.
@@ -215,6 +225,7 @@ impl<St: Store> World<St> {
             .checkpoint(SOURCE)
             .expect("reads")
             .map_or(1, |c| c.epoch);
+        self.epoch.set(epoch + 1);
         let checkpoint = Checkpoint {
             epoch: epoch + 1,
             position,
