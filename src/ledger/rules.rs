@@ -43,12 +43,14 @@ impl Rules {
     /// True when a call with this disposition counts.
     #[must_use]
     pub fn is_final(&self, disposition: &str) -> bool {
-        !disposition.is_empty() && !self.transient.contains(&disposition.to_uppercase())
+        // MySQL compares without regard to case and to blanks at the end.
+        let disposition = disposition.trim_end().to_uppercase();
+        !disposition.is_empty() && !self.transient.contains(&disposition)
     }
 
     /// Judges the call anew from its disposition and the carrier's answer.
     pub fn judge(&self, call: &mut Call) {
-        let status = call.disposition.to_uppercase();
+        let status = call.disposition.trim_end().to_uppercase();
         let flags = self.statuses.flags(&status, &call.campaign_id);
         call.counted = !call.removed && self.is_final(&status);
         call.successful = match &self.success {
