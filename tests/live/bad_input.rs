@@ -221,7 +221,7 @@ fn a_binlog_that_was_reset() {
         worked.site.calls(20, seed);
         seed += 1;
     }
-    worked.refuses(3, "", "checkpoint reset --to");
+    worked.refuses(3, "resume position", "checkpoint reset --to earliest");
     worked
         .site
         .didtail(&["checkpoint", "reset", "--to", "earliest", "--yes"])

@@ -4,7 +4,7 @@ use super::{Finding, Outcome};
 use crate::binlog::{GtidPosition, Position};
 use crate::checkpoint::Checkpoint;
 use crate::source::locate::time_text;
-use crate::source::{Flavour, MySqlSource, SourceError};
+use crate::source::{Flavour, MySqlSource, SourceError, Target};
 
 /// Checks the position against the files that are left, and against the
 /// transactions that were read up to it.
@@ -82,7 +82,14 @@ async fn other_history(
         .ask("the transactions at a position", &sql)
         .await
         .ok()?;
-    let cell = table.rows.first()?.first()?.as_ref()?;
+    let Some(cell) = table.rows.first()?.first()?.as_ref() else {
+        // NULL: it found no event that begins there. A look decides.
+        let looked = source.locate(&Target::Position(position.clone())).await;
+        return looked
+            .err()
+            .filter(|error| !error.is_transient())
+            .map(|_| "another binlog of that name: no event begins there any more".to_owned());
+    };
     let actual: GtidPosition = std::str::from_utf8(cell).ok()?.parse().ok()?;
     (actual != *gtid).then(|| {
         format!("another binlog of that name: {actual} had been written there, not {gtid}")
