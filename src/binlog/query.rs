@@ -5,7 +5,7 @@ use crate::binlog::bytes::Bytes;
 
 /// A statement as sent. Its text is bytes: clients write it in their own charset.
 #[derive(Clone, Copy, Debug)]
-pub struct Query<'a> {
+pub(super) struct Query<'a> {
     /// The session that ran it (`SHOW PROCESSLIST`).
     pub thread_id: u32,
     /// The session's database.

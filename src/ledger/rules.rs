@@ -58,13 +58,15 @@ impl Rules {
             Success::SaleFlag => flags.is_some_and(|flags| flags.sale),
         };
         call.dnc = flags.is_some_and(|flags| flags.dnc);
-        call.outcome = match class(&status, flags) {
+        let class = class(&status, flags);
+        let may_hide_a_block = matches!(
+            class,
             Outcome::NoAnswer | Outcome::Busy | Outcome::Failed | Outcome::Other
-                if is_blocked(call) =>
-            {
-                Outcome::Blocked
-            }
-            other => other,
+        );
+        call.outcome = if may_hide_a_block && is_blocked(call) {
+            Outcome::Blocked
+        } else {
+            class
         };
     }
 }
