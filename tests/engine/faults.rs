@@ -474,3 +474,26 @@ async fn a_shutdown_finishes_the_transaction_at_work() {
         assert_eq!(world.numbers(DID).total_calls, 1);
     }
 }
+
+/// A batch that was given up takes those behind it along: applied alone, the
+/// later one would move the position past rows that are in no store.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_applied_behind_a_batch_that_was_given_up() {
+    let mut world = World::new();
+    world
+        .store
+        .on_commit(2, Fault::Slow(Duration::from_secs(300)));
+    let engine = world.start().await;
+    world.group(&one_call(0));
+    while world.store.commits() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let end = world.group(&one_call(1));
+    // Time for the second batch to be read and to wait.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    engine.ask_to_stop();
+    engine.ended().await.expect("stops in order");
+    assert_eq!(world.numbers(DID).total_calls, 0);
+    world.run_to(&end).await;
+    assert_eq!(world.numbers(DID).total_calls, 2);
+}
