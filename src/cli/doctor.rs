@@ -61,7 +61,7 @@ async fn findings(config: &Config) -> Vec<Finding> {
             | Resume::StateAlone(known)
             | Resume::Reset(known) => Some(known),
         };
-        match MySqlSource::connect(&source.connect_settings()).await {
+        match MySqlSource::connect(&source.connect_settings(&config.state)).await {
             Ok(connection) => findings.extend(preflight(&connection, known.as_ref()).await),
             Err(error) => findings.push(Finding::unreachable(&error)),
         }

@@ -94,11 +94,14 @@ pub struct SourceConfig {
 }
 
 impl SourceConfig {
-    /// What a connection needs of it.
+    /// What a connection needs of it. Two daemons on one machine have different
+    /// state files, and must not pass for one replica: the server would hang up
+    /// on the older one.
     #[must_use]
-    pub fn connect_settings(&self) -> crate::source::ConnectSettings {
+    pub fn connect_settings(&self, state: &StateConfig) -> crate::source::ConnectSettings {
+        let installation = crc32fast::hash(state.path.as_os_str().as_encoded_bytes());
         crate::source::ConnectSettings {
-            name: self.name.clone(),
+            name: format!("{}-{installation:08x}", self.name),
             host: self.url.host.clone(),
             port: self.url.port,
             user: self.url.user.clone(),

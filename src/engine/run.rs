@@ -73,7 +73,7 @@ pub async fn run(
     let name = source_config.name.as_str();
     let mut state = StateFile::open_exclusive(&config.state.path)?;
     let store = SqliteStore::open(&config.store.url.to_string()).await?;
-    let source = MySqlSource::connect(&source_config.connect_settings()).await?;
+    let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
     state.bind(name, &source.identity().await?)?;
     let decided = decide(&state, &store, name).await?;
     check(&source, decided.as_ref()).await?;

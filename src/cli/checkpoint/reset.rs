@@ -115,14 +115,14 @@ fn plan(
         None => None,
     };
     let found = match to {
-        ResetTarget::Source(target) => runtime()?.block_on(find(source, target))?,
+        ResetTarget::Source(target) => runtime()?.block_on(find(config, source, target))?,
         ResetTarget::History(id) => {
             let checkpoint = remembered(state, &source.name, *id)?;
             let target = Target::Position(checkpoint.position.clone());
             Found {
                 gtid: checkpoint.gtid,
                 event_time: checkpoint.event_time,
-                ..runtime()?.block_on(find(source, &target))?
+                ..runtime()?.block_on(find(config, source, &target))?
             }
         }
     };
@@ -162,9 +162,13 @@ struct Found {
 
 /// Asks the source. A place that the operator spelt out is also taken without
 /// it, so that a reset can be prepared while the source is down.
-async fn find(source: &SourceConfig, target: &Target) -> Result<Found, SourceError> {
+async fn find(
+    config: &Config,
+    source: &SourceConfig,
+    target: &Target,
+) -> Result<Found, SourceError> {
     let connection = match (
-        MySqlSource::connect(&source.connect_settings()).await,
+        MySqlSource::connect(&source.connect_settings(&config.state)).await,
         target,
     ) {
         (Ok(connection), _) => connection,
