@@ -1,0 +1,160 @@
+//! Rows, statements and events that cannot be counted: each is told, none is
+//! passed over in silence, and the rest goes on.
+
+use didtail::config::BadRow;
+use didtail::engine::EngineError;
+use didtail::store::Store;
+
+use crate::events::{self, Part};
+use crate::faults::one_call;
+use crate::rows::{Log, code, dial};
+use crate::stories::{DID, NUMBER};
+use crate::world::{SOURCE, World};
+
+/// Rows of a watched table that make no sense are kept whole, and the stream
+/// goes on: two events of one group, at their own places.
+#[tokio::test(start_paused = true)]
+async fn bad_rows_are_set_aside_with_their_bytes() {
+    let mut world = World::new();
+    let engine = world.start().await;
+    world.group(&one_call(0));
+    let log = Log::at(90, 7, "SALE").row();
+    let map = events::table_map(&log);
+    let mut rows = events::rows_event(&events::Change::Insert(log), u16::MAX);
+    rows.truncate(rows.len() - 3);
+    let mut broken_map = map.clone();
+    broken_map.truncate(map.len() - 6);
+    world.parts(&[Part::Raw(19, map.clone()), Part::Raw(23, rows.clone())]);
+    world.parts(&[
+        Part::Raw(19, broken_map.clone()),
+        Part::Raw(23, rows.clone()),
+    ]);
+    let end = world.group(&one_call(1));
+    world.applied(&end).await;
+    let summary = engine.stop().await.expect("goes on");
+    let kept = world.quarantined();
+    let bodies: Vec<_> = kept.iter().map(|row| (row.event_code, &row.body)).collect();
+    assert_eq!(bodies, [(23, &rows), (19, &broken_map), (23, &rows)]);
+    assert_eq!(kept[0].table, "vicidial_log");
+    assert_eq!(kept[0].table_map, map);
+    let places: std::collections::BTreeSet<_> = kept.iter().map(|r| &r.position).collect();
+    assert_eq!(places.len(), 3, "each at its own place");
+    assert_eq!(summary.missing.quarantined, 3);
+    assert_eq!(world.numbers(DID).total_calls, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_rows_stop_the_engine_where_it_is_told_so() {
+    let mut world = World::new();
+    world.bad_row = BadRow::Stop;
+    let before = world.group(&one_call(0));
+    let engine = world.start().await;
+    world.applied(&before).await;
+    let log = Log::at(90, 7, "SALE").row();
+    let map = events::table_map(&log);
+    let mut rows = events::rows_event(&events::Change::Insert(log), u16::MAX);
+    rows.truncate(12);
+    world.parts(&[Part::Raw(19, map), Part::Raw(23, rows)]);
+    let error = engine.ended().await.expect_err("stops");
+    assert!(matches!(error, EngineError::BadRow { .. }), "{error}");
+    let stored = world.store.progress(SOURCE).await.expect("answers");
+    assert_eq!(stored.expect("known").position, before);
+}
+
+/// A row without a key is set aside; the others of its group count.
+#[tokio::test(start_paused = true)]
+async fn a_row_without_its_key_is_set_aside_alone() {
+    let mut world = World::new();
+    let mut group = one_call(0);
+    let nameless = Log {
+        uniqueid: String::new(),
+        ..Log::at(30, 7, "NA")
+    };
+    group.insert(1, nameless.insert());
+    let end = world.group(&group);
+    let summary = world.run_to(&end).await;
+    assert_eq!(summary.missing.quarantined, 1);
+    assert!(world.quarantined()[0].reason.contains("no uniqueid"));
+    assert_eq!(world.numbers(DID).total_calls, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partial_images_are_set_aside() {
+    let mut world = World::new();
+    world.open_group();
+    let mut log = Log::at(20, 7, "QUEUE");
+    let change = log.disposition("SALE");
+    events::push_rows(&world.source, 1_731_412_900, &change, 0b100_0001);
+    let end = world.close_group();
+    let summary = world.run_to(&end).await;
+    assert_eq!(summary.missing.quarantined, 1);
+    assert!(world.quarantined()[0].reason.contains("partial"));
+}
+
+/// Columns that fit no known version of the table.
+#[tokio::test(start_paused = true)]
+async fn rows_of_unknown_columns_are_set_aside() {
+    let mut world = World::new();
+    let mut columns = crate::world::columns("vicidial_log");
+    columns.truncate(8);
+    world.source.define("vicidial_log", columns);
+    let end = world.group(&one_call(0));
+    let summary = world.run_to(&end).await;
+    assert_eq!(summary.missing.quarantined, 1);
+    assert!(world.quarantined()[0].reason.contains("altered"));
+}
+
+/// An ALTER in the stream: rows before it and behind it are both read right.
+#[tokio::test(start_paused = true)]
+async fn columns_may_change_mid_stream() {
+    let mut world = World::new();
+    let mut older = crate::world::columns("vicidial_log");
+    older.truncate(8);
+    world.source.define("vicidial_log", older);
+    let engine = world.start().await;
+    let dialed = world.group(&[dial(&code(60, 101), 101, 60, NUMBER)]);
+    world.applied(&dialed).await;
+    world
+        .source
+        .define("vicidial_log", crate::world::columns("vicidial_log"));
+    world.ddl("ALTER TABLE `vicidial_log` ADD `user` VARCHAR(100)");
+    let end = world.group(&[Log::at(80, 101, "NA").insert()]);
+    world.applied(&end).await;
+    let summary = engine.stop().await.expect("goes on");
+    assert!(summary.missing.is_none(), "{:?}", summary.missing);
+    assert_eq!(world.numbers(DID).total_calls, 1);
+    // After a restart the older version is still known from the state file.
+    assert!(
+        world
+            .state()
+            .schemas(SOURCE, "vicidial_log")
+            .expect("reads")
+            .len()
+            >= 2
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_events_and_statements_are_told() {
+    let mut world = World::new();
+    let end = world.parts(&[
+        Part::Raw(213, vec![1, 2, 3]),
+        Part::Statement("UPDATE vicidial_log SET status='A' WHERE lead_id=7".to_owned()),
+        Part::Statement("UPDATE vicidial_list SET status='A' WHERE lead_id=7".to_owned()),
+        Part::Raw(26, vec![1, 0, 0]),
+    ]);
+    let summary = world.run_to(&end).await;
+    assert_eq!(summary.missing.unrecognised, 1);
+    assert_eq!(summary.missing.statements, 1);
+    assert_eq!(summary.missing.incidents, 1);
+}
+
+/// MySQL's compressed transactions may hide rows: never passed over.
+#[tokio::test(start_paused = true)]
+async fn a_compressed_transaction_stops_the_engine() {
+    let mut world = World::new();
+    world.parts(&[Part::Raw(40, vec![0; 20])]);
+    let error = world.start().await.ended().await.expect_err("stops");
+    assert!(matches!(error, EngineError::Unsupported { .. }), "{error}");
+    assert!(error.hint().is_some());
+}
