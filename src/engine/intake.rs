@@ -116,10 +116,8 @@ impl<S: Source> Intake<S> {
                     Ended::NobodyApplies
                 });
             }
-            if self.batch.is_full() || self.is_position_due() {
-                if !self.send().await {
-                    return Ok(Ended::NobodyApplies);
-                }
+            if (self.batch.is_full() || self.is_position_due()) && !self.send().await {
+                return Ok(Ended::NobodyApplies);
             }
             match stream.try_next() {
                 Some(event) => self.take(event?).await?,
