@@ -3,6 +3,13 @@
 //! `mysql_cdc` decodes table maps and rows; everything around that is here,
 //! because groups, positions and skipping decide whether a row is seen at all.
 
+#![warn(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm
+)]
+
 mod bytes;
 mod compressed;
 mod error;

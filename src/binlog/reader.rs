@@ -311,9 +311,10 @@ impl Reader {
                 }
                 if let Some(watched) = self.watch.named_in(query.database, query.statement) {
                     let thread_id = query.thread_id;
-                    return Ok(match meaning {
-                        Meaning::ChangesRows => Step::Statement { watched, thread_id },
-                        _ => Step::Definition { watched },
+                    return Ok(if meaning == Meaning::ChangesRows {
+                        Step::Statement { watched, thread_id }
+                    } else {
+                        Step::Definition { watched }
                     });
                 }
             }

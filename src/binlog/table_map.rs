@@ -46,10 +46,14 @@ impl Watch {
     }
 
     pub(super) fn rank(&self, database: &[u8], table: &[u8]) -> Option<usize> {
-        if database != self.database {
+        // Without regard to case: under lower_case_table_names = 1 the binlog
+        // has the names in lower case, however the configuration spells them.
+        if !database.eq_ignore_ascii_case(&self.database) {
             return None;
         }
-        self.tables.iter().position(|name| name == table)
+        self.tables
+            .iter()
+            .position(|name| name.eq_ignore_ascii_case(table))
     }
 
     /// The first watched table that a statement names as a whole word, so that
@@ -59,9 +63,9 @@ impl Watch {
         let names_database = || {
             statement
                 .windows(self.database.len().max(1))
-                .any(|found| found == self.database)
+                .any(|found| found.eq_ignore_ascii_case(&self.database))
         };
-        if session_database != self.database && !names_database() {
+        if !session_database.eq_ignore_ascii_case(&self.database) && !names_database() {
             return None;
         }
         let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'$';
@@ -87,6 +91,8 @@ pub struct TableMap {
     /// Column types as in `binlog_type_codes`, with text types as the server
     /// sent them, before they were turned into byte types for decoding.
     pub column_types: Vec<u8>,
+    /// The types' own parameters, as sent: of a VARCHAR its length in bytes.
+    pub column_metadata: Vec<u16>,
     /// Column names, where `binlog_row_metadata = FULL`.
     pub column_names: Option<Vec<String>>,
     /// The event as sent, kept for quarantine.
@@ -114,6 +120,7 @@ impl TableMap {
         let mut decoded =
             super::contain(|| TableMapEvent::parse(&mut std::io::Cursor::new(plain)))?;
         let column_types = decoded.column_types.clone();
+        let column_metadata = decoded.column_metadata.clone();
         check_blobs(&decoded)?;
         for (kind, metadata) in decoded
             .column_types
@@ -126,6 +133,7 @@ impl TableMap {
             table_id: decoded.table_id,
             watched,
             column_types,
+            column_metadata,
             column_names,
             body: body.to_vec(),
             decoded,

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::binlog::Position;
 use crate::checkpoint::Checkpoint;
 use crate::engine::batch::{Batch, Tally};
 use crate::engine::cache::StateCache;
@@ -54,6 +55,8 @@ pub(super) struct Applier<St> {
     epoch: u64,
     /// The store's checkpoint as last seen.
     stored: Option<Checkpoint>,
+    /// The end of the last applied batch.
+    applied_to: Option<Position>,
     cache: StateCache,
     pub(super) done: Done,
     pruned_at: i64,
@@ -108,6 +111,7 @@ impl<St: Store> Applier<St> {
             clock: setup.clock,
             epoch: setup.epoch,
             stored: setup.stored,
+            applied_to: None,
             cache: StateCache::new(),
             done: Done {
                 missing: note.missing,
@@ -125,7 +129,22 @@ impl<St: Store> Applier<St> {
     }
 
     /// Applies a batch, however often it takes.
+    ///
+    /// # Errors
+    /// [`EngineError`] also when the batch does not begin where the last one
+    /// ended: applying it would skip what lies between.
     pub(super) async fn apply(&mut self, batch: Batch) -> Result<(), EngineError> {
+        if let Some(end) = self.applied_to.as_ref().filter(|end| **end != batch.begin) {
+            return Err(EngineError::Bug(format!(
+                "a batch begins at {} and the last one ended at {end}",
+                batch.begin
+            )));
+        }
+        if !batch.missing.is_none() {
+            // Before the position passes it: a crash must not forget it.
+            self.done.missing.add(batch.missing);
+            self.note(Moment::Running)?;
+        }
         for row in &batch.bad {
             tracing::error!(
                 { field::TABLE } = row.table,
@@ -144,7 +163,7 @@ impl<St: Store> Applier<St> {
             .save_checkpoint(&self.source, durable.checkpoint())?;
         self.done.tally.events += batch.tally.events;
         self.done.tally.rows += batch.tally.rows;
-        self.done.missing.add(batch.missing);
+        self.applied_to = Some(batch.position.clone());
         self.done.facts += u64::try_from(batch.facts.len()).unwrap_or(u64::MAX);
         self.done.batches += 1;
         self.housekeeping().await

@@ -22,6 +22,8 @@ pub(super) struct Batch {
     pub(super) bad: Vec<QuarantinedRow>,
     /// Columns of tables seen for the first time.
     pub(super) schemas: Vec<(Table, Position, Vec<Column>)>,
+    /// The end of the last complete group before the batch's begin.
+    pub(super) begin: Position,
     /// The end of the last complete group before the batch's end.
     pub(super) position: Position,
     pub(super) gtid: GtidPosition,
@@ -46,6 +48,7 @@ impl Batch {
             facts: Vec::new(),
             bad: Vec::new(),
             schemas: Vec::new(),
+            begin: position.clone(),
             position,
             gtid,
             event_time,

@@ -186,16 +186,14 @@ impl<S: Source, St: Store> Follow<S, St> {
         loop {
             tokio::select! {
                 biased;
-                () = asked_to_stop(&mut shutdown) => {
-                    // What is read already costs little to apply; what comes
-                    // after it is read again at the next start.
-                    while let Ok(batch) = batches.try_recv() {
-                        self.apply_within_grace(batch).await?;
-                    }
-                    return Ok(Some(SessionEnd::Shutdown));
-                }
+                // What waits in the channel is read again at the next start.
+                () = asked_to_stop(&mut shutdown) => return Ok(Some(SessionEnd::Shutdown)),
                 batch = batches.recv() => match batch {
-                    Some(batch) => self.apply_within_grace(batch).await?,
+                    Some(batch) => {
+                        if !self.apply_within_grace(batch).await? {
+                            return Ok(Some(SessionEnd::Shutdown));
+                        }
+                    }
                     None => return Ok(None),
                 },
                 _ = progress.tick() => {
@@ -207,18 +205,20 @@ impl<S: Source, St: Store> Follow<S, St> {
         }
     }
 
-    /// Applies a batch; after a shutdown was asked for, only as long as it may take.
-    async fn apply_within_grace(&mut self, batch: Batch) -> Result<(), EngineError> {
+    /// Applies a batch; after a shutdown was asked for, only as long as it may
+    /// take. False when it was given up: then no later batch may be applied,
+    /// because its position would stand behind rows that were not.
+    async fn apply_within_grace(&mut self, batch: Batch) -> Result<bool, EngineError> {
         let mut shutdown = self.shutdown.clone();
         let out_of_patience = async {
             asked_to_stop(&mut shutdown).await;
             tokio::time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
-            applied = self.applier.apply(batch) => applied,
+            applied = self.applier.apply(batch) => applied.map(|()| true),
             () = out_of_patience => {
                 tracing::warn!("gave up on the last transaction; it is applied at the next start");
-                Ok(())
+                Ok(false)
             }
         }
     }

@@ -55,7 +55,7 @@ pub fn on_store(error: &StoreError, tries: u32) -> Action {
 
 /// The pauses between tries: doubling, with jitter, without an end.
 #[must_use]
-pub fn pauses() -> ExponentialBackoff {
+pub(super) fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(PAUSE_MIN)
         .with_max_delay(PAUSE_MAX)

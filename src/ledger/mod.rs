@@ -3,6 +3,13 @@
 //! `Fact`s go in, a [`ChangeSet`] comes out: [`keys`] says what must be loaded,
 //! [`Working`] applies the facts, [`Working::finish`] tells the difference.
 
+#![warn(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm
+)]
+
 mod call;
 mod change;
 mod counters;

@@ -43,12 +43,14 @@ impl Rules {
     /// True when a call with this disposition counts.
     #[must_use]
     pub fn is_final(&self, disposition: &str) -> bool {
-        !disposition.is_empty() && !self.transient.contains(&disposition.to_uppercase())
+        // MySQL compares without regard to case and to blanks at the end.
+        let disposition = disposition.trim_end().to_uppercase();
+        !disposition.is_empty() && !self.transient.contains(&disposition)
     }
 
     /// Judges the call anew from its disposition and the carrier's answer.
     pub fn judge(&self, call: &mut Call) {
-        let status = call.disposition.to_uppercase();
+        let status = call.disposition.trim_end().to_uppercase();
         let flags = self.statuses.flags(&status, &call.campaign_id);
         call.counted = !call.removed && self.is_final(&status);
         call.successful = match &self.success {
@@ -56,13 +58,15 @@ impl Rules {
             Success::SaleFlag => flags.is_some_and(|flags| flags.sale),
         };
         call.dnc = flags.is_some_and(|flags| flags.dnc);
-        call.outcome = match class(&status, flags) {
+        let class = class(&status, flags);
+        let may_hide_a_block = matches!(
+            class,
             Outcome::NoAnswer | Outcome::Busy | Outcome::Failed | Outcome::Other
-                if is_blocked(call) =>
-            {
-                Outcome::Blocked
-            }
-            other => other,
+        );
+        call.outcome = if may_hide_a_block && is_blocked(call) {
+            Outcome::Blocked
+        } else {
+            class
         };
     }
 }

@@ -324,7 +324,7 @@ impl Working {
             .as_ref()
             .and_then(|code| self.nearest(code, call.started_at))
             .and_then(|key| self.dials.get(&key));
-        let by_lead = || self.newest_of_lead(key.lead_id, call.started_at, |_| true);
+        let by_lead = || self.newest_of_lead(key.lead_id, call.started_at);
         // Without an ending of its own, what the call has may be that of another
         // dial of the lead, taken while nothing better was known. Where the
         // carrier's rows name no codes no dial has one, and the call's stays.
@@ -335,21 +335,22 @@ impl Working {
             call.sip_code = dial.sip_code;
             call.sip_reason.clone_from(&dial.sip_reason);
         }
-        // A code whose dial has no number says nothing of the DID: the lead
-        // serves then, whichever of the rows came first.
-        let has_did = |dial: &Dial| dial.did.is_some();
-        let (dial, way) = match by_code.filter(|dial| has_did(dial)) {
-            Some(dial) => (Some(dial), Attribution::CallerCode),
-            None => (
-                self.newest_of_lead(key.lead_id, call.started_at, has_did),
-                Attribution::Lead,
-            ),
+        let (dial, way) = match by_code {
+            Some(dial) if dial.did.is_some() => (dial, Attribution::CallerCode),
+            // The dial log has the dial, and it went out without a caller ID:
+            // an earlier dial of the lead has nothing to say of this call.
+            Some(dial) if dial.counted => (dial, Attribution::Lead),
+            Some(_) | None => match by_lead() {
+                Some(dial) => (dial, Attribution::Lead),
+                None => return,
+            },
         };
-        if let Some(dial) = dial
-            && way >= call.attribution
-        {
+        if way >= call.attribution {
             call.did.clone_from(&dial.did);
-            call.attribution = way;
+            call.attribution = match dial.did {
+                Some(_) => way,
+                None => Attribution::None,
+            };
         }
     }
 
@@ -360,18 +361,13 @@ impl Working {
             .any(|dial| dial.hangup_cause.is_some())
     }
 
-    fn newest_of_lead(
-        &self,
-        lead_id: u64,
-        started_at: i64,
-        wanted: impl Fn(&Dial) -> bool,
-    ) -> Option<&Dial> {
+    fn newest_of_lead(&self, lead_id: u64, started_at: i64) -> Option<&Dial> {
         let span = started_at.saturating_sub(LEAD_WINDOW_SECONDS)..=started_at;
         self.dials_of_lead
             .get(&lead_id)?
             .iter()
             .filter_map(|key| Some((key, self.dials.get(key)?)))
-            .filter(|(_, dial)| dial.counted && span.contains(&dial.dialed_at) && wanted(dial))
+            .filter(|(_, dial)| dial.counted && span.contains(&dial.dialed_at))
             .max_by_key(|(key, dial)| (dial.dialed_at, *key))
             .map(|(_, dial)| dial)
     }

@@ -44,7 +44,7 @@ fn seen(event: &RawEvent<'_>) -> Seen {
     (event.header.code, event.header.end_low, event.body.to_vec())
 }
 
-async fn read_all(stream: &mut impl EventStream) -> Vec<Seen> {
+fn read_all(stream: &mut impl EventStream) -> Vec<Seen> {
     let mut all = Vec::new();
     while let Some(event) = stream.try_next() {
         all.push(seen(&event.expect("a whole script")));
@@ -63,7 +63,7 @@ fn behind_opening(all: &[Seen]) -> &[Seen] {
 async fn conforms<S: Source>(source: S, boundaries: Vec<Position>) {
     let start = Position::start_of(file(1));
     let mut stream = source.stream(&start).await.expect("the start");
-    let all = read_all(&mut stream).await;
+    let all = read_all(&mut stream);
     assert_eq!(all[0].0, ROTATE, "a made-up ROTATE comes first");
     assert_eq!(&all[0].2[8..], b"b.000001");
     assert_eq!(all[1].0, 15, "then the format description");
@@ -76,7 +76,7 @@ async fn conforms<S: Source>(source: S, boundaries: Vec<Position>) {
 
     for from in &boundaries {
         let mut stream = source.stream(from).await.expect("a boundary");
-        let some = read_all(&mut stream).await;
+        let some = read_all(&mut stream);
         assert_eq!(some[0].0, ROTATE);
         assert_eq!(&some[0].2[8..], from.file.as_str().as_bytes(), "{from}");
         assert_eq!(some[0].2[..8], from.next.to_le_bytes(), "{from}");
@@ -201,7 +201,7 @@ async fn memory_wakes_a_waiting_stream() {
     let (source, boundaries) = memory();
     let head = boundaries.last().expect("some");
     let mut stream = source.stream(head).await.expect("the head");
-    read_all(&mut stream).await;
+    read_all(&mut stream);
     let appended = async {
         tokio::task::yield_now().await;
         source.push(XID, 0, 1, b"12345678");
@@ -229,7 +229,7 @@ async fn memory_breaks_as_told() {
     ));
     assert!(stream.next().await.is_err(), "it stays broken");
     let mut hung = source.stream(&start).await.expect("a stream");
-    assert_eq!(read_all(&mut hung).await.len(), 1);
+    assert_eq!(read_all(&mut hung).len(), 1);
     source.purge_before(&file(2));
     let refused = source.stream(&start).await.err();
     assert!(matches!(refused, Some(SourceError::Purged { .. })));

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::{StateError, StateFile};
 use crate::binlog::Position;
-use crate::source::Column;
+use crate::vicidial::Column;
 
 /// Most versions kept of one table. A table changes with a VICIdial upgrade, so
 /// these outlast every binlog.

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::source::Column;
+use crate::vicidial::Column;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("temp dir")

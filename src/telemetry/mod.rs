@@ -72,6 +72,7 @@ fn directives(level: &str) -> String {
 }
 
 /// Starts a task whose log lines carry its name.
+#[expect(clippy::disallowed_methods, reason = "the one place that names tasks")]
 pub fn spawn_named<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,

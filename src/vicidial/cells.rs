@@ -37,6 +37,10 @@ impl Cells<'_> {
     /// Text of a text or ENUM column; `None` for NULL or a missing column.
     /// ENUM index 0, which a non-strict server stores for a value that is not
     /// in the list, is the empty text.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's list of types; the others are not of this kind"
+    )]
     pub(super) fn text(&self, column: &str) -> Option<String> {
         let (value, field) = self.cell(column)?;
         match value {
@@ -63,6 +67,10 @@ impl Cells<'_> {
 
     /// A whole number, with the sign that its column has: the decoder returns
     /// every integer as unsigned.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's list of types; the others are not of this kind"
+    )]
     pub(super) fn int(&self, column: &str) -> Option<i64> {
         let (value, field) = self.cell(column)?;
         let (raw, bits) = match value {
@@ -100,6 +108,10 @@ impl Cells<'_> {
     }
 
     /// A DATETIME; `None` for NULL and for zero dates, which mean "not known".
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's list of types; the others are not of this kind"
+    )]
     pub(super) fn wall_clock(&self, column: &str) -> Option<WallClock> {
         match self.cell(column)?.0 {
             MySqlValue::DateTime(v) if v.year > 0 && v.month > 0 && v.day > 0 => Some(WallClock {

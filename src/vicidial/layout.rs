@@ -73,7 +73,13 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`] when no version fits or a needed column is missing.
     pub fn of(table: Table, map: &TableMap, versions: &[Vec<Column>]) -> Result<Self, LayoutError> {
-        let types = &map.column_types;
+        let types: Vec<(u8, u16)> = map
+            .column_types
+            .iter()
+            .copied()
+            .zip(map.column_metadata.iter().copied())
+            .collect();
+        let types = types.as_slice();
         let newest_first = || versions.iter().rev();
         let columns: Vec<Column> = if let Some(names) = &map.column_names {
             names
@@ -141,12 +147,34 @@ impl Layout {
 }
 
 /// True when the columns that both have are of the same types.
-fn fits(columns: &[Column], types: &[u8]) -> bool {
+fn fits(columns: &[Column], types: &[(u8, u16)]) -> bool {
     columns
         .iter()
         .zip(types)
-        .all(|(column, &code)| may_be(&column.column_type, code))
+        .all(|(column, &(code, metadata))| {
+            may_be(&column.column_type, code) && may_be_as_long(&column.column_type, code, metadata)
+        })
 }
+
+/// Whether a VARCHAR of this SQL type can be so many bytes long. VICIdial's
+/// tables are full of VARCHARs, and only their lengths tell them apart after
+/// an ALTER that moved them.
+fn may_be_as_long(column_type: &str, code: u8, bytes: u16) -> bool {
+    let length = column_type
+        .strip_prefix("varchar(")
+        .and_then(|rest| rest.split(')').next())
+        .and_then(|digits| digits.parse::<u16>().ok());
+    match length {
+        // 1 to 4 bytes a character, by the column's character set.
+        Some(length) if code == VARCHAR && length > 0 => {
+            bytes.is_multiple_of(length) && (1..=4).contains(&(bytes / length))
+        }
+        Some(_) | None => true,
+    }
+}
+
+/// Type code of a VARCHAR in a table map.
+const VARCHAR: u8 = 15;
 
 /// Whether a column of this SQL type can have this binlog type code.
 fn may_be(column_type: &str, code: u8) -> bool {
@@ -227,5 +255,14 @@ mod tests {
         assert!(may_be("enum('Y','N')", 254));
         assert!(!may_be("varchar(20)", 3));
         assert!(may_be("uuid", 254));
+    }
+
+    #[test]
+    fn varchars_are_told_apart_by_their_lengths() {
+        assert!(may_be_as_long("varchar(6)", VARCHAR, 6));
+        assert!(may_be_as_long("varchar(6)", VARCHAR, 24));
+        assert!(!may_be_as_long("varchar(6)", VARCHAR, 10));
+        assert!(!may_be_as_long("varchar(18)", VARCHAR, 6));
+        assert!(may_be_as_long("int(10)", 3, 0));
     }
 }

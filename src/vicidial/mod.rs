@@ -3,6 +3,13 @@
 //! Everything that is peculiar to VICIdial is here: its tables and columns, its
 //! statuses, its caller codes, its wall clocks and its phone numbers.
 
+#![warn(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm
+)]
+
 pub mod caller_code;
 mod cells;
 mod fact;

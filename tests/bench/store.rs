@@ -3,6 +3,8 @@
 //! `cargo bench --bench store [-- FOLDER [BATCHES]]`; the folder says which
 //! disk is measured.
 
+#![expect(clippy::print_stdout, reason = "it prints what it measures")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -113,7 +115,6 @@ fn keys(change: &ChangeSet) -> Keys {
         lead_ids: change.calls.keys().map(|k| k.lead_id).collect(),
         lead_times: Some((0, i64::MAX)),
         dids: change.stats.keys().cloned().collect(),
-        ..Keys::default()
     }
 }
 

@@ -190,7 +190,7 @@ impl<St: Store> World<St> {
         );
         Engine {
             shutdown,
-            task: tokio::spawn(engine),
+            task: didtail::telemetry::spawn_named("engine", engine),
         }
     }
 

@@ -3,6 +3,9 @@
 //!
 //! A server that cannot be had fails the test: `tests/support/dbserver` says why.
 
+#![expect(unreachable_pub, reason = "a program has no interface to keep small")]
+#![expect(clippy::disallowed_methods, reason = "servers run by the real clock")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

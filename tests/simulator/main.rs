@@ -1,6 +1,14 @@
 //! Writes realistic VICIdial traffic into a database made for it, and says what
 //! a reader of its binlog must find. For the demo and the live tests.
 
+#![expect(unreachable_pub, reason = "a program has no interface to keep small")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "it speaks to its user, and its calls happen now"
+)]
+
 mod database;
 mod dial;
 mod noise;

@@ -22,7 +22,7 @@ use table::Line;
 ///   didtail stats +12025550100 --by disposition
 #[derive(Args, Clone, Debug, Default)]
 #[command(verbatim_doc_comment)]
-pub struct StatsArgs {
+pub(super) struct StatsArgs {
     /// One DID; the + and the country code 1 may be left out
     did: Option<String>,
 
@@ -73,7 +73,7 @@ impl From<By> for Split {
 ///
 /// # Errors
 /// When the store cannot be read, the DID is not in it or the time is none.
-pub async fn run(
+pub(super) async fn run(
     store_url: &str,
     tenant: Option<&str>,
     sources: &[String],

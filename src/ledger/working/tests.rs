@@ -257,3 +257,25 @@ fn a_code_that_comes_again_after_months_is_another_dial() {
     assert_eq!(change.dials.len(), 2);
     assert_eq!(only_call(&change).did.as_deref(), Some(DID));
 }
+
+#[test]
+fn a_call_dialled_without_a_caller_id_does_not_take_an_earlier_dials() {
+    let bare = Detail::Dial {
+        caller_code: "V1112150107000012345".to_owned(),
+        lead_id: Some(12345),
+        did: None,
+        at: START - 5,
+        leading: true,
+    };
+    let link = link("17.1", "V1112150107000012345");
+    // The earlier dial serves only while the call's own is not known.
+    for order in [
+        [dial(DID), bare.clone(), call("17.1", "NA"), link.clone()],
+        [dial(DID), call("17.1", "NA"), link, bare],
+    ] {
+        let change = run(&order);
+        let call = only_call(&change);
+        assert_eq!(call.did, None);
+        assert_eq!(call.attribution, Attribution::None);
+    }
+}

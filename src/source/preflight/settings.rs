@@ -34,7 +34,7 @@ async fn variables(source: &MySqlSource, names: &str) -> Result<Variables, Sourc
 }
 
 /// Is the server one that didtail was made for?
-pub(super) async fn version(source: &MySqlSource) -> Vec<Finding> {
+pub(super) fn version(source: &MySqlSource) -> Vec<Finding> {
     let server = source.server();
     let fits = match server.flavour {
         Flavour::MariaDb => server.version >= MARIADB_OLDEST,

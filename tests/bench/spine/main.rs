@@ -6,6 +6,8 @@
 //! MariaDB 10.11 and needs nothing else. Beside the first figure stands the
 //! floor: a loop that only reads the packets of the same stream off a socket.
 
+#![expect(clippy::print_stdout, reason = "it prints what it measures")]
+
 mod apply;
 mod floor;
 mod latency;

@@ -5,7 +5,7 @@ use crate::dial::Dial;
 use crate::random::Random;
 use crate::script::Script;
 
-pub fn by_agent(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn by_agent(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     let (uniqueid, start) = queued(dial, s, r);
     let twin = r.chance(0.02).then(|| dial.uniqueid(start, 2));
     if let Some(twin) = &twin {
@@ -29,7 +29,7 @@ pub fn by_agent(dial: &Dial, s: &mut Script, r: &mut Random) {
 }
 
 /// The routing script has the call and looks for an agent.
-fn queued(dial: &Dial, s: &mut Script, r: &mut Random) -> (String, i64) {
+fn queued(dial: &Dial<'_>, s: &mut Script, r: &mut Random) -> (String, i64) {
     dial.originate(s, r);
     s.pause(8);
     let start = dial.dialled + 8;
@@ -42,7 +42,7 @@ fn queued(dial: &Dial, s: &mut Script, r: &mut Random) -> (String, i64) {
     (uniqueid, start)
 }
 
-fn taken(dial: &Dial, s: &mut Script, uniqueid: &str, start: i64) {
+fn taken(dial: &Dial<'_>, s: &mut Script, uniqueid: &str, start: i64) {
     let Dial {
         lead, list, agent, ..
     } = dial;
@@ -59,7 +59,13 @@ fn taken(dial: &Dial, s: &mut Script, uniqueid: &str, start: i64) {
 
 /// The customer's channel and the agent's screen both end the call, in either
 /// order, and sometimes the first only after the disposition.
-pub fn talk_and_hang_up(dial: &Dial, s: &mut Script, r: &mut Random, uniqueid: &str, start: i64) {
+pub fn talk_and_hang_up(
+    dial: &Dial<'_>,
+    s: &mut Script,
+    r: &mut Random,
+    uniqueid: &str,
+    start: i64,
+) {
     let talk = r.seconds(6, 240);
     s.pause(talk.min(60));
     let end = start + talk;
@@ -79,7 +85,7 @@ pub fn talk_and_hang_up(dial: &Dial, s: &mut Script, r: &mut Random, uniqueid: &
     }
 }
 
-fn customer_channel_ends(dial: &Dial, s: &mut Script, r: &mut Random, start: i64, end: i64) {
+fn customer_channel_ends(dial: &Dial<'_>, s: &mut Script, r: &mut Random, start: i64, end: i64) {
     let Dial { lead, .. } = dial;
     let carrier = crate::dial::Carrier {
         answered: end - start,
@@ -92,7 +98,7 @@ fn customer_channel_ends(dial: &Dial, s: &mut Script, r: &mut Random, start: i64
 }
 
 fn agent_hangs_up(
-    dial: &Dial,
+    dial: &Dial<'_>,
     s: &mut Script,
     r: &mut Random,
     uniqueid: &str,
@@ -124,7 +130,7 @@ fn agent_hangs_up(
 }
 
 /// The agent says what came of it: of the lead's newest call, whichever it is.
-pub fn disposition(dial: &Dial, s: &mut Script, r: &mut Random, end: i64) {
+pub fn disposition(dial: &Dial<'_>, s: &mut Script, r: &mut Random, end: i64) {
     let status = r.weighted(&[
         (10.0, "SALE"),
         (12.0, "A"),
@@ -147,7 +153,7 @@ pub fn disposition(dial: &Dial, s: &mut Script, r: &mut Random, end: i64) {
 }
 
 /// No agent was free: the caller gave up, or the queue did.
-pub fn dropped(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn dropped(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     let (uniqueid, start) = queued(dial, s, r);
     let waited = r.seconds(3, 20);
     s.pause(waited);
@@ -173,7 +179,7 @@ pub fn dropped(dial: &Dial, s: &mut Script, r: &mut Random) {
 }
 
 /// A recorded survey plays; who hangs up early keeps the status PU.
-pub fn survey(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn survey(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     let start = dial.dialled + 8;
     let uniqueid = dial.uniqueid(start, 0);
@@ -195,7 +201,7 @@ pub fn survey(dial: &Dial, s: &mut Script, r: &mut Random) {
 
 /// The fronter passes the call to an in-group: the outbound row ends as XFER,
 /// and its extended row is overwritten with the in-group's caller code.
-pub fn transferred(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn transferred(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     let (uniqueid, start) = queued(dial, s, r);
     s.pause(2);
     taken(dial, s, &uniqueid, start);
@@ -228,7 +234,7 @@ pub fn transferred(dial: &Dial, s: &mut Script, r: &mut Random) {
 }
 
 /// The agent brings in a third party: a dial of its own, without a call row.
-pub fn three_way(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn three_way(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     let (uniqueid, start) = queued(dial, s, r);
     s.pause(2);
     taken(dial, s, &uniqueid, start);

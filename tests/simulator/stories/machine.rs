@@ -5,7 +5,7 @@ use crate::dial::Dial;
 use crate::random::Random;
 use crate::script::Script;
 
-pub fn detected(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn detected(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     s.pause(8);
     let start = dial.dialled + 8;
@@ -31,12 +31,12 @@ pub fn detected(dial: &Dial, s: &mut Script, r: &mut Random) {
 }
 
 /// The plain case: nothing wrote the call's row before detection did.
-fn machine_row(dial: &Dial, s: &mut Script, uniqueid: &str, start: i64) {
+fn machine_row(dial: &Dial<'_>, s: &mut Script, uniqueid: &str, start: i64) {
     s.watched(1, dial.final_row(uniqueid, "AA", 3, start));
     s.watched(1, dial.extended_row(uniqueid, &dial.code, start));
 }
 
-fn message_left(dial: &Dial, s: &mut Script, r: &mut Random, uniqueid: &str, start: i64) {
+fn message_left(dial: &Dial<'_>, s: &mut Script, r: &mut Random, uniqueid: &str, start: i64) {
     machine_row(dial, s, uniqueid, start);
     let lead = dial.lead;
     for (status, pause) in [("AM", 2), ("AL", r.seconds(15, 40))] {
@@ -47,7 +47,7 @@ fn message_left(dial: &Dial, s: &mut Script, r: &mut Random, uniqueid: &str, sta
 }
 
 /// One call became two rows; detection deletes the newest before it counts.
-fn duplicate_found_at_once(dial: &Dial, s: &mut Script, uniqueid: &str, start: i64) {
+fn duplicate_found_at_once(dial: &Dial<'_>, s: &mut Script, uniqueid: &str, start: i64) {
     let second = dial.uniqueid(start, 2);
     s.watched(1, dial.open_row(uniqueid, "QUEUE", "0.120", start));
     s.watched(1, dial.extended_row(uniqueid, &dial.code, start));
@@ -65,7 +65,7 @@ fn duplicate_found_at_once(dial: &Dial, s: &mut Script, uniqueid: &str, start: i
 }
 
 /// One call became two rows that both count, until the hourly clean-up.
-fn duplicate_found_later(dial: &Dial, s: &mut Script, uniqueid: &str, start: i64) {
+fn duplicate_found_later(dial: &Dial<'_>, s: &mut Script, uniqueid: &str, start: i64) {
     let second = dial.uniqueid(start, 2);
     machine_row(dial, s, uniqueid, start);
     machine_row(dial, s, &second, start);

@@ -6,7 +6,7 @@ use crate::dial::{Carrier, Dial, Dialer};
 use crate::random::Random;
 use crate::script::Script;
 
-pub fn dialled(dial: &mut Dial, s: &mut Script, r: &mut Random) {
+pub fn dialled(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.alt_dial = "MAIN";
     dial.dialer = Dialer::Manual;
     dial.code = dial.code_for("M", dial.dialled);
@@ -18,7 +18,7 @@ pub fn dialled(dial: &mut Dial, s: &mut Script, r: &mut Random) {
     }
 }
 
-fn connected(dial: &Dial, s: &mut Script, r: &mut Random) {
+fn connected(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     s.pause(9);
     let start = dial.dialled + 9;
     let uniqueid = dial.uniqueid(start, 0);
@@ -31,7 +31,7 @@ fn connected(dial: &Dial, s: &mut Script, r: &mut Random) {
 }
 
 /// No row was found at the disposition, so it makes one, named after the lead.
-fn never_connected(dial: &Dial, s: &mut Script, r: &mut Random) {
+fn never_connected(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     s.pause(25);
     let over = dial.dialled + 25;
     let carrier = Carrier {
@@ -62,7 +62,7 @@ fn never_connected(dial: &Dial, s: &mut Script, r: &mut Random) {
 
 /// The agent hung up before the screen saw a connection: DONEM, until the
 /// agent dispositions the call, which some never do.
-fn hung_up_unconnected(dial: &Dial, s: &mut Script, r: &mut Random) {
+fn hung_up_unconnected(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     s.pause(12);
     let over = dial.dialled + 12;
     let uniqueid = dial.uniqueid(dial.dialled, 1);

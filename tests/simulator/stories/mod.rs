@@ -92,7 +92,7 @@ fn choose(r: &mut Random, answer_factor: f64) -> Story {
 }
 
 /// Nobody at the main number, so the lead's other one is dialled at once.
-fn other_number(dial: &mut Dial, s: &mut Script, r: &mut Random) {
+fn other_number(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     unanswered::no_answer(dial, s, r);
     dial.again(Dialer::Auto, dial.dialled + 45, r);
     dial.phone = world::customer_number(r);
@@ -105,7 +105,7 @@ fn other_number(dial: &mut Dial, s: &mut Script, r: &mut Random) {
 }
 
 /// Nobody there, so the lead comes round again some hours later.
-fn called_again(dial: &mut Dial, s: &mut Script, r: &mut Random) {
+fn called_again(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     unanswered::no_answer(dial, s, r);
     s.pause(600);
     dial.again(Dialer::Auto, dial.dialled + r.seconds(600, 900), r);
@@ -118,7 +118,7 @@ fn called_again(dial: &mut Dial, s: &mut Script, r: &mut Random) {
 
 /// A supervisor opens the lead, or a clean-up job the log, some time after the
 /// call: its last disposition was not the last.
-fn correct(dial: &Dial, s: &mut Script, r: &mut Random) {
+fn correct(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     s.pause(r.seconds(120, 7200));
     let lead = dial.lead;
     match r.between(0, 3) {

@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::script::Script;
 
 /// It rang until the dialer gave up; its sweep writes the call's row.
-pub fn no_answer(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn no_answer(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     let rang = r.seconds(18, 28);
     s.pause(rang);
@@ -25,7 +25,7 @@ pub fn no_answer(dial: &Dial, s: &mut Script, r: &mut Random) {
 }
 
 /// The dialer's sweep finds a dead call: its times are the sweep's own.
-fn sweep(dial: &Dial, s: &mut Script, status: &str, at: i64) {
+fn sweep(dial: &Dial<'_>, s: &mut Script, status: &str, at: i64) {
     s.pause(3);
     dial.end_auto_call(s);
     let uniqueid = dial.uniqueid(dial.dialled, 1);
@@ -34,7 +34,7 @@ fn sweep(dial: &Dial, s: &mut Script, status: &str, at: i64) {
     dial.lead_status(s, status);
 }
 
-pub fn busy(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn busy(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     let (status, dialstatus, cause, sip, reason) = r.weighted(&[
         (5.0, ("AB", "BUSY", 17, 486, "Busy Here")),
         (4.0, ("ADC", "CHANUNAVAIL", 1, 404, "Not Found")),
@@ -55,7 +55,7 @@ pub fn busy(dial: &Dial, s: &mut Script, r: &mut Random) {
 
 /// The carrier refuses the call because of its caller ID. The status does not
 /// tell: it reads "busy" or "no answer"; only the carrier row says why.
-pub fn blocked(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn blocked(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     let (status, dialstatus, cause, sip, reason) = r.weighted(&[
         (6.0, ("AB", "BUSY", 21, 603, "Network Blocked")),
         (1.0, ("NA", "CHANUNAVAIL", 127, 607, "Unwanted")),
@@ -81,7 +81,7 @@ pub fn blocked(dial: &Dial, s: &mut Script, r: &mut Random) {
 
 /// The hang-up handler writes the call's row itself; the sweep then tries to
 /// write it once more.
-fn failed(dial: &Dial, s: &mut Script, r: &mut Random, status: &str, carrier: Carrier) {
+fn failed(dial: &Dial<'_>, s: &mut Script, r: &mut Random, status: &str, carrier: Carrier) {
     dial.originate(s, r);
     s.pause(2);
     let over = dial.dialled + 2;
@@ -113,14 +113,14 @@ fn failed(dial: &Dial, s: &mut Script, r: &mut Random, status: &str, carrier: Ca
 
 /// The channel vanished: the dialer forgets the call, and no row of it is ever
 /// written. Only the dial logs know that the DID was used.
-pub fn lost(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn lost(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     s.pause(120);
     dial.end_auto_call(s);
 }
 
 /// The dialer could not tell which channel answered: LRERR at once, no length.
-pub fn unresolved(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn unresolved(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     let start = dial.dialled + 8;
     let uniqueid = dial.uniqueid(start, 0);
@@ -129,7 +129,7 @@ pub fn unresolved(dial: &Dial, s: &mut Script, r: &mut Random) {
 }
 
 /// Answered, and hung up before an agent could be found.
-pub fn hung_up_early(dial: &Dial, s: &mut Script, r: &mut Random) {
+pub fn hung_up_early(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     s.pause(9);
     let over = dial.dialled + 9;
