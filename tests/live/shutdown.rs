@@ -83,7 +83,22 @@ fn of_two_daemons_on_one_store_one_gives_way_and_the_numbers_stay_right() {
 }
 
 #[test]
-fn of_two_daemons_with_one_server_id_one_gives_way() {
+fn a_server_id_that_is_taken_is_refused() {
+    let site = Site::new(Server::shared(), "taken_id");
+    let config = site.config();
+    let (before, _) = config.rsplit_once("server_id = ").expect("an id");
+    // The server's own.
+    site.configure(&format!("{before}server_id = 1\n"));
+    site.didtail(&["run"])
+        .fails(3, "uses the server_id 1", "give this [[source]] another");
+    site.configure(&config);
+    site.calls(20, 1);
+    site.catch_up();
+    site.assert_equals_source();
+}
+
+#[test]
+fn two_daemons_with_one_server_id_end_or_live_but_do_not_fight() {
     let server = Server::shared();
     let site = Site::new(server, "same_id");
     let other = Site::beside(server, "same_id");
@@ -91,12 +106,25 @@ fn of_two_daemons_with_one_server_id_one_gives_way() {
         site.configure(&site.config().replace("server_id = ", "# server_id = "));
     }
     site.calls(50, 1);
-    let first = site.following();
+    let mut first = site.following();
     site.wait_for_end(server);
-    let second = other.following();
-    let (gone, stays) = one_gives_way(first, second);
-    gone.fails(3, "uses the server_id", "give this [[source]] another");
-    stays.stop();
+    let mut second = other.following();
+    site.calls(20, 2);
+    let end = server.binlog_end();
+    // A server means to throw out the older, and sometimes forgets.
+    wait_until("one gives way, or both go on", || {
+        let reached = |site: &Site| site.is_at(&end);
+        let gone = !first.is_running() || !second.is_running();
+        (gone || reached(&site) && reached(&other)).then_some(())
+    });
+    for daemon in [first, second] {
+        let log = daemon.log();
+        assert!(log.matches("connecting again").count() < 3, "{log}");
+        let ended = daemon.end();
+        if ended.code != 0 {
+            ended.fails(3, "uses the server_id", "give this [[source]] another");
+        }
+    }
     for site in [&site, &other] {
         site.catch_up();
         site.assert_equals_source();

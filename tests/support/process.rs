@@ -133,11 +133,19 @@ impl Daemon {
         }
     }
 
+    /// Asks it to end, unless it did so already, and says how it ended.
+    #[track_caller]
+    pub fn end(mut self) -> Ended {
+        if self.is_running() {
+            self.signal("TERM");
+        }
+        self.wait()
+    }
+
     /// Stops it in order and returns its log.
     #[track_caller]
-    pub fn stop(mut self) -> String {
-        self.signal("TERM");
-        let ended = self.wait();
+    pub fn stop(self) -> String {
+        let ended = self.end();
         assert_eq!(ended.code, 0, "{}", ended.stderr);
         ended.stderr
     }

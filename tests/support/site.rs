@@ -177,11 +177,17 @@ impl Site {
     /// Waits until the store has everything up to the server's present end.
     #[track_caller]
     pub fn wait_for_end(&self, server: &Server) {
-        let parse = |text: &str| text.parse::<Position>().expect("a position");
-        let end = parse(&server.binlog_end());
+        let end = server.binlog_end();
         wait_until(&format!("the store is at {end}"), || {
-            (parse(&self.position()?) >= end).then_some(())
+            self.is_at(&end).then_some(())
         });
+    }
+
+    /// Whether the store has everything up to `end`.
+    pub fn is_at(&self, end: &str) -> bool {
+        let parse = |text: &str| text.parse::<Position>().expect("a position");
+        self.position()
+            .is_some_and(|here| parse(&here) >= parse(end))
     }
 
     /// What the source says, by the simulator's own SQL.
