@@ -26,8 +26,12 @@ use crate::vicidial::{Interpreter, Layout, LayoutError, Origin, Table};
 /// this much of other tables' events again.
 const POSITION_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Rows of a backlog wait at most this long while the store is free: a daemon
+/// that is killed again and again still gets on.
+const WORK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Events between two looks at the clock while the stream is never idle.
-const EVENTS_PER_LOOK: u64 = 4096;
+const EVENTS_PER_LOOK: u64 = 1024;
 
 /// Why the intake ended in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +120,7 @@ impl<S: Source> Intake<S> {
                     Ended::NobodyApplies
                 });
             }
-            if (self.batch.is_full() || self.is_position_due()) && !self.send().await {
+            if (self.batch.is_full() || self.is_due()) && !self.send().await {
                 return Ok(Ended::NobodyApplies);
             }
             match stream.try_next() {
@@ -165,10 +169,18 @@ impl<S: Source> Intake<S> {
         *self.reader.position() != self.batch.position
     }
 
-    fn is_position_due(&self) -> bool {
-        self.batch.tally.events % EVENTS_PER_LOOK == EVENTS_PER_LOOK - 1
-            && self.sent_at.elapsed() >= POSITION_INTERVAL
-            && self.has_moved()
+    /// On a stream that is never idle: looks at the clock now and then, so that
+    /// neither rows nor the position wait for long.
+    fn is_due(&self) -> bool {
+        if self.batch.tally.events % EVENTS_PER_LOOK != EVENTS_PER_LOOK - 1 {
+            return false;
+        }
+        let age = self.sent_at.elapsed();
+        if self.batch.has_work() {
+            age >= WORK_INTERVAL && self.batches.capacity() > 0
+        } else {
+            age >= POSITION_INTERVAL && self.has_moved()
+        }
     }
 
     async fn send(&mut self) -> bool {

@@ -122,7 +122,7 @@ impl SourceError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unreachable { .. } => {
-                "check that the server runs and that its port can be reached from here; didtail tries again by itself"
+                "check that the server runs and that its port can be reached from here; a daemon that had followed it before tries again by itself"
             }
             Self::Silent { .. } => {
                 "check the network between here and the source; didtail connects again by itself"
