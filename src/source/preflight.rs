@@ -16,8 +16,7 @@ use tokio::time::timeout;
 
 use super::{MySqlSource, SourceError};
 use crate::checkpoint::Checkpoint;
-
-pub use tables::{WATCHED_TABLES, WatchedTable};
+use crate::vicidial::Table;
 
 /// Time for one check. `doctor` must end even where a server hangs.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -101,8 +100,8 @@ pub async fn preflight(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec
     findings.extend(within("binlog filters", settings::filters(source)).await);
     findings.extend(within("replica", settings::replica(source)).await);
     findings.extend(within("replication privilege", grants::replication(source)).await);
-    for table in WATCHED_TABLES {
-        findings.extend(within(table.name, tables::table(source, table)).await);
+    for table in Table::ALL {
+        findings.extend(within(table.name(), tables::table(source, table)).await);
     }
     if let Some(checkpoint) = resume {
         findings.extend(within("resume position", resume::resume(source, checkpoint)).await);

@@ -66,11 +66,27 @@ impl Table {
     #[must_use]
     pub fn needed(self) -> &'static [&'static str] {
         match self {
-            Self::Log => &["uniqueid", "lead_id", "call_date", "start_epoch", "status"],
+            Self::Log => &[
+                "uniqueid",
+                "lead_id",
+                "status",
+                "start_epoch",
+                "call_date",
+                "length_in_sec",
+                "campaign_id",
+                "user",
+                "phone_number",
+            ],
             Self::LogExtended => &["uniqueid", "caller_code", "call_date"],
-            Self::DialLog => &["caller_code", "call_date", "outbound_cid"],
+            Self::DialLog => &["caller_code", "lead_id", "call_date", "outbound_cid"],
             Self::DialCidLog => &["caller_code", "call_date", "outbound_cid"],
-            Self::CarrierLog => &["uniqueid", "call_date", "hangup_cause", "caller_code"],
+            Self::CarrierLog => &[
+                "uniqueid",
+                "call_date",
+                "dialstatus",
+                "hangup_cause",
+                "caller_code",
+            ],
             Self::Statuses => &["status"],
             Self::CampaignStatuses => &["status", "campaign_id"],
         }
@@ -82,16 +98,18 @@ impl Table {
     pub fn without(self) -> Option<&'static str> {
         match self {
             Self::Log => None,
-            Self::LogExtended => Some("calls are matched to dials by lead and time only"),
-            Self::DialLog => {
-                Some("no dial counts, and no DID where vicidial_dial_cid_log is missing too")
-            }
+            Self::LogExtended => Some("calls are matched to their dials by lead and time alone"),
+            Self::DialLog => Some("calls cannot be attributed to a DID, and dials are not counted"),
             Self::DialCidLog => {
-                Some("nothing where vicidial_dial_log has the caller ID, as it has by default")
+                Some("DIDs of CID groups and local presence are taken from vicidial_dial_log")
             }
-            Self::CarrierLog => Some("no hang-up causes and no block rate"),
-            Self::Statuses => Some("calls are classed by VICIdial's built-in statuses only"),
-            Self::CampaignStatuses => Some("statuses of a single campaign are not classed"),
+            Self::CarrierLog => Some("blocked calls cannot be told from busy and unanswered ones"),
+            Self::Statuses => {
+                Some("the meaning of system dispositions is guessed from their names")
+            }
+            Self::CampaignStatuses => {
+                Some("the meaning of campaigns' own dispositions is not known")
+            }
         }
     }
 }
