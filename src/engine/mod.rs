@@ -11,6 +11,7 @@ mod cache;
 mod follow;
 mod intake;
 mod layouts;
+mod lookup;
 mod policy;
 mod run;
 

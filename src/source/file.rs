@@ -10,7 +10,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Framer, OwnedEvent};
-use super::{Column, EventStream, Source, SourceError};
+use super::{Column, EventStream, SelectedRow, Source, SourceError};
 use crate::binlog::{
     BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, HEADER_BYTES, Position, RawEvent, Reader, Watch,
 };
@@ -301,6 +301,17 @@ impl Source for FileSource {
 
     async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {
         Ok(self.columns.get(table).cloned().unwrap_or_default())
+    }
+
+    /// Nothing: binlog files have no tables.
+    async fn select(
+        &self,
+        _table: &str,
+        _columns: &[&str],
+        _key: &str,
+        _values: &[String],
+    ) -> Result<Vec<SelectedRow>, SourceError> {
+        Ok(Vec::new())
     }
 }
 

@@ -9,7 +9,7 @@ use didtail::binlog::{BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, Position};
 use didtail::checkpoint::{Checkpoint, Resume, resume};
 use didtail::config::BadRow;
 use didtail::engine::{EngineError, Settings, Summary, follow};
-use didtail::ledger::{Counters, Rules, Success};
+use didtail::ledger::{Counters, Prefer, Rules, Success};
 use didtail::source::{Column, MemorySource};
 use didtail::state::{QuarantinedRow, StateFile};
 use didtail::store::{Dump, MemoryStore, Store};
@@ -169,6 +169,7 @@ impl<St: Store> World<St> {
             default_country: "US".to_owned(),
             bad_row: self.bad_row,
             audit_days: 0,
+            history_days: 0,
             quarantine_days: 0,
             until: self.until.clone(),
             clock: || NOON,
@@ -231,6 +232,7 @@ impl<St: Store> World<St> {
             position,
             gtid: gtid_at(sequence),
             event_time: None,
+            revision: 0,
         };
         state.reset(SOURCE, &checkpoint, "test").expect("writes");
     }
@@ -276,6 +278,7 @@ pub(crate) fn first_checkpoint() -> Checkpoint {
         },
         gtid: GtidPosition::default(),
         event_time: None,
+        revision: 0,
     }
 }
 
@@ -300,6 +303,7 @@ fn rules() -> Rules {
         success: Success::Set(["SALE".to_owned()].into()),
         transient: ["QUEUE", "INCALL", "DISPO"].map(str::to_owned).into(),
         create_dids: true,
+        prefer: Prefer::DialLog,
         zone: Zone::fixed(0),
         statuses: StatusBook::default(),
     }

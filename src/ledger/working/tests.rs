@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::binlog::GtidPosition;
-use crate::ledger::{Outcome, Success};
-use crate::vicidial::{StatusBook, Zone};
+use crate::ledger::{Outcome, Prefer, Success};
+use crate::vicidial::{CarrierEnding, StatusBook, Zone};
 
 const START: i64 = 1_731_412_000;
 const CODE: &str = "V1112150007000012345";
@@ -16,6 +16,7 @@ fn rules() -> Rules {
         success: Success::Set(["SALE".to_owned()].into()),
         transient: ["QUEUE", "INCALL", "DISPO"].map(str::to_owned).into(),
         create_dids: true,
+        prefer: Prefer::DialLog,
         zone: Zone::fixed(0),
         statuses: StatusBook::default(),
     }
@@ -55,6 +56,7 @@ fn dial(did: &str) -> Detail {
         did: Some(did.to_owned()),
         at: START - 20,
         leading: true,
+        sip: None,
     }
 }
 
@@ -92,6 +94,7 @@ fn frame() -> Frame {
             position: "b.000001:4".parse().expect("valid"),
             gtid: GtidPosition::default(),
             event_time: None,
+            revision: 0,
         },
     }
 }
@@ -145,6 +148,7 @@ fn the_dial_of_the_lead_serves_until_the_code_is_known() {
         did: Some("+13125550199".to_owned()),
         at: START + 40,
         leading: true,
+        sip: None,
     };
     let change = run(&[dial(DID), call("17.1", "NA"), after]);
     assert_eq!(only_call(&change).did.as_deref(), Some(DID));
@@ -252,6 +256,7 @@ fn a_code_that_comes_again_after_months_is_another_dial() {
         did: Some("+13125550199".to_owned()),
         at: START + 90 * 86_400,
         leading: true,
+        sip: None,
     };
     let change = run(&[dial(DID), call("17.1", "NA"), link("17.1", CODE), later]);
     assert_eq!(change.dials.len(), 2);
@@ -266,6 +271,7 @@ fn a_call_dialled_without_a_caller_id_does_not_take_an_earlier_dials() {
         did: None,
         at: START - 5,
         leading: true,
+        sip: None,
     };
     let link = link("17.1", "V1112150107000012345");
     // The earlier dial serves only while the call's own is not known.

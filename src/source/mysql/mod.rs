@@ -17,7 +17,7 @@ use replica::Purpose;
 
 use super::settings::ConnectSettings;
 use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
-use super::{Column, Source, SourceError};
+use super::{Column, SelectedRow, Source, SourceError};
 use crate::binlog::Position;
 
 /// A VICIdial database on a real server.
@@ -133,5 +133,15 @@ impl Source for MySqlSource {
 
     async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {
         self.table_columns(table).await
+    }
+
+    async fn select(
+        &self,
+        table: &str,
+        columns: &[&str],
+        key: &str,
+        values: &[String],
+    ) -> Result<Vec<SelectedRow>, SourceError> {
+        self.rows_with(table, columns, key, values).await
     }
 }
