@@ -18,6 +18,7 @@ CREATE INDEX change_history_left ON change_history (left_did_id) WHERE left_did_
 -- The caller ID that a dialplan reported, and dials that were looked up by SELECT.
 ALTER TABLE dials ADD COLUMN reported TEXT;
 ALTER TABLE dials ADD COLUMN looked_up INTEGER NOT NULL DEFAULT 0 CHECK (looked_up IN (0, 1));
+CREATE INDEX dials_looked_up ON dials (source, dialed_at) WHERE looked_up = 1;
 
 -- Counts what others than the daemon rewrote: it then forgets what it remembers.
 ALTER TABLE replication_progress ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;

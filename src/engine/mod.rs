@@ -13,10 +13,12 @@ mod intake;
 mod layouts;
 mod lookup;
 mod policy;
+mod recount;
 mod run;
 
 pub use apply::Clock;
 pub use batch::Tally;
 pub use follow::Summary;
 pub use policy::{Action, EngineError, on_source, on_store};
+pub use recount::{Recounted, recount};
 pub use run::{Settings, follow, run};

@@ -282,7 +282,7 @@ async fn first_checkpoint(
     })
 }
 
-async fn rules(
+pub(super) async fn rules(
     config: &Config,
     source_config: &SourceConfig,
     source: &MySqlSource,
@@ -370,6 +370,6 @@ async fn statuses(source: &MySqlSource) -> Result<StatusBook, EngineError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the engine's only clock")]
-fn system_clock() -> i64 {
+pub(super) fn system_clock() -> i64 {
     jiff::Timestamp::now().as_second()
 }

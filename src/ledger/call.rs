@@ -21,7 +21,7 @@ pub struct CallKey {
 }
 
 /// One outbound call as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Call {
     /// The first V or M code seen for this call: later ones name transfers.
     pub caller_code: Option<String>,
@@ -86,7 +86,7 @@ pub struct DialKey {
 
 /// One dial attempt: what the dial logs, the carrier log and
 /// `vicidial_log_extended` say of one caller code.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Dial {
     /// The lead that was dialled.
     pub lead_id: Option<u64>,

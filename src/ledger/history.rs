@@ -22,7 +22,7 @@ pub enum Subject {
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryEntry {
+pub struct ChangeEntry {
     /// Names the row image that brought it, `FILE:OFFSET/ROW@SECONDS`.
     pub event: String,
     /// The table of the row; `recount` for a change of rules.
@@ -35,7 +35,7 @@ pub struct HistoryEntry {
     pub left: Option<String>,
 }
 
-impl HistoryEntry {
+impl ChangeEntry {
     /// When the source wrote the row; seconds since 1970 (UTC).
     #[must_use]
     pub fn at(&self) -> Option<i64> {
@@ -85,6 +85,42 @@ tracked!(Call: caller_code, did, attribution, campaign_id, agent_id, list_id, di
     sip_reason, called_count, started_at, ended_at, day);
 tracked!(Dial: lead_id, did, reported, looked_up, dialed_at, day, counted, uniqueid, dial_status,
     hangup_cause, sip_code, sip_reason);
+
+/// One change with the states around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step<T> {
+    /// The change.
+    pub entry: ChangeEntry,
+    /// The state before; `None` before the first.
+    pub before: Option<T>,
+    /// The state behind it.
+    pub after: T,
+}
+
+/// Goes back from the present state through its history, the oldest first.
+///
+/// # Errors
+/// When a kept value is none of its field.
+pub fn steps<T: Tracked + Clone>(
+    present: &T,
+    entries: Vec<ChangeEntry>,
+) -> Result<Vec<Step<T>>, serde_json::Error> {
+    let mut state = present.clone();
+    let mut steps = Vec::with_capacity(entries.len());
+    for entry in entries.into_iter().rev() {
+        let after = state.clone();
+        if let Some(was) = &entry.was {
+            state.restore(was)?;
+        }
+        steps.push(Step {
+            before: entry.was.as_ref().map(|_| state.clone()),
+            after,
+            entry,
+        });
+    }
+    steps.reverse();
+    Ok(steps)
+}
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ mod working;
 pub use call::{Call, CallKey, Contribution, Dial, DialKey};
 pub use change::{AuditEntry, ChangeSet, DailyKey, Keys, Loaded, StatDelta};
 pub use counters::Counters;
-pub use history::{HistoryEntry, Subject, Tracked};
+pub use history::{ChangeEntry, Step, Subject, Tracked, steps};
 pub use keys::{further_keys, keys};
 pub use outcome::{Attribution, Outcome};
 pub use rules::{CODE_WINDOW_SECONDS, LEAD_WINDOW_SECONDS, Prefer, Rules, Success};

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{
-    Attribution, AuditEntry, Call, CallKey, ChangeSet, Dial, DialKey, HistoryEntry, Loaded, Rules,
+    Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Dial, DialKey, Loaded, Rules,
     Subject, Tracked as _,
 };
 use crate::vicidial::{CallBefore, CallName, CallRow, Detail, Fact, Origin};
@@ -28,7 +28,7 @@ pub struct Working {
     pub(super) replaced: BTreeSet<CallKey>,
     pub(super) dials: BTreeMap<DialKey, Dial>,
     pub(super) audit: Vec<AuditEntry>,
-    pub(super) history: BTreeMap<Subject, Vec<HistoryEntry>>,
+    pub(super) history: BTreeMap<Subject, Vec<ChangeEntry>>,
     /// The row image at work, and its table.
     origin: Origin,
     table: &'static str,
@@ -434,8 +434,8 @@ impl Working {
         }
     }
 
-    fn entry(&self, was: Option<Map<String, Value>>, left: Option<String>) -> HistoryEntry {
-        HistoryEntry {
+    fn entry(&self, was: Option<Map<String, Value>>, left: Option<String>) -> ChangeEntry {
+        ChangeEntry {
             event: self.origin.to_event(),
             table: self.table.to_owned(),
             was,

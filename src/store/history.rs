@@ -1,6 +1,6 @@
 //! How the history of calls and dials is packed into rows of `change_history`.
 
-use crate::ledger::{ChangeSet, HistoryEntry, Subject};
+use crate::ledger::{ChangeEntry, ChangeSet, Subject};
 
 /// One row: the changes of one call or dial in one batch.
 pub(in crate::store) struct HistoryRow<'a> {
@@ -28,7 +28,7 @@ pub(in crate::store) fn rows(change: &ChangeSet) -> Vec<HistoryRow<'_>> {
     let mut rows = Vec::with_capacity(change.history.len());
     for (subject, entries) in &change.history {
         let (kind, name, part) = key(subject);
-        let ends_row = |entry: &HistoryEntry| entry.left.is_some();
+        let ends_row = |entry: &ChangeEntry| entry.left.is_some();
         for entries in entries.split_inclusive(ends_row) {
             rows.push(HistoryRow {
                 kind,
@@ -36,7 +36,7 @@ pub(in crate::store) fn rows(change: &ChangeSet) -> Vec<HistoryRow<'_>> {
                 part,
                 at: entries
                     .iter()
-                    .filter_map(HistoryEntry::at)
+                    .filter_map(ChangeEntry::at)
                     .max()
                     .unwrap_or(0),
                 left: entries.last().and_then(|entry| entry.left.as_ref()),

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{
-    CallKey, ChangeSet, HistoryEntry, Keys, LEAD_WINDOW_SECONDS, Loaded, StatDelta, Subject,
+    CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, StatDelta, Subject,
 };
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
@@ -89,7 +89,7 @@ struct State {
     /// Tenant of each source's calls and dials.
     tenants: BTreeMap<String, String>,
     /// Changes of calls and dials, by source.
-    history: BTreeMap<(String, Subject), Vec<HistoryEntry>>,
+    history: BTreeMap<(String, Subject), Vec<ChangeEntry>>,
     /// The number of the next commit, from 1.
     next_commit: u64,
     faults: BTreeMap<u64, Fault>,
@@ -166,12 +166,12 @@ impl Store for MemoryStore {
         &self,
         source: &str,
         subject: &Subject,
-    ) -> Result<Vec<HistoryEntry>, StoreError> {
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
         Ok(self.with(|state| {
             let key = (source.to_owned(), subject.clone());
             let kept = state.history.get(&key).cloned().unwrap_or_default();
             kept.into_iter()
-                .map(|entry| HistoryEntry {
+                .map(|entry| ChangeEntry {
                     left: None,
                     ..entry
                 })
@@ -403,7 +403,7 @@ fn rekey(contents: &mut Dump, change: &ChangeSet) {
     contents.calls.extend(lifted);
 }
 
-fn rekey_history(history: &mut BTreeMap<(String, Subject), Vec<HistoryEntry>>, change: &ChangeSet) {
+fn rekey_history(history: &mut BTreeMap<(String, Subject), Vec<ChangeEntry>>, change: &ChangeSet) {
     let of = |key: &CallKey| (change.source.clone(), Subject::Call(key.clone()));
     for key in &change.replaced {
         history.remove(&of(key));

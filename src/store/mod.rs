@@ -1,6 +1,8 @@
 //! The optimizer store: what every backend promises.
 
+mod attributed;
 mod audit;
+mod behind;
 mod dump;
 mod error;
 mod history;
@@ -13,6 +15,7 @@ mod sqlite;
 #[cfg(test)]
 mod conformance;
 
+pub use attributed::Attributed;
 pub use dump::{DidNumbers, Dump};
 pub use error::StoreError;
 pub use memory::{Fault, Gate, MemoryStore};
@@ -21,7 +24,7 @@ pub use read::{DidSummary, Filter, Split, Totals};
 pub use sqlite::SqliteStore;
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{ChangeSet, HistoryEntry, Keys, Loaded, Subject};
+use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 
 /// Proof that a checkpoint is durable together with everything before it. Only
 /// a store makes one, and only it moves the position that didtail reports.
@@ -80,7 +83,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         source: &str,
         subject: &Subject,
-    ) -> impl Future<Output = Result<Vec<HistoryEntry>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<ChangeEntry>, StoreError>> + Send;
 
     /// The next calls, and after all calls the next dials, of a source behind a
     /// mark: at most `rows_max` of them. `None` behind the last.

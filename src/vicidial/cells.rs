@@ -122,7 +122,36 @@ impl Cells<'_> {
                 minute: i8::try_from(v.minute).ok()?,
                 second: i8::try_from(v.second).ok()?,
             }),
+            // As SELECT gives it.
+            MySqlValue::Blob(bytes) => written_wall_clock(bytes),
             _ => None,
         }
+    }
+}
+
+/// `2026-03-01 08:00:00`, and nothing for a zero date.
+fn written_wall_clock(bytes: &[u8]) -> Option<WallClock> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let written: jiff::civil::DateTime = text.parse().ok()?;
+    Some(WallClock {
+        year: written.year(),
+        month: written.month(),
+        day: written.day(),
+        hour: written.hour(),
+        minute: written.minute(),
+        second: written.second(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selected_wall_clocks_are_read_and_zero_dates_are_not_known() {
+        let read = written_wall_clock(b"2026-03-01 08:05:09").expect("a time");
+        assert_eq!((read.year, read.month, read.second), (2026, 3, 9));
+        assert_eq!(written_wall_clock(b"0000-00-00 00:00:00"), None);
+        assert_eq!(written_wall_clock(b"2026-02-30 08:00:00"), None);
     }
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use didtail::checkpoint::Checkpoint;
 use didtail::ledger::{
-    Attribution, AuditEntry, Call, CallKey, ChangeSet, Contribution, DailyKey, Dial, DialKey,
-    HistoryEntry, Keys, Outcome, Subject,
+    Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Contribution, DailyKey, Dial,
+    DialKey, Keys, Outcome, Subject,
 };
 use didtail::store::{SqliteStore, Store};
 
@@ -244,11 +244,11 @@ fn change(from: u64, count: u64, nth: u64, expected: Option<Checkpoint>) -> Chan
 }
 
 /// The first change of a call replaces nothing, the second what a hang-up does.
-fn entry(n: u64, last: bool) -> HistoryEntry {
+fn entry(n: u64, last: bool) -> ChangeEntry {
     let was = serde_json::json!({
         "disposition": "", "counted": false, "duration_seconds": null, "ended_at": null,
     });
-    HistoryEntry {
+    ChangeEntry {
         event: format!("mysql-bin.000001:{}/0@{EPOCH}", n * 1000 + u64::from(last)),
         table: "vicidial_log".to_owned(),
         was: was.as_object().filter(|_| last).cloned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use didtail::checkpoint::Checkpoint;
 use didtail::engine::EngineError;
-use didtail::ledger::{ChangeSet, HistoryEntry, Keys, Loaded, Subject};
+use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use didtail::source::{Fault as SourceFault, SourceError};
 use didtail::store::{Durable, Fault, Gate, Mark, MemoryStore, Page, Store, StoreError, Trail};
 
@@ -123,7 +123,7 @@ impl Store for Away {
         &self,
         source: &str,
         subject: &Subject,
-    ) -> Result<Vec<HistoryEntry>, StoreError> {
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
         self.inner.history(source, subject).await
     }
 

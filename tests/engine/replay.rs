@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use didtail::binlog::Position;
 use didtail::checkpoint::Checkpoint;
-use didtail::ledger::{ChangeSet, HistoryEntry, Keys, Loaded, Subject};
+use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use didtail::source::{Fault as SourceFault, SourceError};
 use didtail::store::{Dump, Durable, Fault, Mark, MemoryStore, Page, Store, StoreError, Trail};
 use proptest::prelude::*;
@@ -256,7 +256,7 @@ impl Store for Crashing {
         &self,
         source: &str,
         subject: &Subject,
-    ) -> Result<Vec<HistoryEntry>, StoreError> {
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
         self.inner.history(source, subject).await
     }
 

@@ -20,7 +20,7 @@ mod tests;
 use sqlx::sqlite::SqlitePool;
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{ChangeSet, HistoryEntry, Keys, Loaded, Subject};
+use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use crate::store::{Durable, Mark, Page, Store, StoreError, Trail, history};
 
 use self::commit::Committed;
@@ -132,7 +132,7 @@ impl Store for SqliteStore {
         &self,
         source: &str,
         subject: &Subject,
-    ) -> Result<Vec<HistoryEntry>, StoreError> {
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
         const READ: &str = "SELECT entries FROM change_history \
              WHERE source = ? AND kind = ? AND subject = ? AND part = ? ORDER BY id";
         let (kind, name, part) = history::key(subject);
@@ -146,7 +146,7 @@ impl Store for SqliteStore {
                 .await?;
             let mut all = Vec::new();
             for row in rows {
-                let entries: Vec<HistoryEntry> =
+                let entries: Vec<ChangeEntry> =
                     serde_json::from_str(&row).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
                 all.extend(entries);
             }
