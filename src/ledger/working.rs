@@ -330,25 +330,31 @@ impl Working {
         let Some(mut call) = self.take_call(old) else {
             return;
         };
-        let (old_subject, new_subject) = (Subject::Call(old.clone()), Subject::Call(new.clone()));
-        let mut history = self.history.remove(&old_subject).unwrap_or_default();
+        let before = call.clone();
+        let mut left = None;
+        let subject = |key: &CallKey| Subject::Call(key.clone());
+        let mut history = self.history.remove(&subject(old)).unwrap_or_default();
         if let Some(taken) = self.take_call(new) {
-            self.history.remove(&new_subject);
+            self.history.remove(&subject(new));
             if let Some(stored) = self.stored_keys.remove(new) {
                 self.replaced.insert(stored);
             }
+            left = taken.did.clone().filter(|_| taken.counted);
             keep_links(&mut call, taken);
         }
         if let Some(stored) = self.stored_keys.remove(old) {
             self.stored_keys.insert(new.clone(), stored);
         }
-        let key_before = [
-            ("uniqueid".to_owned(), Value::from(old.uniqueid.as_str())),
-            ("lead_id".to_owned(), Value::from(old.lead_id)),
-        ];
-        history.push(self.entry(Some(key_before.into_iter().collect()), None));
-        self.history.insert(new_subject, history);
-        self.put_call(new.clone(), call);
+        let mut was = call.replaced(&before);
+        was.insert("uniqueid".to_owned(), Value::from(old.uniqueid.as_str()));
+        was.insert("lead_id".to_owned(), Value::from(old.lead_id));
+        history.push(self.entry(Some(was), left));
+        self.history.insert(subject(new), history);
+        self.calls_of_lead
+            .entry(new.lead_id)
+            .or_default()
+            .insert(new.clone());
+        self.calls.insert(new.clone(), call);
     }
 
     /// Later rows of the carrier log find the call through its dial. The call
