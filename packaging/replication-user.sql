@@ -30,3 +30,4 @@ GRANT SELECT ON `asterisk`.`vicidial_dial_log` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_dial_cid_log` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_statuses` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_campaign_statuses` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_tiltx_shaken_log` TO 'didtail'@'%';

@@ -13,6 +13,7 @@ mod bad_input;
 mod bad_place;
 mod keep_up;
 mod kill;
+mod numbers;
 mod reset;
 mod shutdown;
 mod stream;

@@ -126,6 +126,22 @@ CREATE TABLE IF NOT EXISTS vicidial_campaign_statuses (
     index (campaign_id)
 ) ENGINE=MyISAM;
 
+CREATE TABLE IF NOT EXISTS vicidial_tiltx_shaken_log (
+    db_time DATETIME NOT NULL,
+    server_ip VARCHAR(15) NOT NULL,
+    url_log_id INT(9) UNSIGNED NOT NULL,
+    caller_code VARCHAR(20),
+    phone_number VARCHAR(19) default '',
+    CIDnumber VARCHAR(19) default '',
+    CallerIDToUse VARCHAR(19) default '',
+    IsDNC TINYINT(1) default '0',
+    IsDisconnected TINYINT(1) default '0',
+    TILTXID VARCHAR(50),
+    Identity TEXT,
+    CAID VARCHAR(50),
+    index (db_time)
+) ENGINE=MyISAM;
+
 CREATE TABLE IF NOT EXISTS vicidial_closer_log (
     closecallid INT(9) UNSIGNED AUTO_INCREMENT PRIMARY KEY NOT NULL,
     lead_id INT(9) UNSIGNED NOT NULL,
