@@ -5,6 +5,7 @@
 //! applying half (`apply`) through a channel of two batches, so that reading
 //! does not wait for a commit and memory does not grow with a backlog.
 
+mod ahead;
 mod apply;
 mod batch;
 mod cache;
@@ -13,6 +14,7 @@ mod intake;
 mod layouts;
 mod policy;
 mod run;
+mod statuses;
 
 pub use apply::Clock;
 pub use batch::Tally;

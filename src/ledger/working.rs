@@ -97,14 +97,7 @@ impl Working {
                 *at,
                 ending,
             ),
-            Detail::Status {
-                status,
-                campaign_id,
-                flags,
-            } => match flags {
-                Some(flags) => rules.statuses.set(status, campaign_id, *flags),
-                None => rules.statuses.remove(status, campaign_id),
-            },
+            Detail::Status(change) => rules.statuses.apply(change),
         }
     }
 

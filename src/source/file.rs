@@ -280,6 +280,10 @@ impl Source for FileSource {
         })
     }
 
+    async fn look(&self, from: &Position) -> Result<FileStream, SourceError> {
+        self.stream(from).await
+    }
+
     /// Reads the last file through, past a group that a crash cut off.
     async fn head(&self) -> Result<Position, SourceError> {
         let Some((file, path)) = self.files.last_key_value() else {
@@ -301,6 +305,15 @@ impl Source for FileSource {
 
     async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {
         Ok(self.columns.get(table).cloned().unwrap_or_default())
+    }
+
+    /// There are files, and no tables behind them.
+    async fn rows(
+        &self,
+        _table: &str,
+        _columns: &[&str],
+    ) -> Result<Vec<Vec<Option<Vec<u8>>>>, SourceError> {
+        Ok(Vec::new())
     }
 }
 

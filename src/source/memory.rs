@@ -178,13 +178,9 @@ impl MemorySource {
         let script = self.shared.script.lock();
         script.unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Source for MemorySource {
-    type Stream = MemoryStream;
-
-    async fn stream(&self, from: &Position) -> Result<MemoryStream, SourceError> {
-        let mut script = self.script();
+    fn open(&self, from: &Position, fault: Option<Fault>) -> Result<MemoryStream, SourceError> {
+        let script = self.script();
         let found = script.files.iter().position(|file| file.name == from.file);
         let found = found.filter(|at| script.files.get(*at).is_some_and(|file| !file.purged));
         let Some((at, file)) = found.and_then(|at| Some((at, script.files.get(at)?))) else {
@@ -209,7 +205,6 @@ impl Source for MemorySource {
             let format = OwnedEvent::clone(format).repeated();
             opening.push_back(Arc::new(format));
         }
-        let fault = script.faults.pop_front();
         drop(script);
         Ok(MemoryStream {
             source: self.clone(),
@@ -223,6 +218,19 @@ impl Source for MemorySource {
             last: Arc::new(OwnedEvent::rotate_to(from)),
         })
     }
+}
+
+impl Source for MemorySource {
+    type Stream = MemoryStream;
+
+    async fn stream(&self, from: &Position) -> Result<MemoryStream, SourceError> {
+        let fault = self.script().faults.pop_front();
+        self.open(from, fault)
+    }
+
+    async fn look(&self, from: &Position) -> Result<MemoryStream, SourceError> {
+        self.open(from, None)
+    }
 
     async fn head(&self) -> Result<Position, SourceError> {
         Ok(self.script().reader.position().clone())
@@ -231,6 +239,15 @@ impl Source for MemorySource {
     async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {
         let columns = self.script().columns.get(table).cloned();
         Ok(columns.unwrap_or_default())
+    }
+
+    /// It has events, and no tables behind them.
+    async fn rows(
+        &self,
+        _table: &str,
+        _columns: &[&str],
+    ) -> Result<Vec<Vec<Option<Vec<u8>>>>, SourceError> {
+        Ok(Vec::new())
     }
 }
 

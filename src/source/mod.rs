@@ -46,12 +46,26 @@ pub trait Source: Send + Sync + 'static {
         from: &Position,
     ) -> impl Future<Output = Result<Self::Stream, SourceError>> + Send;
 
+    /// Opens a second dump at `from`, beside the one that follows the source,
+    /// to look at what is ahead.
+    fn look(
+        &self,
+        from: &Position,
+    ) -> impl Future<Output = Result<Self::Stream, SourceError>> + Send;
+
     /// The end of the last complete group in the source's binlog, now.
     fn head(&self) -> impl Future<Output = Result<Position, SourceError>> + Send;
 
     /// The columns of one table in order; empty when the table does not exist.
     fn columns(&self, table: &str)
     -> impl Future<Output = Result<Vec<Column>, SourceError>> + Send;
+
+    /// All rows of a small table: the bytes that are stored, `None` for NULL.
+    fn rows(
+        &self,
+        table: &str,
+        columns: &[&str],
+    ) -> impl Future<Output = Result<Vec<Vec<Option<Vec<u8>>>>, SourceError>> + Send;
 }
 
 #[cfg(test)]

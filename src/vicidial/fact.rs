@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::vicidial::StatusFlags;
+use crate::vicidial::StatusChange;
 
 /// Which row image a fact comes from: the same on every replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,15 +83,8 @@ pub enum Detail {
         /// What it says.
         ending: CarrierEnding,
     },
-    /// A status row is new or changed; the empty campaign is the system's.
-    Status {
-        /// The status.
-        status: String,
-        /// The campaign, or empty.
-        campaign_id: String,
-        /// Its flags; `None` when the row is gone.
-        flags: Option<StatusFlags>,
-    },
+    /// The status rows changed: what dispositions mean from here on.
+    Status(StatusChange),
 }
 
 /// The hang-up columns of `vicidial_carrier_log`.

@@ -26,6 +26,6 @@ pub use fact::{CallBefore, CallRow, CarrierEnding, Detail, Fact, Origin};
 pub use interpret::{Interpreter, RowError};
 pub use layout::{Column, Layout, LayoutError};
 pub use phone::Phones;
-pub use status::{StatusBook, StatusFlags};
+pub use status::{StatusBook, StatusChange, StatusFlags, StatusKey};
 pub use tables::Table;
 pub use zone::Zone;

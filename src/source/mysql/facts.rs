@@ -117,12 +117,12 @@ impl MySqlSource {
         columns.ok_or_else(|| unusable(&what, "a column without a name or type"))
     }
 
-    /// All rows of a small table, as the bytes that are stored.
-    ///
-    /// # Errors
-    /// [`SourceError`] when the source cannot be asked, a name is no plain
-    /// identifier, or the table has more than 100,000 rows.
-    pub async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<Vec<Cell>>, SourceError> {
+    /// All rows of a small table; an error when it has more than 100,000.
+    pub(super) async fn table_rows(
+        &self,
+        table: &str,
+        columns: &[&str],
+    ) -> Result<Vec<Vec<Cell>>, SourceError> {
         let table = identifier(table)?;
         let mut list = String::new();
         for column in columns {

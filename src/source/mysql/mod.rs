@@ -16,7 +16,7 @@ pub use stream::MySqlStream;
 use replica::Purpose;
 
 use super::settings::ConnectSettings;
-use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
+use super::wire::{Cell, Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
 use super::{Column, Source, SourceError};
 use crate::binlog::Position;
 
@@ -63,11 +63,6 @@ impl MySqlSource {
     #[must_use]
     pub fn settings(&self) -> &ConnectSettings {
         &self.settings
-    }
-
-    /// Opens the binlog to look at a few events, beside whoever follows it.
-    pub(super) async fn look(&self, from: &Position) -> Result<MySqlStream, SourceError> {
-        MySqlStream::open(self, from, Purpose::Look).await
     }
 
     /// Runs a statement; `what` names in words what it asks for.
@@ -127,11 +122,19 @@ impl Source for MySqlSource {
         MySqlStream::open(self, from, Purpose::Follow).await
     }
 
+    async fn look(&self, from: &Position) -> Result<MySqlStream, SourceError> {
+        MySqlStream::open(self, from, Purpose::Look).await
+    }
+
     async fn head(&self) -> Result<Position, SourceError> {
         self.binlog_end().await
     }
 
     async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {
         self.table_columns(table).await
+    }
+
+    async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<Vec<Cell>>, SourceError> {
+        self.table_rows(table, columns).await
     }
 }
