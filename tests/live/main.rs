@@ -16,4 +16,5 @@ mod keep_up;
 mod kill;
 mod reset;
 mod shutdown;
+mod statuses;
 mod stream;
