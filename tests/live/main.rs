@@ -18,3 +18,4 @@ mod reset;
 mod shutdown;
 mod statuses;
 mod stream;
+mod values;
