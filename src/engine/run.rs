@@ -292,21 +292,14 @@ async fn zone(setting: &ZoneSetting, source: &MySqlSource) -> Result<Zone, Engin
         ZoneSetting::Named(name) => return Zone::named(name).ok_or_else(|| unknown(name)),
         ZoneSetting::Auto => source.time_zone().await?,
     };
-    // A name with a slash is an IANA zone; `EST` and the like are abbreviations
-    // that say nothing of summer time.
-    for name in [&said.session, &said.system] {
-        if let Some(zone) = Zone::named(name).filter(|_| name.contains('/')) {
-            return Ok(zone);
-        }
-    }
-    if said.utc_offset_seconds != 0 {
+    if said.is_vague() {
         tracing::warn!(
             system_time_zone = said.system,
             utc_offset_seconds = said.utc_offset_seconds,
             "the source names no IANA time zone; set time_zone in [[source]], or days will be off by an hour in the other half of the year"
         );
     }
-    Ok(Zone::fixed(said.utc_offset_seconds))
+    Ok(said.zone())
 }
 
 /// VICIdial's status flags.

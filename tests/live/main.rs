@@ -11,6 +11,7 @@ mod support;
 
 mod bad_input;
 mod bad_place;
+mod clocks;
 mod drift;
 mod keep_up;
 mod kill;
