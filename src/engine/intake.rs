@@ -114,8 +114,8 @@ impl<S: Source> Intake<S> {
     }
 
     async fn read(&mut self) -> Result<Ended, EngineError> {
-        self.settle(Table::ALL.into()).await?;
         let mut stream = self.source.stream(self.reader.position()).await?;
+        self.settle(Table::ALL.into()).await?;
         loop {
             if self.is_at_end() {
                 let sent = self.send().await;
