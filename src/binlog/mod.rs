@@ -15,6 +15,7 @@ mod compressed;
 mod error;
 mod gtid;
 mod kind;
+mod metadata;
 mod position;
 mod query;
 mod raw;
@@ -25,10 +26,12 @@ mod table_map;
 pub use error::DecodeError;
 pub use gtid::{Gtid, GtidError, GtidPosition};
 pub use kind::{Kind, Operation, RowsKind};
+pub use metadata::ColumnMetadata;
 /// One value of a row, as `mysql_cdc` decodes it; integers always unsigned,
 /// texts always [`MySqlValue::Blob`].
 pub use mysql_cdc::events::row_events::mysql_value::MySqlValue;
 pub use position::{BinlogFile, FIRST_EVENT_OFFSET, Position, PositionError};
+pub use query::Definition;
 pub use raw::{ARTIFICIAL_FLAG, EventHeader, HEADER_BYTES, RawEvent};
 pub use reader::{Reader, Step};
 pub use rows::{Row, RowChange, RowsEvent};

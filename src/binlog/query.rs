@@ -93,6 +93,95 @@ impl<'a> Query<'a> {
     }
 }
 
+/// What a statement that is neither rows nor a transaction's end does to the
+/// tables that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Definition {
+    /// TRUNCATE: the rows are gone, the columns stay.
+    Emptied,
+    /// The columns that were there are as they were; more may follow them:
+    /// `ALTER TABLE … ADD`, an index, another engine.
+    Extended,
+    /// The rows stay; their columns may be others.
+    Altered,
+    /// DROP, CREATE, RENAME, and what is not understood: rows and columns may
+    /// be others.
+    Replaced,
+}
+
+/// Words of an ALTER TABLE that may change, move or rename a column.
+const COLUMN_CHANGES: [&str; 10] = [
+    "FIRST",
+    "AFTER",
+    "CHANGE",
+    "MODIFY",
+    "DROP",
+    "ALTER",
+    "CONVERT",
+    "CHARACTER",
+    "EXCHANGE",
+    "ORDER",
+];
+
+/// Statements that name tables and leave rows and columns alone.
+const HARMLESS: [&str; 9] = [
+    "OPTIMIZE", "ANALYZE", "REPAIR", "CHECK", "CHECKSUM", "FLUSH", "GRANT", "REVOKE", "LOCK",
+];
+
+/// What CREATE and DROP make and remove besides tables.
+const NO_TABLES: [&str; 9] = [
+    "INDEX",
+    "UNIQUE",
+    "FULLTEXT",
+    "SPATIAL",
+    "TRIGGER",
+    "PROCEDURE",
+    "FUNCTION",
+    "EVENT",
+    "USER",
+];
+
+impl Query<'_> {
+    /// What a statement of [`Meaning::Other`] does to the tables that it names;
+    /// `None`: nothing. In doubt it does more.
+    pub(super) fn definition(&self) -> Option<Definition> {
+        // Versioned comments are run, and read as comments here.
+        let hides = |mark: &[u8]| self.statement.windows(mark.len()).any(|w| w == mark);
+        if hides(b"/*!") || hides(b"/*M!") {
+            return Some(Definition::Replaced);
+        }
+        let mut words = Words(self.statement);
+        let first = words.next().unwrap_or_default();
+        let is = |word: &[u8], wanted: &str| word.eq_ignore_ascii_case(wanted.as_bytes());
+        let any = |word: &[u8], wanted: &[&str]| wanted.iter().any(|w| is(word, w));
+        if any(first, &HARMLESS) {
+            return None;
+        }
+        if is(first, "TRUNCATE") {
+            return Some(Definition::Emptied);
+        }
+        if any(first, &["CREATE", "DROP"]) {
+            let second = words.next().unwrap_or_default();
+            return if any(second, &NO_TABLES) {
+                None
+            } else {
+                Some(Definition::Replaced)
+            };
+        }
+        if !is(first, "ALTER") {
+            return Some(Definition::Replaced);
+        }
+        let words: Vec<_> = words.collect();
+        Some(if words.iter().any(|word| is(word, "RENAME")) {
+            Definition::Replaced
+        } else if words.iter().any(|word| any(word, &COLUMN_CHANGES)) {
+            Definition::Altered
+        } else {
+            Definition::Extended
+        })
+    }
+}
+
 /// Words that begin a statement which changes rows.
 const ROW_CHANGES: [&str; 6] = ["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH"];
 
@@ -154,6 +243,46 @@ mod tests {
         assert_eq!(meaning("XA END 'a'"), Meaning::Nothing);
         assert_eq!(meaning("XA COMMIT 'a'"), Meaning::End);
         assert_eq!(meaning("SAVEPOINT a"), Meaning::Nothing);
+    }
+
+    #[test]
+    fn a_definition_does_no_less_than_it_says() {
+        for (statement, definition) in [
+            ("TRUNCATE TABLE a", Some(Definition::Emptied)),
+            ("truncate a", Some(Definition::Emptied)),
+            ("ALTER TABLE a ADD b INT", Some(Definition::Extended)),
+            ("ALTER TABLE `a` ENGINE=InnoDB", Some(Definition::Extended)),
+            (
+                "ALTER TABLE a ADD `b` INT AFTER c",
+                Some(Definition::Altered),
+            ),
+            ("alter table a modify b INT", Some(Definition::Altered)),
+            ("ALTER TABLE a DROP b", Some(Definition::Altered)),
+            ("ALTER TABLE a RENAME TO b", Some(Definition::Replaced)),
+            ("RENAME TABLE a TO b, c TO a", Some(Definition::Replaced)),
+            ("DROP TABLE IF EXISTS a", Some(Definition::Replaced)),
+            ("CREATE TABLE a LIKE b", Some(Definition::Replaced)),
+            (
+                "ALTER TABLE a /*!50100 MODIFY b INT */",
+                Some(Definition::Replaced),
+            ),
+            (
+                "START ALTER 1 ALTER TABLE a ADD b INT",
+                Some(Definition::Replaced),
+            ),
+            ("", Some(Definition::Replaced)),
+            ("CREATE INDEX i ON a (b)", None),
+            ("OPTIMIZE TABLE a", None),
+            ("/* nightly */ optimize table a", None),
+            ("GRANT SELECT ON a TO b", None),
+        ] {
+            let query = Query {
+                thread_id: 1,
+                database: b"asterisk",
+                statement: statement.as_bytes(),
+            };
+            assert_eq!(query.definition(), definition, "{statement}");
+        }
     }
 
     #[test]

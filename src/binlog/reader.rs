@@ -17,7 +17,7 @@ use std::borrow::Cow;
 
 use crate::binlog::bytes::Bytes;
 use crate::binlog::kind::RowsKind;
-use crate::binlog::query::{Meaning, Query};
+use crate::binlog::query::{Definition, Meaning, Query};
 use crate::binlog::table_map::TableMaps;
 use crate::binlog::{
     ARTIFICIAL_FLAG, BinlogFile, DecodeError, FIRST_EVENT_OFFSET, Gtid, GtidPosition, Kind,
@@ -43,10 +43,12 @@ pub enum Step<'a> {
         /// The session that ran it.
         thread_id: u32,
     },
-    /// A statement of another kind that names a watched table: DDL, TRUNCATE, OPTIMIZE.
+    /// A statement of another kind that names watched tables: DDL, TRUNCATE.
     Definition {
-        /// Rank of the table in the [`Watch`] list.
-        watched: usize,
+        /// Ranks of the tables in the [`Watch`] list.
+        watched: Vec<usize>,
+        /// What it does to them.
+        definition: Definition,
     },
     /// An event code that is in no list.
     Unrecognised {
@@ -101,6 +103,12 @@ impl Reader {
             group: None,
             tables: TableMaps::default(),
         }
+    }
+
+    /// The tables that it watches.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// The end of the last complete group.
@@ -309,12 +317,20 @@ impl Reader {
                 if self.group.as_ref().is_none_or(|group| !group.has_end) {
                     self.end();
                 }
-                if let Some(watched) = self.watch.named_in(query.database, query.statement) {
-                    let thread_id = query.thread_id;
-                    return Ok(if meaning == Meaning::ChangesRows {
-                        Step::Statement { watched, thread_id }
-                    } else {
-                        Step::Definition { watched }
+                let watched = self.watch.named_in(query.database, query.statement);
+                let Some(first) = watched.first() else {
+                    return Ok(Step::Nothing);
+                };
+                if meaning == Meaning::ChangesRows {
+                    return Ok(Step::Statement {
+                        watched: *first,
+                        thread_id: query.thread_id,
+                    });
+                }
+                if let Some(definition) = query.definition() {
+                    return Ok(Step::Definition {
+                        watched,
+                        definition,
                     });
                 }
             }

@@ -9,22 +9,36 @@ use mysql_cdc::events::table_map_event::TableMapEvent;
 
 use crate::binlog::DecodeError;
 use crate::binlog::bytes::Bytes;
+use crate::binlog::metadata::{ColumnMetadata, Metadata};
 
 /// Most columns accepted; MariaDB's own limit.
 const COLUMNS_MAX: usize = 4096;
 
 /// Column type codes that matter here; see
 /// <https://mariadb.com/kb/en/rows_event_v1-rows_compressed_event_v1/>.
-mod code {
-    pub(super) const VARCHAR: u8 = 15;
-    pub(super) const JSON: u8 = 245;
-    pub(super) const ENUM: u8 = 247;
-    pub(super) const SET: u8 = 248;
-    pub(super) const TINY_BLOB: u8 = 249;
-    pub(super) const BLOB: u8 = 252;
-    pub(super) const VAR_STRING: u8 = 253;
-    pub(super) const STRING: u8 = 254;
-    pub(super) const GEOMETRY: u8 = 255;
+pub(super) mod code {
+    pub(in crate::binlog) const YEAR: u8 = 13;
+    pub(in crate::binlog) const VARCHAR: u8 = 15;
+    pub(in crate::binlog) const BLOB_COMPRESSED: u8 = 140;
+    pub(in crate::binlog) const VARCHAR_COMPRESSED: u8 = 141;
+    pub(in crate::binlog) const JSON: u8 = 245;
+    pub(in crate::binlog) const ENUM: u8 = 247;
+    pub(in crate::binlog) const SET: u8 = 248;
+    pub(in crate::binlog) const TINY_BLOB: u8 = 249;
+    pub(in crate::binlog) const BLOB: u8 = 252;
+    pub(in crate::binlog) const VAR_STRING: u8 = 253;
+    pub(in crate::binlog) const STRING: u8 = 254;
+    pub(in crate::binlog) const GEOMETRY: u8 = 255;
+}
+
+/// The type of a column, with ENUM and SET told from CHAR: all three are sent
+/// as STRING, with the real type in the upper byte of the parameters.
+pub(super) fn real_type((kind, metadata): (u8, u16)) -> u8 {
+    let [high, _] = metadata.to_be_bytes();
+    match kind {
+        code::STRING if high == code::ENUM || high == code::SET => high,
+        _ => kind,
+    }
 }
 
 /// The tables to be decoded: one database, exact names.
@@ -56,20 +70,20 @@ impl Watch {
             .position(|name| name.eq_ignore_ascii_case(table))
     }
 
-    /// The first watched table that a statement names as a whole word, so that
+    /// The watched tables that a statement names as a whole word, so that
     /// `vicidial_log_archive` is not taken for `vicidial_log`. From a session in
     /// another database the statement must name the database too.
-    pub(super) fn named_in(&self, session_database: &[u8], statement: &[u8]) -> Option<usize> {
+    pub(super) fn named_in(&self, session_database: &[u8], statement: &[u8]) -> Vec<usize> {
         let names_database = || {
             statement
                 .windows(self.database.len().max(1))
                 .any(|found| found.eq_ignore_ascii_case(&self.database))
         };
         if !session_database.eq_ignore_ascii_case(&self.database) && !names_database() {
-            return None;
+            return Vec::new();
         }
         let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'$';
-        self.tables.iter().position(|name| {
+        let is_named = |name: &Vec<u8>| {
             statement.windows(name.len()).enumerate().any(|(i, found)| {
                 let before = i.checked_sub(1).and_then(|j| statement.get(j));
                 let after = statement.get(i + name.len());
@@ -77,7 +91,10 @@ impl Watch {
                     && !before.is_some_and(|&b| is_word(b))
                     && !after.is_some_and(|&b| is_word(b))
             })
-        })
+        };
+        let named = self.tables.iter().enumerate();
+        let named = named.filter(|(_, name)| is_named(name));
+        named.map(|(rank, _)| rank).collect()
     }
 }
 
@@ -95,6 +112,7 @@ pub struct TableMap {
     pub column_metadata: Vec<u16>,
     /// Column names, where `binlog_row_metadata = FULL`.
     pub column_names: Option<Vec<String>>,
+    told: Vec<ColumnMetadata>,
     /// The event as sent, kept for quarantine.
     pub body: Vec<u8>,
     decoded: TableMapEvent,
@@ -106,13 +124,23 @@ impl TableMap {
         &self.decoded
     }
 
+    /// What the map itself says of a column; nothing of one that it does not have.
+    #[must_use]
+    pub fn column_metadata_of(&self, index: usize) -> &ColumnMetadata {
+        const NOTHING: &ColumnMetadata = &ColumnMetadata {
+            unsigned: None,
+            collation: None,
+            labels: None,
+        };
+        self.told.get(index).unwrap_or(NOTHING)
+    }
+
     /// Decodes a table map of a watched table.
     ///
     /// # Errors
     /// [`DecodeError`] when the bytes make no sense.
     pub fn decode(body: &[u8], watched: usize) -> Result<Self, DecodeError> {
-        let Layout { columns, behind } = layout(body)?;
-        let column_names = column_names(behind, columns)?;
+        let behind = optional_metadata(body)?;
         // Without the optional metadata: the library allocates by lengths in it
         // unseen, and refuses the fields of newer servers.
         let plain = body.len() - behind.rest().len();
@@ -121,6 +149,9 @@ impl TableMap {
             super::contain(|| TableMapEvent::parse(&mut std::io::Cursor::new(plain)))?;
         let column_types = decoded.column_types.clone();
         let column_metadata = decoded.column_metadata.clone();
+        let types = column_types.iter().copied();
+        let types: Vec<(u8, u16)> = types.zip(column_metadata.iter().copied()).collect();
+        let Metadata { names, columns } = Metadata::decode(behind, &types)?;
         check_blobs(&decoded)?;
         for (kind, metadata) in decoded
             .column_types
@@ -134,7 +165,8 @@ impl TableMap {
             watched,
             column_types,
             column_metadata,
-            column_names,
+            column_names: names,
+            told: columns,
             body: body.to_vec(),
             decoded,
         })
@@ -148,12 +180,12 @@ fn text_as_bytes(kind: &mut u8, metadata: &mut u16) {
     let bytes_max = match *kind {
         code::VARCHAR | code::VAR_STRING => *metadata,
         code::STRING => {
+            if real_type((*kind, *metadata)) != code::STRING {
+                return;
+            }
             // High byte: the real type, with the length's bits 8 and 9 inverted
             // in bits 4 and 5 (bug 37426); low byte: the length's bits 0 to 7.
             let [high, low] = metadata.to_be_bytes();
-            if high == code::ENUM || high == code::SET {
-                return;
-            }
             u16::from(low) | (u16::from((high & 0x30) ^ 0x30) << 4)
         }
         _ => return,
@@ -162,14 +194,8 @@ fn text_as_bytes(kind: &mut u8, metadata: &mut u16) {
     *metadata = if bytes_max < 256 { 1 } else { 2 };
 }
 
-/// The fields in front of the optional metadata, by their lengths.
-#[derive(Clone, Copy)]
-struct Layout<'a> {
-    columns: usize,
-    behind: Bytes<'a>,
-}
-
-fn layout(body: &[u8]) -> Result<Layout<'_>, DecodeError> {
+/// What is behind the fields that every table map has.
+fn optional_metadata(body: &[u8]) -> Result<Bytes<'_>, DecodeError> {
     let mut bytes = Bytes::new(body);
     bytes.take(8)?;
     for _name in 0..2 {
@@ -184,38 +210,7 @@ fn layout(body: &[u8]) -> Result<Layout<'_>, DecodeError> {
     let metadata = bytes.length()?;
     bytes.take(metadata)?;
     bytes.take(columns.div_ceil(8))?;
-    Ok(Layout {
-        columns,
-        behind: bytes,
-    })
-}
-
-/// Field of the optional metadata that has the names of the columns.
-const COLUMN_NAMES: u8 = 4;
-
-/// The names in the optional metadata; `None` where it has none, or not as many
-/// as there are columns.
-fn column_names(
-    mut metadata: Bytes<'_>,
-    columns: usize,
-) -> Result<Option<Vec<String>>, DecodeError> {
-    let mut names = None;
-    while !metadata.rest().is_empty() {
-        let field = metadata.u8()?;
-        let length = metadata.length()?;
-        let mut value = Bytes::new(metadata.take(length)?);
-        if field != COLUMN_NAMES {
-            continue;
-        }
-        let mut found = Vec::with_capacity(columns);
-        while !value.rest().is_empty() {
-            let length = value.length()?;
-            // Names are in UTF-8 whatever the charset of their columns.
-            found.push(String::from_utf8_lossy(value.take(length)?).into_owned());
-        }
-        names = Some(found).filter(|names| names.len() == columns);
-    }
-    Ok(names)
+    Ok(bytes)
 }
 
 /// The library allocates by the length of a BLOB, and takes its width as sent:

@@ -5,14 +5,15 @@ use clap::Args;
 use super::failure::{Exit, Failure};
 use super::{Options, output, runtime};
 use crate::checkpoint::{Checkpoint, Resume, resume};
-use crate::config::Config;
-use crate::source::{Finding, MySqlSource, Outcome, preflight};
+use crate::config::{Config, SourceTimeZone};
+use crate::source::{Finding, MySqlSource, Outcome, check_clock, preflight};
 use crate::state::{StateError, StateFile};
 use crate::store::{SqliteStore, Store as _, StoreError};
+use crate::vicidial::Zone;
 
 /// Check everything that `didtail run` needs, and say how to mend what is wrong
 ///
-/// Looks at the source, its settings, grants and tables, at the store, the
+/// Looks at the source, its settings, grants, tables and clocks, at the store, the
 /// state file and the place to resume at. Changes nothing. Exits with 0 only
 /// when the daemon would run.
 ///
@@ -62,7 +63,14 @@ async fn findings(config: &Config) -> Vec<Finding> {
             | Resume::Reset(known) => Some(known),
         };
         match MySqlSource::connect(&source.connect_settings(&config.state)).await {
-            Ok(connection) => findings.extend(preflight(&connection, known.as_ref()).await),
+            Ok(connection) => {
+                findings.extend(preflight(&connection, known.as_ref()).await);
+                let zone = match &source.time_zone {
+                    SourceTimeZone::Named(name) => Zone::named(name),
+                    SourceTimeZone::Auto => None,
+                };
+                findings.extend(check_clock(&connection, zone).await);
+            }
             Err(error) => findings.push(Finding::unreachable(&error)),
         }
     }

@@ -4,7 +4,7 @@
 //! a single hang-up is in the store within milliseconds. While the store is
 //! busy the batch grows, and a backlog is applied in large transactions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,15 +12,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::binlog::{DecodeError, Position, RawEvent, Reader, RowsEvent, Step};
+use crate::binlog::{DecodeError, Definition, Position, RawEvent, Reader, RowsEvent, Step};
 use crate::config::BadRow;
+use crate::engine::ahead;
 use crate::engine::batch::Batch;
 use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
+use crate::engine::statuses;
 use crate::source::{EventStream, Source};
 use crate::state::QuarantinedRow;
 use crate::telemetry::field;
-use crate::vicidial::{Interpreter, Layout, LayoutError, Origin, Table};
+use crate::vicidial::{
+    Column, Detail, Fact, Interpreter, Layout, LayoutError, Origin, StatusChange, StatusKey, Table,
+};
 
 /// A position without rows is saved this often: a restart then reads at most
 /// this much of other tables' events again.
@@ -111,6 +115,7 @@ impl<S: Source> Intake<S> {
 
     async fn read(&mut self) -> Result<Ended, EngineError> {
         let mut stream = self.source.stream(self.reader.position()).await?;
+        self.settle(Table::ALL.into()).await?;
         loop {
             if self.is_at_end() {
                 let sent = self.send().await;
@@ -220,15 +225,12 @@ impl<S: Source> Intake<S> {
                     );
                 }
             }
-            Ok(Step::Definition { watched }) => {
-                if let Some(table) = Table::of_rank(watched) {
-                    tracing::info!(
-                        { field::TABLE } = table.name(),
-                        { field::POSITION } = %self.reader.position(),
-                        "a statement may have changed the table's columns; they are read again"
-                    );
-                    self.reading.layouts.forget(table);
-                    self.learn(table).await?;
+            Ok(Step::Definition {
+                watched,
+                definition,
+            }) => {
+                for table in watched.into_iter().filter_map(Table::of_rank) {
+                    self.defined(table, definition).await?;
                 }
             }
             Ok(Step::Unrecognised { code }) => {
@@ -300,29 +302,132 @@ impl<S: Source> Intake<S> {
         Ok(())
     }
 
-    /// The layout of a row event. A table map that no known version fits makes
-    /// the source be asked once for the table as it is now.
+    /// The layout of a row event. Where its columns do not fit what is known of
+    /// the table, the source is asked for the table as it is now.
     async fn layout(
         &mut self,
         table: Table,
         rows: &RowsEvent<'_>,
     ) -> Result<Result<Arc<Layout>, LayoutError>, EngineError> {
-        if let Some(layout) = self.reading.layouts.known(&rows.table) {
-            return Ok(Ok(layout));
+        let position = self.reader.position().clone();
+        let layouts = &mut self.reading.layouts;
+        let misfit = match layouts.find(table, &rows.table, &position) {
+            Err(misfit @ LayoutError::Unknown { .. }) => misfit,
+            found => return Ok(found),
+        };
+        let now = self.source.columns(table.name()).await?;
+        if Layout::of(table, &rows.table, &now).is_ok() {
+            self.begin_era(table, now);
+            let layouts = &mut self.reading.layouts;
+            return Ok(layouts.find(table, &rows.table, &position));
         }
-        if let Ok(layout) = self.reading.layouts.find(table, &rows.table) {
-            return Ok(Ok(layout));
-        }
-        self.learn(table).await?;
-        Ok(self.reading.layouts.find(table, &rows.table))
+        Ok(self.reading.layouts.guess(table, &rows.table).ok_or(misfit))
     }
 
-    async fn learn(&mut self, table: Table) -> Result<(), EngineError> {
-        let columns = self.source.columns(table.name()).await?;
-        if self.reading.layouts.learn(table, columns.clone()) {
-            let position = self.reader.position().clone();
-            self.batch.schemas.push((table, position, columns));
+    /// A statement did something to a watched table.
+    async fn defined(&mut self, table: Table, definition: Definition) -> Result<(), EngineError> {
+        let is_status = matches!(table, Table::Statuses | Table::CampaignStatuses);
+        if is_status && matches!(definition, Definition::Emptied | Definition::Replaced) {
+            self.statuses_anew(table, definition).await?;
         }
+        let position = self.reader.position().clone();
+        let layouts = &mut self.reading.layouts;
+        if definition == Definition::Emptied || layouts.begins_at(table, &position) {
+            return Ok(());
+        }
+        tracing::info!(
+            { field::TABLE } = table.name(),
+            { field::POSITION } = %position,
+            "a statement may have changed the table's columns; they are read again"
+        );
+        let kept = match definition {
+            Definition::Extended => layouts.at(table, &position).cloned(),
+            Definition::Emptied | Definition::Altered | Definition::Replaced => None,
+        };
+        self.begin_era(table, kept.unwrap_or_default());
+        self.settle([table].into()).await?;
+        if self.reading.layouts.at(table, &position).is_none() {
+            tracing::warn!(
+                { field::TABLE } = table.name(),
+                { field::POSITION } = %position,
+                "the table was altered again since, so that its columns between are not known; its rows between are set aside unless binlog_row_metadata = FULL says the columns"
+            );
+        }
+        Ok(())
+    }
+
+    /// Finds out the columns that these tables have at the present position.
+    ///
+    /// The source tells those of now. They are right if the table was not
+    /// altered in between; else the ones known before are, up to the ALTER.
+    async fn settle(&mut self, tables: BTreeSet<Table>) -> Result<(), EngineError> {
+        let position = self.reader.position().clone();
+        let mut changed = BTreeMap::new();
+        for table in tables {
+            let now = self.source.columns(table.name()).await?;
+            let known = self.reading.layouts.at(table, &position);
+            // A table that is gone, or may not be looked at any more, says nothing.
+            if !now.is_empty() && known != Some(&now) {
+                changed.insert(table, now);
+            }
+        }
+        let goes_back = self.reading.layouts.reaches_behind(&position);
+        if changed.is_empty() && !goes_back {
+            return Ok(());
+        }
+        let head = self.source.head().await?;
+        let (source, watch) = (self.source.as_ref(), self.reader.watch());
+        let ahead = ahead::definitions(source, watch, &position, &head).await?;
+        // After RESET MASTER old places are in another history.
+        self.reading.layouts.keep_behind(&position, |table, first| {
+            let mut of_table = ahead.iter().filter(|defined| defined.table == table);
+            of_table.any(|defined| defined.behind == *first)
+        });
+        for (table, now) in changed {
+            let columns = match ahead::first_change(&ahead, table) {
+                None => Some(now),
+                Some(behind) => self.reading.layouts.before(table, behind).cloned(),
+            };
+            if let Some(columns) = columns {
+                self.begin_era(table, columns);
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns of a table from the present position on, also for later starts.
+    fn begin_era(&mut self, table: Table, columns: Vec<Column>) {
+        let position = self.reader.position().clone();
+        let layouts = &mut self.reading.layouts;
+        layouts.begin(table, &position, columns.clone());
+        self.batch.schemas.push((table, position, columns));
+    }
+
+    /// The rows of a status table are gone. After a TRUNCATE the new ones are in
+    /// the binlog; another table in its place may have brought its own.
+    async fn statuses_anew(
+        &mut self,
+        table: Table,
+        definition: Definition,
+    ) -> Result<(), EngineError> {
+        let place = self.reader.event_place();
+        let time = self.reader.event_time().unwrap_or(0);
+        let campaigns = table == Table::CampaignStatuses;
+        let mut changes = vec![StatusChange::Emptied { campaigns }];
+        if definition == Definition::Replaced {
+            let rows = statuses::rows(self.source.as_ref(), table).await?;
+            changes.extend(rows.into_iter().map(|row| StatusChange::Set {
+                key: StatusKey::new(&row.status, &row.campaign_id),
+                renamed_from: None,
+                flags: row.flags,
+            }));
+        }
+        let file: Arc<str> = Arc::from(place.file.as_str());
+        let facts = (0_u32..).zip(changes).map(|(number, change)| Fact {
+            origin: Origin::new(&file, place.next, number, time),
+            detail: Detail::Status(change),
+        });
+        self.batch.facts.extend(facts);
         Ok(())
     }
 

@@ -156,7 +156,7 @@ impl<S: Source> LookUp<S> {
             .iter()
             .filter_map(|name| existing.iter().find(|column| column.name == *name).cloned())
             .collect();
-        let Ok(layout) = Layout::new(table, &columns) else {
+        let Ok(layout) = Layout::of_select(table, &columns) else {
             return Ok(Vec::new());
         };
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();

@@ -5,6 +5,7 @@
 //! applying half (`apply`) through a channel of two batches, so that reading
 //! does not wait for a commit and memory does not grow with a backlog.
 
+mod ahead;
 mod apply;
 mod batch;
 mod cache;
@@ -15,6 +16,7 @@ mod lookup;
 mod policy;
 mod recount;
 mod run;
+mod statuses;
 
 pub use apply::Clock;
 pub use batch::Tally;

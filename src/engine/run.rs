@@ -19,12 +19,13 @@ use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::EngineError;
+use crate::engine::statuses;
 use crate::ledger::{Prefer, Rules, Success};
 use crate::source::{MySqlSource, Outcome, Source, SourceError, Target, preflight, verdict};
 use crate::state::StateFile;
 use crate::store::{SqliteStore, Store};
 use crate::telemetry::field;
-use crate::vicidial::{Interpreter, Phones, StatusBook, StatusFlags, Table, Zone};
+use crate::vicidial::{Interpreter, Phones, StatusBook, Table, Zone};
 
 /// Epoch of a source that was never reset.
 const FIRST_EPOCH: u64 = 1;
@@ -131,7 +132,7 @@ pub async fn run(
 pub async fn follow<S: Source, St: Store>(
     source: Arc<S>,
     store: Arc<St>,
-    mut state: StateFile,
+    state: StateFile,
     settings: Settings,
     start: Checkpoint,
     shutdown: watch::Receiver<bool>,
@@ -144,14 +145,7 @@ pub async fn follow<S: Source, St: Store>(
     let mut layouts = Layouts::default();
     for table in Table::ALL {
         for version in state.schemas(&settings.source, table.name())? {
-            layouts.learn(table, version.columns);
-        }
-        let columns = source.columns(table.name()).await?;
-        // Kept for the rows written before the next ALTER, in case a later
-        // start still has them to read.
-        if layouts.learn(table, columns.clone()) {
-            let (name, at) = (&settings.source, &start.position);
-            state.save_schema(name, table.name(), at, &columns)?;
+            layouts.begin(table, &version.first_position, version.columns);
         }
     }
     let reading = Reading {
@@ -302,7 +296,7 @@ pub(super) async fn rules(
             PreferSetting::Reported => Prefer::Reported,
         },
         zone: zone(&source_config.time_zone, source).await?,
-        statuses: statuses(source).await?,
+        statuses: status_book(source).await?,
     })
 }
 
@@ -312,58 +306,22 @@ async fn zone(setting: &ZoneSetting, source: &MySqlSource) -> Result<Zone, Engin
         ZoneSetting::Named(name) => return Zone::named(name).ok_or_else(|| unknown(name)),
         ZoneSetting::Auto => source.time_zone().await?,
     };
-    // A name with a slash is an IANA zone; `EST` and the like are abbreviations
-    // that say nothing of summer time.
-    for name in [&said.session, &said.system] {
-        if let Some(zone) = Zone::named(name).filter(|_| name.contains('/')) {
-            return Ok(zone);
-        }
-    }
-    if said.utc_offset_seconds != 0 {
+    if said.is_vague() {
         tracing::warn!(
             system_time_zone = said.system,
             utc_offset_seconds = said.utc_offset_seconds,
             "the source names no IANA time zone; set time_zone in [[source]], or days will be off by an hour in the other half of the year"
         );
     }
-    Ok(Zone::fixed(said.utc_offset_seconds))
+    Ok(said.zone())
 }
 
-/// VICIdial's status flags, from whichever of the two tables and columns exist.
-async fn statuses(source: &MySqlSource) -> Result<StatusBook, EngineError> {
-    const COLUMNS: [&str; 6] = [
-        "status",
-        "campaign_id",
-        "human_answered",
-        "sale",
-        "dnc",
-        "answering_machine",
-    ];
+/// VICIdial's status flags.
+async fn status_book(source: &MySqlSource) -> Result<StatusBook, EngineError> {
     let mut book = StatusBook::default();
     for table in [Table::Statuses, Table::CampaignStatuses] {
-        let existing = source.columns(table.name()).await?;
-        let columns: Vec<&str> = COLUMNS
-            .into_iter()
-            .filter(|wanted| existing.iter().any(|column| column.name == *wanted))
-            .collect();
-        if !table.needed().iter().all(|needed| columns.contains(needed)) {
-            continue;
-        }
-        for row in source.rows(table.name(), &columns).await? {
-            let text = |wanted: &str| {
-                let place = columns.iter().position(|column| *column == wanted)?;
-                let bytes = row.get(place)?.as_ref()?;
-                Some(String::from_utf8_lossy(bytes).into_owned())
-            };
-            let flag = |wanted: &str| text(wanted).as_deref() == Some("Y");
-            let flags = StatusFlags {
-                human_answered: flag("human_answered"),
-                sale: flag("sale"),
-                dnc: flag("dnc"),
-                answering_machine: flag("answering_machine"),
-            };
-            let campaign_id = text("campaign_id").unwrap_or_default();
-            book.set(&text("status").unwrap_or_default(), &campaign_id, flags);
+        for row in statuses::rows(source, table).await? {
+            book.set(&row.status, &row.campaign_id, row.flags);
         }
     }
     Ok(book)

@@ -154,14 +154,7 @@ impl Working {
                     }
                 });
             }
-            Detail::Status {
-                status,
-                campaign_id,
-                flags,
-            } => match flags {
-                Some(flags) => rules.statuses.set(status, campaign_id, *flags),
-                None => rules.statuses.remove(status, campaign_id),
-            },
+            Detail::Status(change) => rules.statuses.apply(change),
         }
     }
 

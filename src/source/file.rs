@@ -10,7 +10,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Framer, OwnedEvent};
-use super::{Column, EventStream, SelectedRow, Source, SourceError};
+use super::{Column, EventStream, Source, SourceError, TableRow};
 use crate::binlog::{
     BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, HEADER_BYTES, Position, RawEvent, Reader, Watch,
 };
@@ -280,6 +280,10 @@ impl Source for FileSource {
         })
     }
 
+    async fn look(&self, from: &Position) -> Result<FileStream, SourceError> {
+        self.stream(from).await
+    }
+
     /// Reads the last file through, past a group that a crash cut off.
     async fn head(&self) -> Result<Position, SourceError> {
         let Some((file, path)) = self.files.last_key_value() else {
@@ -310,7 +314,12 @@ impl Source for FileSource {
         _columns: &[&str],
         _key: &str,
         _values: &[String],
-    ) -> Result<Vec<SelectedRow>, SourceError> {
+    ) -> Result<Vec<TableRow>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// There are files, and no tables behind them.
+    async fn rows(&self, _table: &str, _columns: &[&str]) -> Result<Vec<TableRow>, SourceError> {
         Ok(Vec::new())
     }
 }

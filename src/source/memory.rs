@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::frame::OwnedEvent;
-use super::{Column, EventStream, SelectedRow, Source, SourceError};
+use super::{Column, EventStream, Source, SourceError, TableRow};
 use crate::binlog::{
     BinlogFile, EventHeader, FIRST_EVENT_OFFSET, GtidPosition, HEADER_BYTES, Position, RawEvent,
     Reader, Watch,
@@ -189,13 +189,9 @@ impl MemorySource {
         let script = self.shared.script.lock();
         script.unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Source for MemorySource {
-    type Stream = MemoryStream;
-
-    async fn stream(&self, from: &Position) -> Result<MemoryStream, SourceError> {
-        let mut script = self.script();
+    fn open(&self, from: &Position, fault: Option<Fault>) -> Result<MemoryStream, SourceError> {
+        let script = self.script();
         let found = script.files.iter().position(|file| file.name == from.file);
         let found = found.filter(|at| script.files.get(*at).is_some_and(|file| !file.purged));
         let Some((at, file)) = found.and_then(|at| Some((at, script.files.get(at)?))) else {
@@ -220,7 +216,6 @@ impl Source for MemorySource {
             let format = OwnedEvent::clone(format).repeated();
             opening.push_back(Arc::new(format));
         }
-        let fault = script.faults.pop_front();
         drop(script);
         Ok(MemoryStream {
             source: self.clone(),
@@ -233,6 +228,19 @@ impl Source for MemorySource {
             broken: false,
             last: Arc::new(OwnedEvent::rotate_to(from)),
         })
+    }
+}
+
+impl Source for MemorySource {
+    type Stream = MemoryStream;
+
+    async fn stream(&self, from: &Position) -> Result<MemoryStream, SourceError> {
+        let fault = self.script().faults.pop_front();
+        self.open(from, fault)
+    }
+
+    async fn look(&self, from: &Position) -> Result<MemoryStream, SourceError> {
+        self.open(from, None)
     }
 
     async fn head(&self) -> Result<Position, SourceError> {
@@ -250,7 +258,7 @@ impl Source for MemorySource {
         columns: &[&str],
         key: &str,
         values: &[String],
-    ) -> Result<Vec<SelectedRow>, SourceError> {
+    ) -> Result<Vec<TableRow>, SourceError> {
         let script = self.script();
         let rows = script.rows.get(table).into_iter().flatten();
         let asked = |row: &&BTreeMap<String, String>| {
@@ -261,6 +269,11 @@ impl Source for MemorySource {
             columns.iter().map(cell).collect()
         };
         Ok(rows.filter(asked).map(cells).collect())
+    }
+
+    /// It has events, and no tables behind them.
+    async fn rows(&self, _table: &str, _columns: &[&str]) -> Result<Vec<TableRow>, SourceError> {
+        Ok(Vec::new())
     }
 }
 

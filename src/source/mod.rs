@@ -15,7 +15,7 @@ pub use file::{FileSource, FileStream, Splitter};
 pub use locate::{Located, Target};
 pub use memory::{Fault, MemorySource, MemoryStream};
 pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
-pub use preflight::{Finding, Outcome, preflight, verdict};
+pub use preflight::{Finding, Outcome, check_clock, preflight, verdict};
 pub use settings::{ConnectSettings, TlsMode};
 pub use wire::{Flavour, Server};
 
@@ -24,7 +24,7 @@ pub use crate::vicidial::Column;
 use crate::binlog::{Position, RawEvent};
 
 /// Cells of a row as text in the column's own character set; `None` is NULL.
-pub type SelectedRow = Vec<Option<Vec<u8>>>;
+pub type TableRow = Vec<Option<Vec<u8>>>;
 
 /// Rows that one [`Source::select`] returns at most.
 pub const SELECTED_ROWS_MAX: usize = 20_000;
@@ -52,6 +52,13 @@ pub trait Source: Send + Sync + 'static {
         from: &Position,
     ) -> impl Future<Output = Result<Self::Stream, SourceError>> + Send;
 
+    /// Opens a second dump at `from`, beside the one that follows the source,
+    /// to look at what is ahead.
+    fn look(
+        &self,
+        from: &Position,
+    ) -> impl Future<Output = Result<Self::Stream, SourceError>> + Send;
+
     /// The end of the last complete group in the source's binlog, now.
     fn head(&self) -> impl Future<Output = Result<Position, SourceError>> + Send;
 
@@ -68,7 +75,14 @@ pub trait Source: Send + Sync + 'static {
         columns: &[&str],
         key: &str,
         values: &[String],
-    ) -> impl Future<Output = Result<Vec<SelectedRow>, SourceError>> + Send;
+    ) -> impl Future<Output = Result<Vec<TableRow>, SourceError>> + Send;
+
+    /// All rows of a small table.
+    fn rows(
+        &self,
+        table: &str,
+        columns: &[&str],
+    ) -> impl Future<Output = Result<Vec<TableRow>, SourceError>> + Send;
 }
 
 #[cfg(test)]

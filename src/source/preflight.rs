@@ -4,6 +4,7 @@
 //! MySQL and the versions of MariaDB the same privilege has three names. A
 //! check that could not be made says so; it does not count as passed.
 
+mod clock;
 mod grants;
 mod resume;
 mod settings;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{MySqlSource, SourceError};
 use crate::checkpoint::Checkpoint;
-use crate::vicidial::Table;
+use crate::vicidial::{Table, Zone};
 
 /// Time for one check. `doctor` must end even where a server hangs.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -107,6 +108,12 @@ pub async fn preflight(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec
         findings.extend(within("resume position", resume::resume(source, checkpoint)).await);
     }
     findings
+}
+
+/// Compares VICIdial's wall clocks with its epochs, in the configured zone or,
+/// without one, in the source's. Nothing that it finds keeps didtail from running.
+pub async fn check_clock(source: &MySqlSource, configured: Option<Zone>) -> Vec<Finding> {
+    within("clock", clock::clock(source, configured)).await
 }
 
 /// The findings, when none of them is bad.

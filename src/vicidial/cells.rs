@@ -27,6 +27,25 @@ pub struct WallClock {
     pub second: i8,
 }
 
+impl WallClock {
+    /// Reads `2024-11-15 12:00:00`; `None` for zero dates and what is no date.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (date, time) = text.split_once(' ')?;
+        let mut date = date.split('-');
+        let mut time = time.split([':', '.']);
+        let wall = Self {
+            year: date.next()?.parse().ok()?,
+            month: date.next()?.parse().ok()?,
+            day: date.next()?.parse().ok()?,
+            hour: time.next()?.parse().ok()?,
+            minute: time.next()?.parse().ok()?,
+            second: time.next()?.parse().ok()?,
+        };
+        (wall.year > 0 && wall.month > 0 && wall.day > 0).then_some(wall)
+    }
+}
+
 impl Cells<'_> {
     fn cell(&self, column: &str) -> Option<(&MySqlValue, &super::layout::Field)> {
         let field = self.layout.field(column)?;

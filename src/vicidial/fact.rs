@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::vicidial::{StatusFlags, Table};
+use crate::vicidial::{StatusChange, Table};
 
 /// Which row image a fact comes from: the same on every replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,15 +98,8 @@ pub enum Detail {
         /// What it says.
         ending: CarrierEnding,
     },
-    /// A status row is new or changed; the empty campaign is the system's.
-    Status {
-        /// The status.
-        status: String,
-        /// The campaign, or empty.
-        campaign_id: String,
-        /// Its flags; `None` when the row is gone.
-        flags: Option<StatusFlags>,
-    },
+    /// The status rows changed: what dispositions mean from here on.
+    Status(StatusChange),
 }
 
 /// How a report names its call.
@@ -191,8 +184,7 @@ impl Detail {
             Self::Dial { leading: false, .. } => Table::DialCidLog,
             Self::Carrier { .. } => Table::CarrierLog,
             Self::Reported { .. } => Table::ShakenLog,
-            Self::Status { campaign_id, .. } if campaign_id.is_empty() => Table::Statuses,
-            Self::Status { .. } => Table::CampaignStatuses,
+            Self::Status(change) => change.table(),
         };
         table.name()
     }

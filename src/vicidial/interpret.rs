@@ -7,7 +7,9 @@ use crate::vicidial::cells::Cells;
 use crate::vicidial::fact::{
     CallBefore, CallName, CallRow, CarrierEnding, Detail, Fact, Origin, SipAnswer,
 };
-use crate::vicidial::{Layout, Phones, StatusFlags, Table, Zone, caller_code};
+use crate::vicidial::{
+    Layout, Phones, StatusChange, StatusFlags, StatusKey, Table, Zone, caller_code,
+};
 
 /// A row deleted later than this after its call began is archived, not cleaned
 /// up: VICIdial looks for duplicates 150 to 10 minutes back (vicidial.md,
@@ -165,16 +167,22 @@ impl Interpreter {
                     sip_reason: cells.text_or_empty("sip_hangup_reason"),
                 },
             }),
-            Table::Statuses | Table::CampaignStatuses => Some(Detail::Status {
-                status: needed(cells, "status")?,
-                campaign_id: cells.text_or_empty("campaign_id"),
-                flags: Some(StatusFlags {
-                    human_answered: cells.flag("human_answered"),
-                    sale: cells.flag("sale"),
-                    dnc: cells.flag("dnc"),
-                    answering_machine: cells.flag("answering_machine"),
-                }),
-            }),
+            Table::Statuses | Table::CampaignStatuses => {
+                let old = before.map(status_key).transpose()?.flatten();
+                match status_key(cells)? {
+                    Some(key) => Some(Detail::Status(StatusChange::Set {
+                        renamed_from: old.filter(|old| *old != key),
+                        key,
+                        flags: StatusFlags {
+                            human_answered: cells.flag("human_answered"),
+                            sale: cells.flag("sale"),
+                            dnc: cells.flag("dnc"),
+                            answering_machine: cells.flag("answering_machine"),
+                        },
+                    })),
+                    None => old.map(|old| Detail::Status(StatusChange::Removed(old))),
+                }
+            }
         })
     }
 
@@ -192,11 +200,9 @@ impl Interpreter {
                     started_at,
                 })
             }
-            Table::Statuses | Table::CampaignStatuses => Some(Detail::Status {
-                status: needed(cells, "status")?,
-                campaign_id: cells.text_or_empty("campaign_id"),
-                flags: None,
-            }),
+            Table::Statuses | Table::CampaignStatuses => {
+                status_key(cells)?.map(|key| Detail::Status(StatusChange::Removed(key)))
+            }
             // Archived: what they said stays true.
             Table::LogExtended
             | Table::DialLog
@@ -292,6 +298,17 @@ fn call_key(cells: Cells<'_>) -> Result<(String, u64), RowError> {
         needed(cells, "uniqueid")?,
         cells.narrow("lead_id").unwrap_or(0),
     ))
+}
+
+/// Which status row it is; `None` for a campaign's row without a campaign,
+/// which is about no call and must not pass for the system's.
+fn status_key(cells: Cells<'_>) -> Result<Option<StatusKey>, RowError> {
+    let status = needed(cells, "status")?;
+    if cells.layout.table == Table::Statuses {
+        return Ok(Some(StatusKey::new(&status, "")));
+    }
+    let campaign_id = cells.some_text("campaign_id");
+    Ok(campaign_id.map(|campaign| StatusKey::new(&status, &campaign)))
 }
 
 fn needed(cells: Cells<'_>, column: &'static str) -> Result<String, RowError> {

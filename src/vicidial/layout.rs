@@ -3,8 +3,8 @@
 //! Columns are mapped by name: installs have 16, 17 or 18 columns in
 //! `vicidial_log`, and admins add their own. Row images carry no names unless
 //! the source says `binlog_row_metadata = FULL`; else the names come from
-//! `information_schema` and are believed only when the number and the types of
-//! the columns agree with the row's table map.
+//! `information_schema`, as the table was when the row was written, and are
+//! believed only when the types of the columns agree with the row's table map.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +23,16 @@ pub struct Column {
     pub charset: Option<String>,
 }
 
+impl Column {
+    /// Text of this column, by the bytes that are stored.
+    #[must_use]
+    pub fn decode(&self, bytes: &[u8]) -> String {
+        Charset::of(self.charset.as_deref()).decode(bytes)
+    }
+}
+
 /// Where one column is and how its cells are to be read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Field {
     pub(super) index: usize,
     pub(super) charset: Charset,
@@ -34,7 +42,7 @@ pub(super) struct Field {
 }
 
 /// The columns of one version of one table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     /// The table.
     pub table: Table,
@@ -44,7 +52,7 @@ pub struct Layout {
 /// Why a table's rows cannot be read by name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
-    /// No known version of the table has the columns of the row.
+    /// The row's columns are not those that the table is known to have had.
     #[error(
         "the {columns} columns of the row's {table} are not those of the table: it was altered since, or by another client"
     )]
@@ -53,6 +61,14 @@ pub enum LayoutError {
         table: &'static str,
         /// Columns in the row.
         columns: usize,
+    },
+    /// The table was altered more than once since the row was written.
+    #[error(
+        "{table} was altered more than once since, so that its columns at that time are not known; with binlog_row_metadata = FULL each row says them"
+    )]
+    Ambiguous {
+        /// The table.
+        table: &'static str,
     },
     /// The table lacks a column that is needed.
     #[error("{table} has no column {column}")]
@@ -65,71 +81,76 @@ pub enum LayoutError {
 }
 
 impl Layout {
-    /// Maps the columns of a table map, with their names from the map itself or
-    /// from the newest of `versions` that fits it. A version fits when its
-    /// columns have the map's types; one with more columns fits too, because
-    /// VICIdial's upgrades append: the row is then older than the version.
+    /// Maps the columns of a table map. Their names are those in the map, where
+    /// it has them, else those of `columns`, which must be of the map's types.
+    ///
+    /// Either may have more columns than the other, because VICIdial's upgrades
+    /// append: the row is then older or newer than `columns`.
     ///
     /// # Errors
-    /// [`LayoutError`] when no version fits or a needed column is missing.
-    pub fn of(table: Table, map: &TableMap, versions: &[Vec<Column>]) -> Result<Self, LayoutError> {
-        let types: Vec<(u8, u16)> = map
-            .column_types
-            .iter()
-            .copied()
-            .zip(map.column_metadata.iter().copied())
-            .collect();
-        let types = types.as_slice();
-        let newest_first = || versions.iter().rev();
-        let columns: Vec<Column> = if let Some(names) = &map.column_names {
-            names
-                .iter()
-                .map(|name| {
-                    let name = name.to_lowercase();
-                    newest_first()
-                        .flatten()
-                        .find(|column| column.name == name)
-                        .cloned()
-                        .unwrap_or(Column {
-                            name,
-                            column_type: String::new(),
-                            charset: None,
-                        })
+    /// [`LayoutError`] when the columns do not fit or a needed one is missing.
+    pub fn of(table: Table, map: &TableMap, columns: &[Column]) -> Result<Self, LayoutError> {
+        let types = map.column_types.iter().copied();
+        let types: Vec<(u8, u16)> = types.zip(map.column_metadata.iter().copied()).collect();
+        if let Some(names) = &map.column_names {
+            let known = |name: &String| {
+                let name = name.to_lowercase();
+                let found = columns.iter().find(|column| column.name == name);
+                // What is not known of it the map says too.
+                found.cloned().unwrap_or(Column {
+                    name,
+                    column_type: String::new(),
+                    charset: None,
                 })
-                .collect()
-        } else {
-            let exact = |v: &&Vec<Column>| v.len() == types.len() && fits(v, types);
-            let longer = |v: &&Vec<Column>| v.len() > types.len() && fits(v, types);
-            newest_first()
-                .find(exact)
-                .or_else(|| newest_first().find(longer))
-                .cloned()
-                .ok_or(LayoutError::Unknown {
-                    table: table.name(),
-                    columns: types.len(),
-                })?
+            };
+            let columns: Vec<Column> = names.iter().map(known).collect();
+            return Self::new(table, &columns, Some(map));
+        }
+        let unknown = LayoutError::Unknown {
+            table: table.name(),
+            columns: types.len(),
         };
-        Self::new(table, columns.get(..types.len()).unwrap_or(&columns))
+        if !fits(columns, &types) {
+            return Err(unknown);
+        }
+        match columns.get(..types.len()) {
+            Some(columns) => Self::new(table, columns, Some(map)),
+            // What is needed may be among those that are not known.
+            None => Self::new(table, columns, Some(map)).map_err(|_| unknown),
+        }
     }
 
-    /// Maps columns given in order.
+    /// Maps the columns of a SELECT, in its order.
     ///
     /// # Errors
     /// [`LayoutError::Missing`].
-    pub fn new(table: Table, columns: &[Column]) -> Result<Self, LayoutError> {
-        let fields: BTreeMap<String, Field> = columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| {
-                let field = Field {
-                    index,
-                    charset: Charset::of(column.charset.as_deref()),
-                    signed: !column.column_type.contains("unsigned"),
-                    labels: labels(&column.column_type),
-                };
-                (column.name.clone(), field)
-            })
-            .collect();
+    pub fn of_select(table: Table, columns: &[Column]) -> Result<Self, LayoutError> {
+        Self::new(table, columns, None)
+    }
+
+    /// Maps columns given in order. What the map says of them stands over what
+    /// is known of them: it was written with the row.
+    fn new(table: Table, columns: &[Column], map: Option<&TableMap>) -> Result<Self, LayoutError> {
+        let field = |(index, column): (usize, &Column)| {
+            let told = map.map(|map| map.column_metadata_of(index));
+            let told = told.cloned().unwrap_or_default();
+            let charset = told.collation.and_then(Charset::of_collation);
+            let charset = charset.unwrap_or_else(|| Charset::of(column.charset.as_deref()));
+            let field = Field {
+                index,
+                charset,
+                signed: match told.unsigned {
+                    Some(unsigned) => !unsigned,
+                    None => !column.column_type.contains("unsigned"),
+                },
+                labels: match &told.labels {
+                    Some(told) => told.iter().map(|label| charset.decode(label)).collect(),
+                    None => labels(&column.column_type),
+                },
+            };
+            (column.name.clone(), field)
+        };
+        let fields: BTreeMap<String, Field> = columns.iter().enumerate().map(field).collect();
         for column in table.needed() {
             if !fields.contains_key(*column) {
                 return Err(LayoutError::Missing {

@@ -26,6 +26,6 @@ pub use fact::{CallBefore, CallName, CallRow, CarrierEnding, Detail, Fact, Origi
 pub use interpret::{Interpreter, RowError};
 pub use layout::{Column, Layout, LayoutError};
 pub use phone::Phones;
-pub use status::{StatusBook, StatusFlags};
+pub use status::{StatusBook, StatusChange, StatusFlags, StatusKey};
 pub use tables::Table;
 pub use zone::Zone;

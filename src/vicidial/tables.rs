@@ -86,16 +86,34 @@ impl Table {
             Self::LogExtended => &["uniqueid", "caller_code", "call_date"],
             Self::DialLog => &["caller_code", "lead_id", "call_date", "outbound_cid"],
             Self::DialCidLog => &["caller_code", "call_date", "outbound_cid"],
-            Self::CarrierLog => &[
-                "uniqueid",
-                "call_date",
-                "dialstatus",
-                "hangup_cause",
-                "caller_code",
-            ],
+            Self::CarrierLog => &["uniqueid", "call_date", "dialstatus", "hangup_cause"],
             Self::Statuses => &["status"],
             Self::CampaignStatuses => &["status", "campaign_id"],
             Self::ShakenLog => &["caller_code", "calleridtouse"],
+        }
+    }
+
+    /// Columns that older installs lack, and what is lost there.
+    #[must_use]
+    pub fn since(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::CarrierLog => &[
+                (
+                    "caller_code",
+                    "a carrier's answer is matched to its call by uniqueid alone",
+                ),
+                (
+                    "sip_hangup_cause",
+                    "blocked calls are told by Q.850 cause 21 alone",
+                ),
+            ],
+            Self::Statuses | Self::CampaignStatuses => &[(
+                "answering_machine",
+                "machines are told by the dialer's own dispositions alone",
+            )],
+            Self::Log | Self::LogExtended | Self::DialLog | Self::DialCidLog | Self::ShakenLog => {
+                &[]
+            }
         }
     }
 

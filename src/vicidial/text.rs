@@ -4,9 +4,18 @@
 //! `latin1` is Windows-1252 (<https://dev.mysql.com/doc/refman/8.0/en/charset-we-sets.html>).
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use mysql_common::collations::{Collation, CollationId};
+
+/// MariaDB's collations that compare blanks at the end (`…_nopad_…`): the
+/// number of the one that does not, and this.
+const NOPAD: u32 = 1024;
+
+/// Where the numbers of MariaDB's `uca1400` collations begin: 256 for each of
+/// utf8mb3, utf8mb4, ucs2, utf16 and utf32 (`my_uca1400_make_id`).
+const UCA1400: u32 = 2048;
 
 /// A column's character set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Charset(&'static Encoding);
 
 impl Charset {
@@ -37,6 +46,20 @@ impl Charset {
             _ => "utf-8",
         };
         Self(Encoding::for_label(label.as_bytes()).unwrap_or(UTF_8))
+    }
+
+    /// The character set of a collation by its number in the source; `None`
+    /// for one that is not known.
+    pub(super) fn of_collation(id: u32) -> Option<Self> {
+        if (UCA1400..UCA1400 + 5 * 256).contains(&id) {
+            let name = ["utf8mb3", "utf8mb4", "ucs2", "utf16", "utf32"];
+            let place = usize::try_from((id - UCA1400) / 256).ok()?;
+            return name.get(place).map(|name| Self::of(Some(name)));
+        }
+        let id = u16::try_from(if id >= NOPAD { id - NOPAD } else { id }).ok()?;
+        let id = CollationId::from(id);
+        let known = id != CollationId::UNKNOWN_COLLATION_ID;
+        known.then(|| Self::of(Some(Collation::resolve(id).charset())))
     }
 
     /// The text; bytes that are none in this character set become U+FFFD.

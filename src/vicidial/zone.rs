@@ -24,22 +24,35 @@ impl Zone {
         Self(offset.map_or(TimeZone::UTC, TimeZone::fixed))
     }
 
+    /// Its IANA name, or its distance from UTC.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.0.iana_name() {
+            Some(name) => name.to_owned(),
+            None => format!("UTC{}", self.0.to_offset(Timestamp::UNIX_EPOCH)),
+        }
+    }
+
     /// Seconds since 1970 (UTC). In the hour that comes twice when summer time
     /// ends, the first is meant; in the one that is left out, the time behind it.
     #[must_use]
     pub fn seconds(&self, wall: WallClock) -> Option<i64> {
-        let date = civil::DateTime::new(
-            wall.year,
-            wall.month,
-            wall.day,
-            wall.hour,
-            wall.minute,
-            wall.second,
-            0,
-        )
-        .ok()?;
-        let zoned = self.0.to_ambiguous_zoned(date).compatible().ok()?;
+        let zoned = self.0.to_ambiguous_zoned(date(wall)?).compatible().ok()?;
         Some(zoned.timestamp().as_second())
+    }
+
+    /// How far a wall clock of this zone is ahead of a time in seconds since
+    /// 1970 (UTC), in seconds. In the hour that comes twice, the nearer one is
+    /// meant.
+    #[must_use]
+    pub fn ahead_of(&self, wall: WallClock, seconds: i64) -> Option<i64> {
+        let date = date(wall)?;
+        let ambiguous = || self.0.to_ambiguous_zoned(date);
+        let both = [ambiguous().earlier(), ambiguous().later()];
+        let ahead = both.into_iter().flatten();
+        ahead
+            .map(|zoned| zoned.timestamp().as_second().saturating_sub(seconds))
+            .min_by_key(|ahead| ahead.abs())
     }
 
     /// The day, `YYYY-MM-DD`, of a time in seconds since 1970 (UTC).
@@ -48,6 +61,18 @@ impl Zone {
         let timestamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         self.0.to_datetime(timestamp).date().to_string()
     }
+}
+
+fn date(wall: WallClock) -> Option<civil::DateTime> {
+    let WallClock {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = wall;
+    civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()
 }
 
 #[cfg(test)]
@@ -74,5 +99,157 @@ mod tests {
         };
         assert_eq!(zone.seconds(wall(7, 12)), Some(1_719_849_600));
         assert_eq!(zone.seconds(wall(12, 12)), Some(1_733_072_400));
+    }
+
+    /// The hour that is left out, the one that comes twice, and the days around
+    /// them, as UTC has them.
+    #[test]
+    fn the_days_on_which_clocks_are_set() {
+        for (name, wall, utc, day) in [
+            // Spring: 02:00 to 03:00 is left out.
+            (
+                "America/New_York",
+                "2024-03-10 01:59:59",
+                "2024-03-10T06:59:59Z",
+                "2024-03-10",
+            ),
+            (
+                "America/New_York",
+                "2024-03-10 02:30:00",
+                "2024-03-10T07:30:00Z",
+                "2024-03-10",
+            ),
+            (
+                "America/New_York",
+                "2024-03-10 03:00:00",
+                "2024-03-10T07:00:00Z",
+                "2024-03-10",
+            ),
+            // Autumn: 01:00 to 02:00 comes twice, and the first is meant.
+            (
+                "America/New_York",
+                "2024-11-03 00:59:59",
+                "2024-11-03T04:59:59Z",
+                "2024-11-03",
+            ),
+            (
+                "America/New_York",
+                "2024-11-03 01:30:00",
+                "2024-11-03T05:30:00Z",
+                "2024-11-03",
+            ),
+            (
+                "America/New_York",
+                "2024-11-03 02:00:00",
+                "2024-11-03T07:00:00Z",
+                "2024-11-03",
+            ),
+            (
+                "America/New_York",
+                "2024-11-03 23:59:59",
+                "2024-11-04T04:59:59Z",
+                "2024-11-03",
+            ),
+            (
+                "Europe/Berlin",
+                "2024-03-31 02:30:00",
+                "2024-03-31T01:30:00Z",
+                "2024-03-31",
+            ),
+            (
+                "Europe/Berlin",
+                "2024-10-27 02:30:00",
+                "2024-10-27T00:30:00Z",
+                "2024-10-27",
+            ),
+            (
+                "Europe/Berlin",
+                "2024-10-27 00:00:00",
+                "2024-10-26T22:00:00Z",
+                "2024-10-27",
+            ),
+            (
+                "Europe/Berlin",
+                "2024-10-27 23:59:59",
+                "2024-10-27T22:59:59Z",
+                "2024-10-27",
+            ),
+            // Half an hour is left out, and comes twice.
+            (
+                "Australia/Lord_Howe",
+                "2024-10-06 02:15:00",
+                "2024-10-05T15:45:00Z",
+                "2024-10-06",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2024-04-07 01:45:00",
+                "2024-04-06T14:45:00Z",
+                "2024-04-07",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2024-04-07 02:00:00",
+                "2024-04-06T15:30:00Z",
+                "2024-04-07",
+            ),
+            // Half an hour away from UTC, all the year.
+            (
+                "Asia/Kolkata",
+                "2024-11-15 00:00:00",
+                "2024-11-14T18:30:00Z",
+                "2024-11-15",
+            ),
+            (
+                "Asia/Kolkata",
+                "2024-11-14 23:59:59",
+                "2024-11-14T18:29:59Z",
+                "2024-11-14",
+            ),
+        ] {
+            let zone = Zone::named(name).expect("known");
+            let clock = WallClock::parse(wall).expect("a date");
+            let utc: Timestamp = utc.parse().expect("a time");
+            assert_eq!(zone.seconds(clock), Some(utc.as_second()), "{name} {wall}");
+            assert_eq!(zone.day(utc.as_second()), day, "{name} {wall}");
+            assert_eq!(
+                zone.ahead_of(clock, utc.as_second()),
+                Some(0),
+                "{name} {wall}"
+            );
+        }
+    }
+
+    /// Epochs know which of the two hours it was.
+    #[test]
+    fn both_hours_of_the_autumn_agree_with_the_clock() {
+        let zone = Zone::named("America/New_York").expect("known");
+        let wall = WallClock::parse("2024-11-03 01:30:00").expect("a date");
+        for first_and_second in [1_730_611_800, 1_730_615_400] {
+            assert_eq!(zone.ahead_of(wall, first_and_second), Some(0));
+            assert_eq!(zone.day(first_and_second), "2024-11-03");
+        }
+        assert_eq!(zone.ahead_of(wall, 1_730_615_460), Some(-60));
+    }
+
+    #[test]
+    fn what_is_no_date_has_no_time() {
+        for text in [
+            "0000-00-00 00:00:00",
+            "2024-00-10 00:00:00",
+            "2024-11-03",
+            "",
+            "a b",
+        ] {
+            assert_eq!(WallClock::parse(text), None, "{text}");
+        }
+        // A server lets it in under ALLOW_INVALID_DATES.
+        let wall = WallClock::parse("2024-02-30 12:00:00").expect("parts of a date");
+        assert_eq!(Zone::fixed(0).seconds(wall), None);
+        assert_eq!(Zone::fixed(-18_000).name(), "UTC-05");
+        assert_eq!(
+            Zone::named("Asia/Manila").expect("known").name(),
+            "Asia/Manila"
+        );
     }
 }

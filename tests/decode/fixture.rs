@@ -133,7 +133,7 @@ pub(crate) fn read(reader: &mut Reader, event: &Event) -> Read {
             changes: rows.decode(),
         },
         Ok(Step::Statement { .. }) => Read::Statement,
-        Ok(Step::Definition { watched }) => Read::Definition(watched),
+        Ok(Step::Definition { watched, .. }) => Read::Definition(watched[0]),
         Ok(Step::Nothing | Step::Idle) => Read::Other,
         Ok(step) => panic!("no fixture has this: {step:?}"),
         Err(error) => Read::Failed(error),

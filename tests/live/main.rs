@@ -11,9 +11,13 @@ mod support;
 
 mod bad_input;
 mod bad_place;
+mod clocks;
+mod drift;
 mod keep_up;
 mod kill;
 mod numbers;
 mod reset;
 mod shutdown;
+mod statuses;
 mod stream;
+mod values;

@@ -4,7 +4,8 @@ use super::replica::fnv1a;
 use super::{Flavour, MySqlSource};
 use crate::binlog::{BinlogFile, Position};
 use crate::source::wire::{Cell, Table, text};
-use crate::source::{Column, SELECTED_ROWS_MAX, SelectedRow, SourceError};
+use crate::source::{Column, SELECTED_ROWS_MAX, SourceError, TableRow};
+use crate::vicidial::Zone;
 
 /// Rows that a small table may have. VICIdial's status tables have a few
 /// dozen, with many campaigns a few thousand.
@@ -25,6 +26,35 @@ pub struct SourceTimeZone {
     pub system: String,
     /// The difference of the source's local time to UTC, now.
     pub utc_offset_seconds: i32,
+}
+
+impl SourceTimeZone {
+    /// The zone, if the source names it: one with a slash is an IANA zone.
+    /// `EST` and the like are abbreviations that say nothing of summer time.
+    #[must_use]
+    pub fn named(&self) -> Option<Zone> {
+        let names = [&self.session, &self.system].into_iter();
+        let mut zones = names.filter(|name| name.contains('/'));
+        zones.find_map(|name| Zone::named(name))
+    }
+
+    /// The zone, or the distance from UTC that the source has now.
+    #[must_use]
+    pub fn zone(&self) -> Zone {
+        self.named()
+            .unwrap_or_else(|| Zone::fixed(self.utc_offset_seconds))
+    }
+
+    /// True when nobody knows when the clocks are set: the zone is not named,
+    /// and not one that has no summer time.
+    #[must_use]
+    pub fn is_vague(&self) -> bool {
+        let is_utc = self.utc_offset_seconds == 0
+            && [&self.session, &self.system]
+                .iter()
+                .any(|name| matches!(name.as_str(), "UTC" | "+00:00"));
+        self.named().is_none() && !is_utc
+    }
 }
 
 impl MySqlSource {
@@ -117,12 +147,12 @@ impl MySqlSource {
         columns.ok_or_else(|| unusable(&what, "a column without a name or type"))
     }
 
-    /// All rows of a small table, as the bytes that are stored.
-    ///
-    /// # Errors
-    /// [`SourceError`] when the source cannot be asked, a name is no plain
-    /// identifier, or the table has more than 100,000 rows.
-    pub async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<Vec<Cell>>, SourceError> {
+    /// All rows of a small table; an error when it has more than 100,000.
+    pub(super) async fn table_rows(
+        &self,
+        table: &str,
+        columns: &[&str],
+    ) -> Result<Vec<Vec<Cell>>, SourceError> {
         let table = identifier(table)?;
         let list = column_list(columns)?;
         let what = format!("the rows of {table}");
@@ -145,7 +175,7 @@ impl MySqlSource {
         columns: &[&str],
         key: &str,
         values: &[String],
-    ) -> Result<Vec<SelectedRow>, SourceError> {
+    ) -> Result<Vec<TableRow>, SourceError> {
         let (table, key) = (identifier(table)?, identifier(key)?);
         let quoted: Vec<String> = values
             .iter()
@@ -229,6 +259,26 @@ fn unusable(what: &str, detail: &str) -> SourceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_is_taken_by_its_name_only() {
+        let said = |session: &str, system: &str, utc_offset_seconds| SourceTimeZone {
+            session: session.to_owned(),
+            system: system.to_owned(),
+            utc_offset_seconds,
+        };
+        let chicago = said("America/Chicago", "UTC", -21_600);
+        assert_eq!(chicago.zone().name(), "America/Chicago");
+        assert!(!chicago.is_vague());
+        let berlin = said("SYSTEM", "Europe/Berlin", 3600);
+        assert_eq!(berlin.zone().name(), "Europe/Berlin");
+        let eastern = said("SYSTEM", "EST", -18_000);
+        assert_eq!(eastern.zone().name(), "UTC-05");
+        assert!(eastern.is_vague());
+        assert!(!said("SYSTEM", "UTC", 0).is_vague());
+        // London in winter: in half a year it is an hour off.
+        assert!(said("SYSTEM", "GMT", 0).is_vague());
+    }
 
     #[test]
     fn only_plain_names_reach_a_statement() {

@@ -17,7 +17,7 @@ use replica::Purpose;
 
 use super::settings::ConnectSettings;
 use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
-use super::{Column, SelectedRow, Source, SourceError};
+use super::{Column, Source, SourceError, TableRow};
 use crate::binlog::Position;
 
 /// A VICIdial database on a real server.
@@ -63,11 +63,6 @@ impl MySqlSource {
     #[must_use]
     pub fn settings(&self) -> &ConnectSettings {
         &self.settings
-    }
-
-    /// Opens the binlog to look at a few events, beside whoever follows it.
-    pub(super) async fn look(&self, from: &Position) -> Result<MySqlStream, SourceError> {
-        MySqlStream::open(self, from, Purpose::Look).await
     }
 
     /// Runs a statement; `what` names in words what it asks for.
@@ -127,6 +122,10 @@ impl Source for MySqlSource {
         MySqlStream::open(self, from, Purpose::Follow).await
     }
 
+    async fn look(&self, from: &Position) -> Result<MySqlStream, SourceError> {
+        MySqlStream::open(self, from, Purpose::Look).await
+    }
+
     async fn head(&self) -> Result<Position, SourceError> {
         self.binlog_end().await
     }
@@ -141,7 +140,11 @@ impl Source for MySqlSource {
         columns: &[&str],
         key: &str,
         values: &[String],
-    ) -> Result<Vec<SelectedRow>, SourceError> {
+    ) -> Result<Vec<TableRow>, SourceError> {
         self.rows_with(table, columns, key, values).await
+    }
+
+    async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<TableRow>, SourceError> {
+        self.table_rows(table, columns).await
     }
 }

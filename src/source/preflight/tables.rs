@@ -5,6 +5,9 @@ use super::{Finding, Outcome};
 use crate::source::{MySqlSource, Source, SourceError};
 use crate::vicidial::Table;
 
+/// What brings columns that are missing.
+const UPGRADE: &str = "upgrade VICIdial's database";
+
 /// `ER_NO_SUCH_TABLE`, `ER_BAD_DB_ERROR`.
 const NO_TABLE: [&str; 2] = ["(server error 1146)", "(server error 1049)"];
 
@@ -50,10 +53,18 @@ pub(super) async fn table(source: &MySqlSource, table: Table) -> Vec<Finding> {
         .filter(|needed| !columns.iter().any(|column| column.name == **needed))
         .copied()
         .collect();
-    vec![if absent.is_empty() {
+    if !absent.is_empty() {
+        let actual = format!("without {}", absent.join(", "));
+        return vec![finding(serious, &lost(&actual)).fix(UPGRADE)];
+    }
+    let newer = table.since().iter();
+    let lost: Vec<String> = newer
+        .filter(|(newer, _)| !columns.iter().any(|column| column.name == *newer))
+        .map(|(newer, lost)| format!("without {newer}: {lost}"))
+        .collect();
+    vec![if lost.is_empty() {
         finding(Outcome::Good, "readable")
     } else {
-        let actual = format!("without {}", absent.join(", "));
-        finding(serious, &lost(&actual)).fix("upgrade VICIdial's database")
+        finding(Outcome::Note, &lost.join("; ")).fix(UPGRADE)
     }]
 }
