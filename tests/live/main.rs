@@ -14,5 +14,6 @@ mod bad_place;
 mod keep_up;
 mod kill;
 mod reset;
+mod seeds;
 mod shutdown;
 mod stream;
