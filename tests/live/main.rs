@@ -17,3 +17,4 @@ mod reset;
 mod seeds;
 mod shutdown;
 mod stream;
+mod trigger;
