@@ -132,6 +132,8 @@ async fn fill(conn: &mut Conn) -> Result<()> {
         conn.query_drop(format!("INSERT INTO vicidial_live_agents (user,server_ip,conf_exten,extension,status,lead_id,campaign_id,uniqueid,callerid,channel,random_id,last_call_time,last_update_time,user_level) values{}", agents.join(","))).await?;
         conn.query_drop("INSERT INTO vicidial_campaign_stats (campaign_id) values('SALESEST'),('SALESWST'),('RENEWAL')").await?;
         conn.query_drop("INSERT INTO vicidial_campaign_statuses (status,status_name,selectable,campaign_id,human_answered,sale,customer_contact,completed) values('APPT','Appointment Made','Y','SALESEST','Y','Y','Y','Y')").await?;
+        // A campaign may mean something else by a status of the system's.
+        conn.query_drop("INSERT INTO vicidial_campaign_statuses (status,status_name,selectable,campaign_id,human_answered,answering_machine,dnc) values('A','Answered','Y','RENEWAL','Y','N','N'),('NP','Never again','Y','SALESWST','Y','N','Y'),('Maybe','Perhaps','Y','SALESWST','Y','N','N')").await?;
     }
     for server in SERVERS {
         conn.query_drop(format!(

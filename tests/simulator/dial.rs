@@ -201,6 +201,14 @@ impl<'a> Dial<'a> {
             ("CAMPAIGN_CID", 0) => format!("+1{number}"),
             _ => number.clone(),
         };
+        // What is too short for a caller ID is not sent as one, but it is logged;
+        // and a campaign that was never set up has ten zeros.
+        let (without_cid, cid) = match r.between(0, 499) {
+            0 => (true, "5551".to_owned()),
+            1 => (false, "0000000000".to_owned()),
+            _ if without_cid => (true, String::new()),
+            _ => (false, cid),
+        };
         let shown = if without_cid {
             code.to_owned()
         } else if call_type == "MANUAL" && code.starts_with('M') && r.chance(0.3) {
@@ -215,7 +223,6 @@ impl<'a> Dial<'a> {
             ..
         } = self;
         s.watched(1, format!("INSERT INTO vicidial_dial_log SET caller_code='{code}',lead_id='{lead}',server_ip='{server}',call_date='{at}',extension='8368',channel='Local/91{phone}@default',timeout='60000',outbound_cid='{shown}',context='default'"));
-        let cid = if without_cid { "" } else { &cid };
         let logged_as = if call_type == "3WAY" {
             "MANUAL"
         } else {

@@ -132,7 +132,11 @@ pub async fn run(args: Run) -> Result<()> {
         jobs.extend(upkeep::schedule(args.seed, args.calls, args.days));
     }
     conn.disconnect().await?;
-    let world = World::new(args.seed, args.dids, &args.zone, latin1)?;
+    let mut world = World::new(args.seed, args.dids, &args.zone, latin1)?;
+    if args.upkeep {
+        // Long enough after it was added for no call to be before it.
+        world.new_status_from = args.calls * upkeep::NEW_STATUS_PERCENT / 100 + 300;
+    }
     let board = Board {
         flights: Vec::new(),
         parked: BTreeMap::new(),

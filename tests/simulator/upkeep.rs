@@ -81,7 +81,16 @@ pub enum Job {
     Export(i64),
     /// What a server writes into its binlog after a restart.
     EmptyMemory(i64),
+    /// An administrator adds a status to a campaign.
+    NewStatus(i64),
+    /// An administrator adds a column to the calls.
+    NewColumn(i64),
 }
+
+/// When an administrator adds a status, in percent of the calls.
+pub const NEW_STATUS_PERCENT: u64 = 40;
+/// The status, and the campaign that has it.
+pub const NEW_STATUS: (&str, &str) = ("UPSELL", "SALESEST");
 
 /// Which jobs run before which call, over so many calls.
 pub fn schedule(seed: u64, calls: u64, days: u64) -> Vec<(u64, fn(i64) -> Job)> {
@@ -98,6 +107,10 @@ pub fn schedule(seed: u64, calls: u64, days: u64) -> Vec<(u64, fn(i64) -> Job)> 
         jobs.push((place(20, 80), Job::Wipe));
     }
     jobs.push((place(10, 50), Job::EmptyMemory));
+    jobs.push((calls * NEW_STATUS_PERCENT / 100, Job::NewStatus));
+    if place(1, 100) > calls / 2 {
+        jobs.push((place(10, 90), Job::NewColumn));
+    }
     for _ in 0..3 {
         jobs.push((place(5, 95), Job::Export));
     }
@@ -136,6 +149,26 @@ pub async fn work(conn: &mut Conn, world: &World, job: Job) -> Result<()> {
                 "UPDATE vicidial_log set processed='Y' where processed='N' and status!='INCALL'",
             )
             .await?;
+        }
+        Job::NewStatus(now) => {
+            stamp(conn, now).await?;
+            let (status, campaign) = NEW_STATUS;
+            conn.query_drop(format!("INSERT INTO vicidial_campaign_statuses (status,status_name,selectable,campaign_id,human_answered,sale,dnc,customer_contact,completed) values('{status}','Upsell','Y','{campaign}','Y','Y','Y','Y','Y')")).await?;
+        }
+        Job::NewColumn(now) => {
+            stamp(conn, now).await?;
+            let kept = kept_name("vicidial_log");
+            conn.query_drop(format!(
+                "LOCK TABLES vicidial_log WRITE, vicidial_log_archive WRITE, {kept} WRITE"
+            ))
+            .await?;
+            for table in ["vicidial_log_archive", &kept, "vicidial_log"] {
+                conn.query_drop(format!(
+                    "ALTER TABLE {table} ADD COLUMN crm_id VARCHAR(30) default 'none'"
+                ))
+                .await?;
+            }
+            conn.query_drop("UNLOCK TABLES").await?;
         }
         Job::EmptyMemory(now) => {
             stamp(conn, now).await?;

@@ -225,7 +225,10 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// The simulator's numbers are American.
+/// The simulator's numbers are American; what is none keeps its digits.
 fn e164(number: &str) -> String {
-    format!("+1{number}")
+    match number.len() {
+        10 if !number.starts_with('0') => format!("+1{number}"),
+        _ => number.to_owned(),
+    }
 }

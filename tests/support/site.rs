@@ -28,12 +28,17 @@ pub struct Site {
 impl Site {
     /// Makes the database with VICIdial's tables, in latin1, and the user.
     pub fn new(server: &Server, database: &str) -> Self {
+        Self::in_charset(server, database, "latin1")
+    }
+
+    /// The same, in latin1 or utf8.
+    pub fn in_charset(server: &Server, database: &str, charset: &str) -> Self {
         let site = Self::beside(server, database);
         site.simulator(
             "init",
             &[
                 "--charset",
-                "latin1",
+                charset,
                 "--replication-user",
                 USER,
                 "--replication-password",

@@ -4,6 +4,7 @@
 use crate::dial::{Dial, Dialer};
 use crate::random::Random;
 use crate::script::Script;
+use crate::upkeep::NEW_STATUS;
 
 pub fn by_agent(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     let (uniqueid, start) = queued(dial, s, r);
@@ -146,7 +147,16 @@ pub fn disposition(dial: &Dial<'_>, s: &mut Script, r: &mut Random, end: i64) {
         (8.0, "DEC"),
         (3.0, "DC"),
         (3.0, "APPT"),
+        (2.0, "maybe"),
+        (3.0, NEW_STATUS.0),
     ]);
+    // Nobody can choose what the campaign does not have yet.
+    let has_new = dial.campaign == NEW_STATUS.1 && dial.call >= dial.world.new_status_from;
+    let status = if status == NEW_STATUS.0 && !has_new {
+        "NI"
+    } else {
+        status
+    };
     if r.chance(0.01) {
         return;
     }

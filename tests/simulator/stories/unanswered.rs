@@ -150,6 +150,7 @@ pub fn audited(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     s.pause(200);
     let end = dial.dialled + 40;
     let uniqueid = dial.uniqueid(dial.dialled, 1);
+    s.watched(1, format!("UPDATE vicidial_dial_log SET uniqueid='{uniqueid}' where caller_code='{}' and lead_id='{}'", dial.code, dial.lead));
     let Dial {
         lead,
         list,
