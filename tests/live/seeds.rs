@@ -54,7 +54,7 @@ fn every_seed_ends_in_the_sources_numbers() {
         }
         ran.push(result);
     }
-    summarise(&ran);
+    println!("{}", summary(&ran));
     let failed = ran.iter().filter(|ran| !ran.differences.is_empty());
     let failed: Vec<String> = failed
         .map(|ran| format!("SEED={}: {}", ran.seed, ran.differences.join("\n    ")))
@@ -156,20 +156,17 @@ fn line(ran: &Ran) -> String {
     )
 }
 
-fn summarise(ran: &[Ran]) {
+fn summary(ran: &[Ran]) -> String {
     let sum = |of: fn(&Ran) -> usize| ran.iter().map(of).sum::<usize>();
     let seconds: f64 = ran.iter().map(|ran| ran.all.as_secs_f64()).sum();
-    println!(
-        "\n{:>8} {:>9} {:>8} {:>10} {:>12} {:>13}",
-        "seeds", "calls", "kills", "under way", "differences", "seconds/seed"
-    );
-    println!(
-        "{:>8} {:>9} {:>8} {:>10} {:>12} {:>13.1}",
+    format!(
+        "\n   seeds     calls   kills under way  differences  seconds/seed\n\
+         {:>8} {:>9} {:>7} {:>9} {:>12} {:>13.1}",
         ran.len(),
         sum(|ran| ran.calls),
         sum(|ran| ran.kills as usize),
         sum(|ran| ran.under_way as usize),
         sum(|ran| ran.differences.len()),
         seconds / ran.len().max(1) as f64,
-    );
+    )
 }

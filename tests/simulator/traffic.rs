@@ -97,7 +97,7 @@ struct Board {
     busy: usize,
     noise: Noise,
     random: Random,
-    jobs: VecDeque<(u64, fn(i64) -> Job)>,
+    jobs: VecDeque<(u64, Job)>,
     /// The calls' own clock.
     now: i64,
     attempts: Vec<Attempt>,
@@ -117,7 +117,7 @@ struct Traffic {
 
 enum Turn {
     Step(Script),
-    Job(Job),
+    Job(Job, i64),
     Wait,
     Over,
 }
@@ -228,8 +228,8 @@ async fn work(traffic: &Traffic) -> Result<()> {
     loop {
         match traffic.turn() {
             Turn::Over => break,
-            Turn::Job(job) => {
-                upkeep::work(session.conn(), &traffic.world, job).await?;
+            Turn::Job(job, now) => {
+                upkeep::work(session.conn(), &traffic.world, job, now).await?;
                 traffic.board().busy -= 1;
             }
             Turn::Wait => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -264,7 +264,7 @@ impl Traffic {
             let now = board.now;
             if let Some((_, job)) = board.jobs.pop_front() {
                 board.busy += 1;
-                return Turn::Job(job(now));
+                return Turn::Job(job, now);
             }
         }
         let now = Instant::now();
