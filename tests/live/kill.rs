@@ -1,5 +1,6 @@
 //! Killed at any moment, again and again, didtail ends with the source's numbers.
 
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Ended, Server, Site, wait_until};
@@ -17,24 +18,39 @@ fn killed_at_random_moments_it_ends_with_the_sources_numbers() {
             .as_secs(),
     };
     println!("repeat with LIVE_SEED={seed}");
-    let mut moments = Moments(seed | 1);
+    let mut moments = Moments(seed | 1, 700);
     let server = Server::start("kill", &[]);
     let site = Site::new(&server, "asterisk");
     let calls = CALLS.to_string();
     let mut arguments = site.simulator_command("run");
     arguments.args(["--calls", &calls, "--noise", "2", "--connections", "6"]);
-    let traffic = std::thread::spawn(move || Ended::of(&mut arguments));
+    let (kills, under_way) = kill_while(&site, arguments, &mut moments, KILLS_MIN);
+    println!("killed {kills} times, {under_way} of them under way");
+    println!("the rest: {}", site.catch_up());
+    assert!(site.assert_equals_source() >= 18_000);
+}
+
+/// Runs the traffic to its end, and meanwhile starts and kills didtail, at
+/// least so often while it works. Returns how often in all, and how often so.
+pub fn kill_while(
+    site: &Site,
+    mut traffic: Command,
+    moments: &mut Moments,
+    kills_min: u32,
+) -> (u32, u32) {
+    let traffic = std::thread::spawn(move || Ended::of(&mut traffic));
     let (mut kills, mut under_way) = (0, 0);
-    while under_way < KILLS_MIN || !traffic.is_finished() {
+    while under_way < kills_min || !traffic.is_finished() {
         let before = site.position();
         let daemon = site.daemon();
         // Some die while they start, the others in the middle of their work.
         let works = kills % 3 != 0;
         if works && !traffic.is_finished() {
-            wait_until("it has applied something", || {
-                (site.position() != before).then_some(())
+            let applied = wait_until("it has applied something", || {
+                let applied = site.position() != before;
+                (applied || traffic.is_finished()).then_some(applied)
             });
-            under_way += 1;
+            under_way += u32::from(applied);
         }
         std::thread::sleep(moments.next());
         let log = daemon.kill();
@@ -44,19 +60,18 @@ fn killed_at_random_moments_it_ends_with_the_sources_numbers() {
         assert!(kills < 1000, "the simulator is over before it began");
     }
     traffic.join().expect("the simulator ran").good();
-    println!("killed {kills} times, {under_way} of them under way");
-    println!("the rest: {}", site.catch_up());
-    assert!(site.assert_equals_source() >= 18_000);
+    (kills, under_way)
 }
 
-/// A xorshift sequence of short times.
-struct Moments(u64);
+/// A xorshift sequence of short times, of less than so many milliseconds.
+#[derive(Debug)]
+pub struct Moments(pub u64, pub u64);
 
 impl Moments {
-    fn next(&mut self) -> Duration {
+    pub fn next(&mut self) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        Duration::from_millis(self.0 % 700)
+        Duration::from_millis(self.0 % self.1)
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
 
-use crate::world::{AGENTS, SERVERS, World};
+use crate::world::{AGENTS, SERVERS};
 
 const SCHEMA: &str = include_str!("../support/vicidial.sql");
 /// Marks a database as the simulator's own.
@@ -132,6 +132,8 @@ async fn fill(conn: &mut Conn) -> Result<()> {
         conn.query_drop(format!("INSERT INTO vicidial_live_agents (user,server_ip,conf_exten,extension,status,lead_id,campaign_id,uniqueid,callerid,channel,random_id,last_call_time,last_update_time,user_level) values{}", agents.join(","))).await?;
         conn.query_drop("INSERT INTO vicidial_campaign_stats (campaign_id) values('SALESEST'),('SALESWST'),('RENEWAL')").await?;
         conn.query_drop("INSERT INTO vicidial_campaign_statuses (status,status_name,selectable,campaign_id,human_answered,sale,customer_contact,completed) values('APPT','Appointment Made','Y','SALESEST','Y','Y','Y','Y')").await?;
+        // A campaign may mean something else by a status of the system's.
+        conn.query_drop("INSERT INTO vicidial_campaign_statuses (status,status_name,selectable,campaign_id,human_answered,answering_machine,dnc) values('A','Answered','Y','RENEWAL','Y','N','N'),('NP','Never again','Y','SALESWST','Y','N','Y'),('Maybe','Perhaps','Y','SALESWST','Y','N','N')").await?;
     }
     for server in SERVERS {
         conn.query_drop(format!(
@@ -169,43 +171,6 @@ async fn replication_user(
     }
     conn.query_drop(format!("GRANT SELECT ON `{database}`.* TO {account}"))
         .await?;
-    Ok(())
-}
-
-#[derive(clap::Args)]
-pub struct Archive {
-    #[command(flatten)]
-    target: Target,
-    /// Calls that began longer ago than this leave the live table
-    #[arg(long, value_name = "SECONDS")]
-    older_than: i64,
-    /// The zone of the dialers' wall clocks
-    #[arg(long, default_value = "UTC")]
-    zone: String,
-    /// The present, as UNIX seconds, instead of the clock's
-    #[arg(long)]
-    epoch: Option<i64>,
-}
-
-/// VICIdial's archiving: copy whatever is not there yet, delete the old, and
-/// rebuild both tables.
-pub async fn archive(args: Archive) -> Result<()> {
-    let mut conn = args.target.connect().await?;
-    let before =
-        World::new(0, 0, &args.zone, false)?.wall(crate::now(args.epoch) - args.older_than);
-    conn.query_drop("INSERT IGNORE INTO vicidial_log_archive SELECT * from vicidial_log")
-        .await?;
-    let copied = conn.affected_rows();
-    conn.query_drop(format!(
-        "DELETE FROM vicidial_log WHERE call_date < '{before}'"
-    ))
-    .await?;
-    let deleted = conn.affected_rows();
-    conn.query_drop("optimize table vicidial_log").await?;
-    conn.query_drop("optimize table vicidial_log_archive")
-        .await?;
-    println!("copied {copied} rows to the archive and deleted {deleted}");
-    conn.disconnect().await?;
     Ok(())
 }
 

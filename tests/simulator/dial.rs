@@ -2,7 +2,7 @@
 //! names, and the statements that every kind of call shares.
 
 use crate::random::Random;
-use crate::script::Script;
+use crate::script::{Attempt, Script};
 use crate::world::{self, Did, SERVERS, World};
 
 /// Which process placed the call, which decides the names it bears.
@@ -28,6 +28,9 @@ pub struct Dial<'a> {
     pub dialer: Dialer,
     /// When the number was dialled.
     pub dialled: i64,
+    /// Which kind of call this is to be, and in which story.
+    pub kind: char,
+    pub story: &'static str,
     sequence: u64,
 }
 
@@ -64,6 +67,8 @@ impl<'a> Dial<'a> {
             code: String::new(),
             dialer,
             dialled,
+            kind: 'a',
+            story: "",
             sequence: 0,
         };
         dial.code = dial.code_for(if dialer == Dialer::Auto { "V" } else { "M" }, dialled);
@@ -71,7 +76,8 @@ impl<'a> Dial<'a> {
     }
 
     /// The same lead is called again: another code and uniqueid.
-    pub fn again(&mut self, dialer: Dialer, dialled: i64, r: &mut Random) {
+    pub fn again(&mut self, dialer: Dialer, dialled: i64, kind: char, r: &mut Random) {
+        self.kind = kind;
         self.dialer = dialer;
         self.dialled = dialled;
         self.did = self.world.did(r);
@@ -97,6 +103,26 @@ impl<'a> Dial<'a> {
         self.world.wall(epoch)
     }
 
+    /// As [`Dial::originate`], where another server placed the call: that one's
+    /// `call_log` names do not matter here.
+    pub fn originate_silently(&self, s: &mut Script, r: &mut Random) {
+        s.attempts.push(self.attempt());
+        self.load_lead(s);
+        self.dial_rows(s, r, &self.code, "OUT");
+        s.pause(2);
+    }
+
+    fn attempt(&self) -> Attempt {
+        Attempt {
+            lead_id: self.lead,
+            dialled: self.dialled,
+            caller_code: self.code.clone(),
+            kind: self.kind,
+            story: self.story,
+            corrected: false,
+        }
+    }
+
     /// Everything written before the phone rings. The dialer's own statements
     /// come from one process; nothing here says yet how the call will end.
     pub fn originate(&self, s: &mut Script, r: &mut Random) {
@@ -111,6 +137,8 @@ impl<'a> Dial<'a> {
         } = self;
         let at = self.wall(self.dialled);
         let auto = self.dialer == Dialer::Auto;
+        s.reach(self.dialled);
+        s.attempts.push(self.attempt());
         if self.called_count == 1 {
             self.load_lead(s);
         }
@@ -130,7 +158,13 @@ impl<'a> Dial<'a> {
         if auto {
             s.noise(1, self.auto_call(state, &at));
         }
-        self.dial_rows(s, r, code, if auto { "OUT" } else { "MANUAL" });
+        // A second dialer fills up what the first leaves free.
+        let call_type = match (auto, self.call % 9) {
+            (true, 0) => "OUTBALANCE",
+            (true, _) => "OUT",
+            (false, _) => "MANUAL",
+        };
+        self.dial_rows(s, r, code, call_type);
         if !auto {
             s.noise(1, self.auto_call(state, &at));
         }
@@ -149,15 +183,38 @@ impl<'a> Dial<'a> {
     pub fn dial_rows(&self, s: &mut Script, r: &mut Random, code: &str, call_type: &str) {
         let at = self.wall(self.dialled);
         let without_cid = r.chance(0.005);
+        // A campaign's or list's own caller ID is used as somebody typed it.
+        let kind = match call_type {
+            _ if without_cid => "CAMPAIGN_CID",
+            "3WAY" => "AGENT",
+            _ => r.weighted(&[
+                (7.0, "CID_GROUP"),
+                (2.0, "CAMPAIGN_CID"),
+                (0.5, "LIST_CID"),
+                (1.0, "AC_CID"),
+            ]),
+        };
+        let number = &self.did.number;
+        let cid = match (kind, self.call % 4) {
+            ("LIST_CID", 0) => format!("+1 {number}"),
+            ("LIST_CID", 1) => format!("1{number}"),
+            ("CAMPAIGN_CID", 0) => format!("+1{number}"),
+            _ => number.clone(),
+        };
+        // What is too short for a caller ID is not sent as one, but it is logged;
+        // and a campaign that was never set up has ten zeros.
+        let (without_cid, cid) = match r.between(0, 499) {
+            0 => (true, "5551".to_owned()),
+            1 => (false, "0000000000".to_owned()),
+            _ if without_cid => (true, String::new()),
+            _ => (false, cid),
+        };
         let shown = if without_cid {
             code.to_owned()
         } else if call_type == "MANUAL" && code.starts_with('M') && r.chance(0.3) {
-            format!(
-                "\\\"{code} {} {}\\\" <{}>",
-                self.agent, self.campaign, self.did.number
-            )
+            format!("\\\"{code} {} {}\\\" <{cid}>", self.agent, self.campaign)
         } else {
-            format!("\\\"{code}\\\" <{}>", self.did.number)
+            format!("\\\"{code}\\\" <{cid}>")
         };
         let Self {
             lead,
@@ -166,14 +223,6 @@ impl<'a> Dial<'a> {
             ..
         } = self;
         s.watched(1, format!("INSERT INTO vicidial_dial_log SET caller_code='{code}',lead_id='{lead}',server_ip='{server}',call_date='{at}',extension='8368',channel='Local/91{phone}@default',timeout='60000',outbound_cid='{shown}',context='default'"));
-        let (cid, kind) = match (without_cid, call_type) {
-            (true, _) => ("", "CAMPAIGN_CID"),
-            (false, "3WAY") => (self.did.number.as_str(), "AGENT"),
-            (false, _) => (
-                self.did.number.as_str(),
-                r.weighted(&[(7.0, "CID_GROUP"), (2.0, "CAMPAIGN_CID"), (1.0, "AC_CID")]),
-            ),
-        };
         let logged_as = if call_type == "3WAY" {
             "MANUAL"
         } else {
@@ -185,6 +234,9 @@ impl<'a> Dial<'a> {
     fn load_lead(&self, s: &mut Script) {
         let name = if self.call.is_multiple_of(40) {
             "José"
+        } else if self.call % 40 == 1 {
+            // A web page in UTF-8 behind a connection in latin1.
+            "JosÃ©"
         } else {
             "Pat"
         };
@@ -239,7 +291,7 @@ impl<'a> Dial<'a> {
             answered,
         } = carrier;
         let uniqueid = self.uniqueid(self.dialled, 1);
-        let late = sip > 0 && r.chance(0.05);
+        let late = sip > 0 && r.chance(0.1);
         let (first_sip, first_reason) = if late { (0, "") } else { (sip, reason) };
         if !late && sip > 0 {
             s.watched(1, format!("UPDATE vicidial_dial_log SET sip_hangup_cause='{sip}',sip_hangup_reason='{reason}',uniqueid='{uniqueid}' where caller_code='{code}' and server_ip='{server}' and lead_id='{lead}'"));
@@ -247,8 +299,9 @@ impl<'a> Dial<'a> {
         s.watched(1, format!("INSERT IGNORE INTO vicidial_carrier_log set uniqueid='{uniqueid}',call_date='{}',server_ip='{server}',lead_id='{lead}',hangup_cause='{cause}',dialstatus='{dialstatus}',channel='SIP/carrier-{:08x}',dial_time='{ringing}',answered_time='{answered}',sip_hangup_cause='{first_sip}',sip_hangup_reason='{first_reason}',caller_code='{code}'", self.wall(at), self.call));
         s.noise(1, format!("UPDATE call_log set end_time='{}',end_epoch='{at}',length_in_sec='{}',length_in_min='{:.2}' where uniqueid='{uniqueid}'", self.wall(at), at - self.dialled, (at - self.dialled) as f64 / 60.0));
         if late {
-            s.watched(1, format!("UPDATE vicidial_dial_log SET sip_hangup_cause='{sip}',sip_hangup_reason='{reason}',uniqueid='{uniqueid}' where caller_code='{code}' and server_ip='{server}' and lead_id='{lead}'"));
-            s.watched(1, format!("UPDATE vicidial_carrier_log SET sip_hangup_cause='{sip}',sip_hangup_reason='{reason}' where lead_id='{lead}' and caller_code='{code}'"));
+            let pause = r.seconds(0, 4);
+            s.late(pause, format!("UPDATE vicidial_dial_log SET sip_hangup_cause='{sip}',sip_hangup_reason='{reason}',uniqueid='{uniqueid}' where caller_code='{code}' and server_ip='{server}' and lead_id='{lead}'"));
+            s.late(0, format!("UPDATE vicidial_carrier_log SET sip_hangup_cause='{sip}',sip_hangup_reason='{reason}' where lead_id='{lead}' and caller_code='{code}'"));
         }
     }
 
@@ -282,6 +335,20 @@ impl<'a> Dial<'a> {
         )
     }
 
+    /// The row that an agent's disposition makes where it finds none.
+    pub fn agents_row(&self, uniqueid: &str, status: &str, over: i64) -> String {
+        format!(
+            "INSERT INTO vicidial_log SET uniqueid='{uniqueid}',lead_id='{}',list_id='{}',campaign_id='{}',call_date='{}',start_epoch='{over}',end_epoch='{over}',length_in_sec='0',status='{status}',phone_code='1',phone_number='{}',user='{}',comments='MANUAL',processed='N',user_group='AGENTS',term_reason='AGENT',alt_dial='MAIN',called_count='{}'",
+            self.lead,
+            self.list,
+            self.campaign,
+            self.wall(over),
+            self.phone,
+            self.agent,
+            self.called_count
+        )
+    }
+
     /// The row of a call that the dialer answered and that goes on: it has no
     /// end, length or user group yet.
     pub fn open_row(&self, uniqueid: &str, status: &str, comments: &str, start: i64) -> String {
@@ -297,12 +364,20 @@ impl<'a> Dial<'a> {
         )
     }
 
+    /// The same by the dialer's own programs, which do not expect one there.
+    pub fn new_extended_row(&self, s: &mut Script, uniqueid: &str, at: i64) {
+        let Self {
+            server, lead, code, ..
+        } = self;
+        s.may_collide(1, format!("INSERT INTO vicidial_log_extended set uniqueid='{uniqueid}',server_ip='{server}',call_date='{}',lead_id='{lead}',caller_code='{code}',custom_call_id=''", self.wall(at)));
+    }
+
     /// The row that joins a uniqueid to its caller code.
     pub fn extended_row(&self, uniqueid: &str, code: &str, at: i64) -> String {
         let Self { server, lead, .. } = self;
         let at = self.wall(at);
         format!(
-            "INSERT IGNORE INTO vicidial_log_extended SET uniqueid='{uniqueid}',server_ip='{server}',call_date='{at}',lead_id='{lead}',caller_code='{code}',custom_call_id='' ON DUPLICATE KEY UPDATE server_ip='{server}',call_date='{at}',lead_id='{lead}',caller_code='{code}'"
+            "INSERT INTO vicidial_log_extended SET uniqueid='{uniqueid}',server_ip='{server}',call_date='{at}',lead_id='{lead}',caller_code='{code}',custom_call_id='' ON DUPLICATE KEY UPDATE server_ip='{server}',call_date='{at}',lead_id='{lead}',caller_code='{code}'"
         )
     }
 }

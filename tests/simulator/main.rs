@@ -9,6 +9,7 @@
     reason = "it speaks to its user, and its calls happen now"
 )]
 
+mod clock;
 mod database;
 mod dial;
 mod noise;
@@ -18,6 +19,7 @@ mod session;
 mod stories;
 mod traffic;
 mod truth;
+mod upkeep;
 mod world;
 
 use clap::{Parser, Subcommand};
@@ -37,7 +39,7 @@ enum Command {
     /// Write calls
     Run(traffic::Run),
     /// Archive old calls as VICIdial's nightly job does
-    Archive(database::Archive),
+    Archive(upkeep::Archive),
     /// Add many old calls, for archiving them
     Bulk(database::Bulk),
     /// Ask the database what the statistics must be, and write them as JSON
@@ -49,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Init(args) => database::init(args).await,
         Command::Run(args) => traffic::run(args).await,
-        Command::Archive(args) => database::archive(args).await,
+        Command::Archive(args) => upkeep::run_archive(args).await,
         Command::Bulk(args) => database::bulk(args).await,
         Command::Truth(args) => truth::write(args).await,
     }

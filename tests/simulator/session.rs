@@ -20,14 +20,17 @@ const SHUTTING_DOWN: u16 = 1053;
 pub struct Session {
     target: Target,
     latin1: bool,
+    /// The binlog shall bear the calls' own times.
+    stamped: bool,
     conn: Conn,
 }
 
 impl Session {
-    pub async fn open(target: &Target, latin1: bool) -> Result<Self> {
+    pub async fn open(target: &Target, latin1: bool, stamped: bool) -> Result<Self> {
         Ok(Self {
             target: target.clone(),
             latin1,
+            stamped,
             conn: target.connect().await?,
         })
     }
@@ -43,7 +46,11 @@ impl Session {
         let mut may_collide = step.may_collide;
         let mut packets = VecDeque::from([step.statements.join(";")]);
         while let Some(sql) = packets.front() {
-            match self.conn.query_drop(self.bytes(sql)).await {
+            let mut packet = self.bytes(sql);
+            if self.stamped {
+                packet.splice(0..0, format!("SET timestamp={};", step.at).into_bytes());
+            }
+            match self.conn.query_drop(packet).await {
                 Ok(()) => {}
                 Err(Error::Server(error)) if error.code == DUPLICATE_KEY && may_collide => {}
                 Err(Error::Server(error)) if error.code == DUPLICATE_KEY => {
@@ -64,6 +71,11 @@ impl Session {
             packets.pop_front();
         }
         Ok(())
+    }
+
+    /// The connection itself, for what is no part of a call.
+    pub fn conn(&mut self) -> &mut Conn {
+        &mut self.conn
     }
 
     async fn reconnect(&mut self, deadline: Instant, stop: &AtomicBool) -> Result<()> {

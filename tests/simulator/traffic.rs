@@ -2,7 +2,8 @@
 //! different calls mixed over several connections, as VICIdial's many processes
 //! mix them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,9 +13,10 @@ use anyhow::{Context, Result};
 use crate::database::{Target, is_latin1};
 use crate::noise::Noise;
 use crate::random::Random;
-use crate::script::{Script, Step};
+use crate::script::{Attempt, Script, Step};
 use crate::session::Session;
 use crate::stories;
+use crate::upkeep::{self, Job};
 use crate::world::World;
 
 /// A second of a call takes this long when calls have a rate.
@@ -63,9 +65,23 @@ pub struct Run {
     /// The zone of the dialers' wall clocks, e.g. America/New_York
     #[arg(long, default_value = "UTC")]
     zone: String,
+    /// Run VICIdial's nightly jobs in the middle of the calls: archiving,
+    /// wiping, rebuilding and exporting
+    #[arg(long)]
+    upkeep: bool,
+    /// Also write which kind of call each attempt was, as JSON
+    #[arg(long, value_name = "FILE")]
+    kinds: Option<PathBuf>,
     /// Say every second how far it is
     #[arg(long)]
     progress: bool,
+}
+
+impl Run {
+    /// Whether the calls have a clock of their own, which the binlog bears too.
+    fn has_own_clock(&self) -> bool {
+        self.epoch.is_some() || self.days > 1
+    }
 }
 
 struct Flight {
@@ -81,6 +97,10 @@ struct Board {
     busy: usize,
     noise: Noise,
     random: Random,
+    jobs: VecDeque<(u64, Job)>,
+    /// The calls' own clock.
+    now: i64,
+    attempts: Vec<Attempt>,
 }
 
 struct Traffic {
@@ -97,6 +117,7 @@ struct Traffic {
 
 enum Turn {
     Step(Script),
+    Job(Job, i64),
     Wait,
     Over,
 }
@@ -104,8 +125,18 @@ enum Turn {
 pub async fn run(args: Run) -> Result<()> {
     let mut conn = args.target.connect().await?;
     let latin1 = is_latin1(&mut conn).await?;
+    let mut jobs = VecDeque::new();
+    if args.upkeep {
+        anyhow::ensure!(args.calls > 0, "--upkeep needs to know how many --calls");
+        upkeep::prepare(&mut conn).await?;
+        jobs.extend(upkeep::schedule(args.seed, args.calls, args.days));
+    }
     conn.disconnect().await?;
-    let world = World::new(args.seed, args.dids, &args.zone, latin1)?;
+    let mut world = World::new(args.seed, args.dids, &args.zone, latin1)?;
+    if args.upkeep {
+        // Long enough after it was added for no call to be before it.
+        world.new_status_from = args.calls * upkeep::NEW_STATUS_PERCENT / 100 + 300;
+    }
     let board = Board {
         flights: Vec::new(),
         parked: BTreeMap::new(),
@@ -113,6 +144,9 @@ pub async fn run(args: Run) -> Result<()> {
         busy: 0,
         noise: Noise::new(args.seed, args.noise_width),
         random: Random::for_call(args.seed, u64::MAX - 1),
+        jobs,
+        now: 0,
+        attempts: Vec::new(),
     };
     let traffic = Arc::new(Traffic {
         epoch: crate::now(args.epoch),
@@ -137,8 +171,26 @@ pub async fn run(args: Run) -> Result<()> {
         });
     }
     attend(&traffic, &mut workers).await?;
+    if let Some(file) = &traffic.run.kinds {
+        std::fs::write(file, kinds(&traffic.board().attempts))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
     println!("{}", traffic.summary());
     Ok(())
+}
+
+fn kinds(attempts: &[Attempt]) -> String {
+    let attempts = attempts.iter().map(|attempt| {
+        serde_json::json!({
+            "lead_id": attempt.lead_id,
+            "dialled": attempt.dialled,
+            "caller_code": attempt.caller_code,
+            "kind": attempt.kind,
+            "story": attempt.story,
+            "corrected": attempt.corrected,
+        })
+    });
+    serde_json::Value::Array(attempts.collect()).to_string()
 }
 
 /// Waits for the workers; a signal makes them stop after their statement.
@@ -167,10 +219,19 @@ async fn attend(traffic: &Traffic, workers: &mut tokio::task::JoinSet<Result<()>
 }
 
 async fn work(traffic: &Traffic) -> Result<()> {
-    let mut session = Session::open(&traffic.run.target, traffic.world.latin1).await?;
+    let mut session = Session::open(
+        &traffic.run.target,
+        traffic.world.latin1,
+        traffic.run.has_own_clock(),
+    )
+    .await?;
     loop {
         match traffic.turn() {
             Turn::Over => break,
+            Turn::Job(job, now) => {
+                upkeep::work(session.conn(), &traffic.world, job, now).await?;
+                traffic.board().busy -= 1;
+            }
             Turn::Wait => tokio::time::sleep(Duration::from_millis(5)).await,
             Turn::Step(mut script) => {
                 if let Some(step) = traffic.packet(&mut script) {
@@ -195,6 +256,17 @@ impl Traffic {
             return Turn::Over;
         }
         self.begin_calls(&mut board);
+        if board
+            .jobs
+            .front()
+            .is_some_and(|(call, _)| *call <= board.begun)
+        {
+            let now = board.now;
+            if let Some((_, job)) = board.jobs.pop_front() {
+                board.busy += 1;
+                return Turn::Job(job, now);
+            }
+        }
         let now = Instant::now();
         let count = board.flights.len();
         if count > 0 {
@@ -254,14 +326,13 @@ impl Traffic {
     fn script(&self, board: &mut Board) -> Script {
         let run = &self.run;
         let call = board.begun;
-        let script = stories::tell(
-            &self.world,
-            call,
-            self.dialled(call, board),
-            run.corrections,
-            run.noise,
-        );
-        let script = script.finish(|| board.noise.next());
+        let dialled = self.dialled(call, board);
+        board.now = board.now.max(dialled);
+        let script = stories::tell(&self.world, call, dialled, run.corrections, run.noise);
+        let mut script = script.finish(|| board.noise.next());
+        if run.kinds.is_some() {
+            board.attempts.append(&mut script.attempts);
+        }
         self.watched_rows
             .fetch_add(script.watched_rows, Ordering::Relaxed);
         self.noise_rows
@@ -285,6 +356,8 @@ impl Traffic {
             board.random.fraction()
         };
         let seconds = match (run.days > 1, run.rate > 0.0) {
+            // As much faster than the clock as the pauses are shorter.
+            (false, true) if run.epoch.is_some() => call as f64 / run.rate / PACE,
             (false, true) => call as f64 / run.rate,
             _ => share * span - span,
         };

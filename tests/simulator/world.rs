@@ -27,6 +27,8 @@ pub struct World {
     pub zone: TimeZone,
     /// Whether the database, like its clients, keeps text in latin1.
     pub latin1: bool,
+    /// From this call on, agents use a status that was not there before.
+    pub new_status_from: u64,
 }
 
 impl World {
@@ -36,6 +38,7 @@ impl World {
             dids: (0..dids.max(1)).map(did).collect(),
             zone: TimeZone::get(zone).with_context(|| format!("no time zone is named {zone:?}"))?,
             latin1,
+            new_status_from: u64::MAX,
         })
     }
 

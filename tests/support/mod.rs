@@ -6,7 +6,7 @@ mod process;
 mod server;
 mod site;
 
-pub use compare::Numbers;
+pub use compare::{Numbers, differences};
 pub use process::{Daemon, Ended};
 pub use server::Server;
 pub use site::Site;

@@ -28,12 +28,17 @@ pub struct Site {
 impl Site {
     /// Makes the database with VICIdial's tables, in latin1, and the user.
     pub fn new(server: &Server, database: &str) -> Self {
+        Self::in_charset(server, database, "latin1")
+    }
+
+    /// The same, in latin1 or utf8.
+    pub fn in_charset(server: &Server, database: &str, charset: &str) -> Self {
         let site = Self::beside(server, database);
         site.simulator(
             "init",
             &[
                 "--charset",
-                "latin1",
+                charset,
                 "--replication-user",
                 USER,
                 "--replication-password",
@@ -220,6 +225,12 @@ impl Site {
     /// Demands that the counters are what the rows add up to.
     #[track_caller]
     pub fn assert_invariant(&self) {
+        let found = self.broken_invariants();
+        assert!(found.is_empty(), "the invariant is broken: {found:#?}");
+    }
+
+    /// Where the counters are not what the rows add up to.
+    pub fn broken_invariants(&self) -> Vec<String> {
         let url = format!("sqlite://{}", self.path("store.db").display());
         let check = async {
             let store = SqliteStore::open_read(&url).await.expect("a store");
@@ -231,8 +242,7 @@ impl Site {
             .enable_all()
             .build()
             .expect("a runtime");
-        let found = runtime.block_on(check);
-        assert!(found.is_empty(), "the invariant is broken: {found:#?}");
+        runtime.block_on(check)
     }
 
     /// Every number of the store, to be compared with a later look.

@@ -5,7 +5,7 @@ use crate::dial::Dial;
 use crate::random::Random;
 use crate::script::Script;
 
-pub fn detected(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
+pub fn detected(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     s.pause(8);
     let start = dial.dialled + 8;
@@ -17,7 +17,7 @@ pub fn detected(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
         1 => duplicate_found_later(dial, s, &uniqueid, start),
         2..=4 => {
             s.watched(1, dial.open_row(&uniqueid, "QUEUE", "0.117", start));
-            s.watched(1, dial.extended_row(&uniqueid, &dial.code, start));
+            dial.new_extended_row(s, &uniqueid, start);
             s.pause(3);
             s.watched(1, format!("UPDATE vicidial_log set status='AA',user='VDAD' where lead_id='{}' and uniqueid LIKE \"{start}%\" order by uniqueid desc limit 1", dial.lead));
         }
@@ -39,7 +39,15 @@ fn machine_row(dial: &Dial<'_>, s: &mut Script, uniqueid: &str, start: i64) {
 fn message_left(dial: &Dial<'_>, s: &mut Script, r: &mut Random, uniqueid: &str, start: i64) {
     machine_row(dial, s, uniqueid, start);
     let lead = dial.lead;
-    for (status, pause) in [("AM", 2), ("AL", r.seconds(15, 40))] {
+    // To the next menu or agent, or played to its end, some minutes later.
+    let (first, last) = r.weighted(&[
+        (6.0, ("AM", "AL")),
+        (1.0, ("UNKAM", "UNKAL")),
+        (1.0, ("AM", "AMDXFR")),
+        (0.5, ("UNKAM", "UNKXFR")),
+        (0.5, ("AM", "ADAIR")),
+    ]);
+    for (status, pause) in [(first, 2), (last, r.seconds(15, 200))] {
         s.pause(pause);
         dial.lead_status(s, status);
         s.watched(1, format!("UPDATE vicidial_log set status='{status}' where lead_id='{lead}' and uniqueid LIKE \"{start}%\" order by uniqueid desc limit 1"));
@@ -74,4 +82,16 @@ fn duplicate_found_later(dial: &Dial<'_>, s: &mut Script, uniqueid: &str, start:
         1,
         format!("DELETE from vicidial_log where uniqueid='{second}'"),
     );
+}
+
+/// agi-VDAD_ALL_outbound.agi:5182: the line's own detection ends a call that
+/// was in the queue already.
+pub fn ended_by_cpd(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
+    let (_, start) = super::answered::queued(dial, s, r);
+    s.pause(3);
+    let status = r.weighted(&[(2.0, "AA"), (1.0, "AFAX"), (1.0, "CPDSI"), (1.0, "CPDNA")]);
+    dial.lead_status(s, status);
+    s.watched(1, format!("UPDATE vicidial_log set status='{status}',term_reason='AGENT',end_epoch='{}',length_in_sec='3' where lead_id='{}' and uniqueid LIKE \"{start}%\"", start + 3, dial.lead));
+    dial.carrier_rows(s, r, super::HUNG_UP, start + 4);
+    dial.end_auto_call(s);
 }

@@ -2,8 +2,12 @@
 //! each call, in the statements and the order that VICIdial writes them in.
 
 mod answered;
+mod corrected;
+mod dropped;
 mod machine;
 mod manual;
+mod odd;
+mod transferred;
 mod unanswered;
 
 use crate::dial::{Carrier, Dial, Dialer};
@@ -11,23 +15,75 @@ use crate::random::Random;
 use crate::script::Script;
 use crate::world::{self, World};
 
-#[derive(Clone, Copy)]
-enum Story {
-    NoAnswer,
-    Busy,
-    Lost,
-    Unresolved,
-    HungUpEarly,
-    Answered,
-    Machine,
-    Dropped,
-    Survey,
-    Manual,
-    Transferred,
-    ThreeWay,
-    OtherNumber,
-    CalledAgain,
+/// How a story is told.
+type Teller = fn(&mut Dial<'_>, &mut Script, &mut Random);
+
+/// A story's kind, name, teller and share. Of some stories the share falls with
+/// the calls that are answered at all.
+struct Story {
+    kind: char,
+    name: &'static str,
+    tell: Teller,
+    share: f64,
+    needs_answer: bool,
 }
+
+const fn story(kind: char, name: &'static str, share: f64, tell: Teller) -> Story {
+    Story {
+        kind,
+        name,
+        tell,
+        share,
+        needs_answer: false,
+    }
+}
+
+const fn answered(kind: char, name: &'static str, share: f64, tell: Teller) -> Story {
+    Story {
+        needs_answer: true,
+        ..story(kind, name, share, tell)
+    }
+}
+
+const BLOCKED: Story = story('a', "blocked", 0.0, unanswered::blocked);
+
+const STORIES: [Story; 25] = [
+    story('a', "no answer", 36.0, unanswered::no_answer),
+    story('a', "busy or disconnected", 9.0, unanswered::busy),
+    story('a', "vanished", 1.0, unanswered::lost),
+    story('a', "unresolved channel", 0.5, unanswered::unresolved),
+    story('a', "audited", 0.5, unanswered::audited),
+    story(
+        'a',
+        "ended by a SIP event",
+        0.3,
+        unanswered::ended_by_sip_event,
+    ),
+    answered('b', "agent", 18.0, answered::by_agent),
+    answered('c', "machine", 14.0, machine::detected),
+    answered('c', "end by CPD", 0.4, machine::ended_by_cpd),
+    story('d', "hung up before routing", 1.0, dropped::hung_up_early),
+    answered('d', "dropped from the queue", 3.0, dropped::dropped),
+    answered('d', "vanished from the queue", 0.2, dropped::vanished),
+    story('d', "survey", 0.9, dropped::survey),
+    story('e', "manual", 7.0, manual::dialled),
+    answered('f', "transferred", 2.0, transferred::to_in_group),
+    answered('f', "transferred by API", 0.3, transferred::by_api),
+    answered('f', "remote agent", 0.4, transferred::to_remote_agent),
+    answered('f', "three-way", 1.0, transferred::three_way),
+    story(
+        'f',
+        "dialled into a group",
+        0.3,
+        transferred::dialled_in_group,
+    ),
+    story('h', "other number", 3.0, other_number),
+    story('h', "other numbers by hand", 1.0, manual::other_number),
+    story('a', "called again", 4.0, called_again),
+    story('b', "colliding uniqueid", 0.3, odd::colliding),
+    story('b', "truncated uniqueid", 0.2, odd::truncated),
+    story('a', "caller code of last year", 0.6, odd::code_of_last_year),
+];
 
 pub const HUNG_UP: Carrier = Carrier {
     dialstatus: "ANSWER",
@@ -43,60 +99,52 @@ pub const HUNG_UP: Carrier = Carrier {
 pub fn tell(world: &World, call: u64, dialled: i64, corrected: f64, noise: f64) -> Script {
     let mut random = Random::for_call(world.seed, call);
     let r = &mut random;
-    let mut script = Script::new(noise);
+    let mut script = Script::new(noise, dialled);
     let s = &mut script;
     let mut dial = Dial::new(world, call, Dialer::Auto, dialled, r);
-    if r.chance(dial.did.blocked_share) {
-        unanswered::blocked(&dial, s, r);
+    let story = if r.chance(dial.did.blocked_share) {
+        &BLOCKED
     } else {
-        match choose(r, dial.did.answer_factor) {
-            Story::NoAnswer => unanswered::no_answer(&dial, s, r),
-            Story::Busy => unanswered::busy(&dial, s, r),
-            Story::Lost => unanswered::lost(&dial, s, r),
-            Story::Unresolved => unanswered::unresolved(&dial, s, r),
-            Story::HungUpEarly => unanswered::hung_up_early(&dial, s, r),
-            Story::Answered => answered::by_agent(&dial, s, r),
-            Story::Machine => machine::detected(&dial, s, r),
-            Story::Dropped => answered::dropped(&dial, s, r),
-            Story::Survey => answered::survey(&dial, s, r),
-            Story::Manual => manual::dialled(&mut dial, s, r),
-            Story::Transferred => answered::transferred(&dial, s, r),
-            Story::ThreeWay => answered::three_way(&dial, s, r),
-            Story::OtherNumber => other_number(&mut dial, s, r),
-            Story::CalledAgain => called_again(&mut dial, s, r),
-        }
-    }
+        choose(r, dial.did.answer_factor)
+    };
+    dial.kind = story.kind;
+    dial.story = story.name;
+    (story.tell)(&mut dial, s, r);
     if r.chance(corrected) {
-        correct(&dial, s, r);
+        corrected::correct(&dial, s, r);
     }
     script
 }
 
-fn choose(r: &mut Random, answer_factor: f64) -> Story {
-    r.weighted(&[
-        (36.0, Story::NoAnswer),
-        (9.0, Story::Busy),
-        (1.0, Story::Lost),
-        (0.5, Story::Unresolved),
-        (1.0, Story::HungUpEarly),
-        (18.0 * answer_factor, Story::Answered),
-        (14.0 * answer_factor, Story::Machine),
-        (3.0 * answer_factor, Story::Dropped),
-        (0.7, Story::Survey),
-        (7.0, Story::Manual),
-        (2.0 * answer_factor, Story::Transferred),
-        (1.0 * answer_factor, Story::ThreeWay),
-        (3.0, Story::OtherNumber),
-        (4.0, Story::CalledAgain),
-    ])
+fn choose(r: &mut Random, answer_factor: f64) -> &'static Story {
+    let choices: Vec<(f64, &'static Story)> = STORIES
+        .iter()
+        .map(|story| {
+            let factor = if story.needs_answer {
+                answer_factor
+            } else {
+                1.0
+            };
+            (story.share * factor, story)
+        })
+        .collect();
+    r.weighted(&choices)
 }
 
-/// Nobody at the main number, so the lead's other one is dialled at once.
+/// Nobody at the main number, so the lead's other one is dialled at once. Some
+/// installations keep a person's numbers as leads of their own.
 fn other_number(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
+    dial.kind = 'a';
     unanswered::no_answer(dial, s, r);
-    dial.again(Dialer::Auto, dial.dialled + 45, r);
+    dial.again(Dialer::Auto, dial.dialled + 45, 'h', r);
     dial.phone = world::customer_number(r);
-    dial.alt_dial = "ALT";
+    if r.chance(0.2) {
+        dial.lead = dial.world.lead(dial.call, 1);
+        dial.called_count = 1;
+        dial.code = dial.code_for("V", dial.dialled);
+    } else {
+        dial.alt_dial = r.weighted(&[(6.0, "ALT"), (2.0, "ADDR3"), (1.0, "X1"), (1.0, "XLAST")]);
+    }
     if r.chance(0.4) {
         answered::by_agent(dial, s, r);
     } else {
@@ -108,40 +156,11 @@ fn other_number(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
 fn called_again(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     unanswered::no_answer(dial, s, r);
     s.pause(600);
-    dial.again(Dialer::Auto, dial.dialled + r.seconds(600, 900), r);
-    if r.chance(0.5) {
+    let kind = if r.chance(0.5) { 'b' } else { 'a' };
+    dial.again(Dialer::Auto, dial.dialled + r.seconds(600, 900), kind, r);
+    if kind == 'b' {
         answered::by_agent(dial, s, r);
     } else {
         unanswered::no_answer(dial, s, r);
-    }
-}
-
-/// A supervisor opens the lead, or a clean-up job the log, some time after the
-/// call: its last disposition was not the last.
-fn correct(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
-    s.pause(r.seconds(120, 7200));
-    let lead = dial.lead;
-    match r.between(0, 3) {
-        0 => {
-            let length = r.between(5, 90);
-            s.watched(1, format!("UPDATE vicidial_log SET length_in_sec='{length}',end_epoch=start_epoch+{length} where lead_id='{lead}' and length_in_sec > 90"));
-        }
-        1 => {
-            // Two people correct the same call one after the other.
-            s.watched(1, format!("UPDATE vicidial_log set status='SALE' where lead_id='{lead}' order by call_date desc limit 1"));
-            s.pause(300);
-            s.watched(1, format!("UPDATE vicidial_log set status='NI' where lead_id='{lead}' order by call_date desc limit 1"));
-        }
-        _ => {
-            let status = r.weighted(&[
-                (3.0, "SALE"),
-                (2.0, "NI"),
-                (2.0, "A"),
-                (1.0, "DNC"),
-                (1.0, "CALLBK"),
-            ]);
-            dial.lead_status(s, status);
-            s.watched(1, format!("UPDATE vicidial_log set status='{status}' where lead_id='{lead}' order by call_date desc limit 1"));
-        }
     }
 }

@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::script::Script;
 
 /// It rang until the dialer gave up; its sweep writes the call's row.
-pub fn no_answer(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
+pub fn no_answer(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     let rang = r.seconds(18, 28);
     s.pause(rang);
@@ -30,17 +30,28 @@ fn sweep(dial: &Dial<'_>, s: &mut Script, status: &str, at: i64) {
     dial.end_auto_call(s);
     let uniqueid = dial.uniqueid(dial.dialled, 1);
     s.watched(1, dial.final_row(&uniqueid, status, 0, at));
-    s.watched(1, dial.extended_row(&uniqueid, &dial.code, at));
+    dial.new_extended_row(s, &uniqueid, at);
     dial.lead_status(s, status);
 }
 
-pub fn busy(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
+pub fn busy(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     let (status, dialstatus, cause, sip, reason) = r.weighted(&[
         (5.0, ("AB", "BUSY", 17, 486, "Busy Here")),
         (4.0, ("ADC", "CHANUNAVAIL", 1, 404, "Not Found")),
         (1.0, ("ADCT", "CHANUNAVAIL", 28, 484, "Address Incomplete")),
         (0.5, ("AFAX", "BUSY", 17, 486, "Busy Here")),
         (0.5, ("DNCCAR", "CHANUNAVAIL", 1, 404, "DNC")),
+        (
+            0.3,
+            ("ADCCAR", "CHANUNAVAIL", 28, 484, "Address Incomplete"),
+        ),
+        (0.3, ("CPDB", "BUSY", 17, 486, "Busy Here")),
+        (0.3, ("CPDSUK", "CHANUNAVAIL", 1, 404, "Not Found")),
+        (0.3, ("HUC17", "BUSY", 17, 486, "Busy Here")),
+        (
+            0.3,
+            ("HUC34", "CHANUNAVAIL", 34, 503, "Service Unavailable"),
+        ),
     ]);
     let carrier = Carrier {
         dialstatus,
@@ -55,7 +66,7 @@ pub fn busy(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
 
 /// The carrier refuses the call because of its caller ID. The status does not
 /// tell: it reads "busy" or "no answer"; only the carrier row says why.
-pub fn blocked(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
+pub fn blocked(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     let (status, dialstatus, cause, sip, reason) = r.weighted(&[
         (6.0, ("AB", "BUSY", 21, 603, "Network Blocked")),
         (1.0, ("NA", "CHANUNAVAIL", 127, 607, "Unwanted")),
@@ -107,40 +118,66 @@ fn failed(dial: &Dial<'_>, s: &mut Script, r: &mut Random, status: &str, carrier
     s.pause(3);
     dial.end_auto_call(s);
     s.may_collide(0, dial.final_row(&uniqueid, status, 0, over + 3));
-    s.watched(1, dial.extended_row(&uniqueid, &dial.code, over + 3));
+    dial.new_extended_row(s, &uniqueid, over + 3);
     dial.lead_status(s, status);
 }
 
 /// The channel vanished: the dialer forgets the call, and no row of it is ever
 /// written. Only the dial logs know that the DID was used.
-pub fn lost(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
+pub fn lost(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     s.pause(120);
     dial.end_auto_call(s);
 }
 
 /// The dialer could not tell which channel answered: LRERR at once, no length.
-pub fn unresolved(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
+pub fn unresolved(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.originate(s, r);
     let start = dial.dialled + 8;
     let uniqueid = dial.uniqueid(start, 0);
     s.watched(1, format!("INSERT INTO vicidial_log (uniqueid,lead_id,campaign_id,call_date,start_epoch,status,phone_code,phone_number,user,processed,alt_dial,list_id,called_count) values('{uniqueid}','{}','{}','{}','{start}','LRERR','1','{}','VDAD','N','{}','{}','{}')", dial.lead, dial.campaign, dial.wall(start), dial.phone, dial.alt_dial, dial.list, dial.called_count));
     dial.end_auto_call(s);
+    if r.chance(0.3) {
+        s.pause(20);
+        s.watched(1, format!("UPDATE vicidial_log SET term_reason='CALLER',end_epoch='{}',length_in_sec='20' where lead_id='{}' and uniqueid LIKE \"{start}%\"", start + 20, dial.lead));
+    }
 }
 
-/// Answered, and hung up before an agent could be found.
-pub fn hung_up_early(dial: &Dial<'_>, s: &mut Script, r: &mut Random) {
-    dial.originate(s, r);
-    s.pause(9);
-    let over = dial.dialled + 9;
-    dial.carrier_rows(s, r, super::HUNG_UP, over);
-    dial.end_auto_call(s);
+/// AST_VDadapt.pl:2027: nothing wrote the call's row, so an audit does, minutes
+/// later. Before that the dialer forgets the call.
+pub fn audited(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
+    lost(dial, s, r);
+    s.pause(200);
+    let end = dial.dialled + 40;
     let uniqueid = dial.uniqueid(dial.dialled, 1);
-    if r.chance(0.5) {
-        s.watched(1, dial.final_row(&uniqueid, "PDROP", 0, dial.dialled));
-    } else {
-        s.watched(1, dial.final_row(&uniqueid, "DROP", 0, over + 10));
-    }
-    s.watched(1, dial.extended_row(&uniqueid, &dial.code, dial.dialled));
-    dial.lead_status(s, "PDROP");
+    s.watched(1, format!("UPDATE vicidial_dial_log SET uniqueid='{uniqueid}' where caller_code='{}' and lead_id='{}'", dial.code, dial.lead));
+    let Dial {
+        lead,
+        list,
+        campaign,
+        phone,
+        ..
+    } = &*dial;
+    s.watched(1, format!("INSERT INTO vicidial_log SET uniqueid='{uniqueid}',lead_id='{lead}',list_id='{list}',campaign_id='{campaign}',call_date='{}',start_epoch='{end}',end_epoch='{end}',length_in_sec='0',status='NA',phone_code='1',phone_number='{phone}',user='VDAD',comments='AUTONA',processed='N',alt_dial='{}',called_count='{}'", dial.wall(end), dial.alt_dial, dial.called_count));
+    dial.new_extended_row(s, &uniqueid, end);
+}
+
+/// agi-VDAD_ALL_outbound.agi:1105: the carrier's early media decided, and the
+/// campaign names the disposition.
+pub fn ended_by_sip_event(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
+    dial.originate(s, r);
+    let start = dial.dialled + 3;
+    let uniqueid = dial.uniqueid(start, 0);
+    let status = r.weighted(&[(2.0, "NA"), (1.0, "SIPEV"), (1.0, "DC")]);
+    let Dial {
+        lead,
+        list,
+        campaign,
+        phone,
+        ..
+    } = &*dial;
+    s.watched(1, format!("INSERT INTO vicidial_log (uniqueid,lead_id,campaign_id,call_date,start_epoch,status,phone_code,phone_number,user,processed,length_in_sec,end_epoch,alt_dial,list_id,called_count,term_reason) values('{uniqueid}','{lead}','{campaign}','{}','{start}','{status}','1','{phone}','VDAD','N','0','{start}','{}','{list}','{}','SYSTEM')", dial.wall(start), dial.alt_dial, dial.called_count));
+    dial.new_extended_row(s, &uniqueid, start);
+    dial.lead_status(s, status);
+    dial.end_auto_call(s);
 }
