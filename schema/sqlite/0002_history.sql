@@ -22,3 +22,16 @@ CREATE INDEX dials_looked_up ON dials (source, dialed_at) WHERE looked_up = 1;
 
 -- Counts what others than the daemon rewrote: it then forgets what it remembers.
 ALTER TABLE replication_progress ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+
+-- What VICIdial's statuses mean at the source's position: a restart judges the
+-- calls that it has still to read by the flags of their time.
+CREATE TABLE status_flags (
+    source            TEXT NOT NULL,
+    campaign_id       TEXT NOT NULL,        -- '' for the system's
+    status            TEXT NOT NULL,
+    human_answered    INTEGER NOT NULL,
+    sale              INTEGER NOT NULL,
+    dnc               INTEGER NOT NULL,
+    answering_machine INTEGER NOT NULL,
+    PRIMARY KEY (source, campaign_id, status)
+) STRICT, WITHOUT ROWID;

@@ -60,7 +60,19 @@ pub struct RowsEvent<'a> {
     pub timestamp: u32,
 }
 
+/// Flag of the last row event of a statement (`STMT_END_F`, log_event.h).
+const STATEMENT_ENDS: u8 = 1;
+
 impl RowsEvent<'_> {
+    /// True when no further row event of the same statement follows.
+    #[must_use]
+    pub fn ends_statement(&self) -> bool {
+        // Six bytes of table id, then the flags, low byte first.
+        self.body
+            .get(6)
+            .is_some_and(|flags| flags & STATEMENT_ENDS != 0)
+    }
+
     /// The changed rows; all columns must be present in every image.
     ///
     /// # Errors

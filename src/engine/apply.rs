@@ -58,6 +58,8 @@ pub(super) struct Applier<S, St> {
     /// The end of the last applied batch.
     applied_to: Option<Position>,
     cache: StateCache,
+    /// The store has the statuses of the rules.
+    statuses_stored: bool,
     pub(super) done: Done,
     pruned_at: i64,
     remembered_at: i64,
@@ -108,6 +110,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             stored,
             applied_to: None,
             cache: StateCache::new(),
+            statuses_stored: false,
             done: Done {
                 missing: note.missing,
                 ..Done::default()
@@ -311,14 +314,17 @@ impl<S: Source, St: Store> Applier<S, St> {
         asked: &Keys,
         loaded: &Loaded,
     ) -> Result<Durable, StoreError> {
+        let statuses = !self.statuses_stored || rules.statuses != self.with.rules.statuses;
         let change = working.finish(Frame {
             source: self.with.source.clone(),
             tenant: self.with.tenant.clone(),
+            statuses: statuses.then(|| rules.statuses.clone()),
             expected: self.stored.clone(),
             checkpoint: self.checkpoint_behind(batch),
         });
         let durable = self.with.store.commit(&change).await?;
         self.with.rules = rules;
+        self.statuses_stored = true;
         self.stored = Some(durable.checkpoint().clone());
         self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
         self.cache.committed(asked, loaded, &change);

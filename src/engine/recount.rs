@@ -127,6 +127,7 @@ impl<St: Store> Recount<'_, St> {
                 revision: expected.revision + 1,
                 ..expected.clone()
             },
+            statuses: None,
             expected: Some(expected),
         });
         if change.calls.is_empty() && change.dials.is_empty() {

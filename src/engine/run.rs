@@ -85,16 +85,21 @@ pub async fn run(
         Some(known) => known,
         None => first_checkpoint(&source, source_config).await?,
     };
-    let until = if until_caught_up {
-        Some(source.head().await?)
-    } else {
-        None
-    };
+    let head = source.head().await?;
+    let mut rules = rules(config, source_config, &source).await?;
+    if start.position < head && store.progress(name).await?.as_ref() == Some(&start) {
+        // The source's flags are of now, and there are calls of before to read.
+        let of_then = store.statuses(name).await?;
+        if !of_then.is_empty() {
+            rules.statuses = of_then;
+        }
+    }
+    let until = until_caught_up.then_some(head);
     let settings = Settings {
         source: name.to_owned(),
         tenant: source_config.tenant.clone(),
         database: source.database().to_owned(),
-        rules: rules(config, source_config, &source).await?,
+        rules,
         default_country: config.attribution.default_country.clone(),
         bad_row: config.errors.bad_row,
         audit_days: config.retention.audit_days,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{Call, CallKey, ChangeEntry, Counters, Dial, DialKey, Subject};
+use crate::vicidial::StatusBook;
 
 /// The states a batch must see before it can be applied.
 ///
@@ -104,6 +105,8 @@ pub struct ChangeSet {
     pub audit: Vec<AuditEntry>,
     /// What brought each change, in order; under the keys that calls have now.
     pub history: BTreeMap<Subject, Vec<ChangeEntry>>,
+    /// What statuses mean at [`ChangeSet::checkpoint`], where that changed.
+    pub statuses: Option<StatusBook>,
     /// What the store's checkpoint of this source must be now; anything else
     /// means that another daemon writes this source.
     pub expected: Option<Checkpoint>,

@@ -44,6 +44,7 @@ pub(super) fn settle(working: Working, frame: Frame) -> ChangeSet {
         daily: BTreeMap::new(),
         audit,
         history,
+        statuses: frame.statuses,
         expected: frame.expected,
         checkpoint: frame.checkpoint,
     };

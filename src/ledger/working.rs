@@ -15,7 +15,7 @@ use crate::ledger::{
     Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Dial, DialKey, Loaded, Rules,
     Subject, Tracked as _,
 };
-use crate::vicidial::{CallBefore, CallName, CallRow, Detail, Fact, Origin};
+use crate::vicidial::{CallBefore, CallName, CallRow, Detail, Fact, Origin, StatusBook};
 
 /// A batch at work.
 #[derive(Debug)]
@@ -472,6 +472,8 @@ pub struct Frame {
     pub source: String,
     /// Its tenant.
     pub tenant: String,
+    /// What statuses mean behind the change, where that is not in the store.
+    pub statuses: Option<StatusBook>,
     /// The store's checkpoint as last seen.
     pub expected: Option<Checkpoint>,
     /// The checkpoint behind the change.

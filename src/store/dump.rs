@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{Call, CallKey, Contribution, Counters, DailyKey, Dial, DialKey};
+use crate::vicidial::StatusBook;
 
 /// The contents of a store. Compares equal with that of another backend after
 /// the same commits.
@@ -22,6 +23,8 @@ pub struct Dump {
     pub daily: BTreeMap<(String, DailyKey), Counters>,
     /// Audit rows by tenant and event, with details and time.
     pub audit: BTreeMap<(String, String), (String, i64)>,
+    /// What the statuses of each source mean.
+    pub statuses: BTreeMap<String, StatusBook>,
     /// The checkpoint of each source.
     pub progress: BTreeMap<String, Checkpoint>,
 }

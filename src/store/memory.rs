@@ -19,6 +19,7 @@ use crate::ledger::{
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
 use crate::store::{Durable, Mark, Page, Store, StoreError, Trail};
+use crate::vicidial::StatusBook;
 
 /// The name that errors give this store.
 const NAME: &str = "(memory)";
@@ -160,6 +161,11 @@ impl Store for MemoryStore {
             });
         }
         Ok(Durable(change.checkpoint.clone()))
+    }
+
+    async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
+        let book = self.with(|state| state.contents.statuses.get(source).cloned());
+        Ok(book.unwrap_or_default())
     }
 
     async fn history(
@@ -337,6 +343,12 @@ impl State {
                 .entry(key)
                 .or_default()
                 .extend(entries.iter().cloned());
+        }
+        if let Some(book) = &change.statuses {
+            contents.statuses.remove(source);
+            if !book.is_empty() {
+                contents.statuses.insert(source.clone(), book.clone());
+            }
         }
         let checkpoint = change.checkpoint.clone();
         contents.progress.insert(source.clone(), checkpoint);

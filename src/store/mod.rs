@@ -25,6 +25,7 @@ pub use sqlite::SqliteStore;
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
+use crate::vicidial::StatusBook;
 
 /// Proof that a checkpoint is durable together with everything before it. Only
 /// a store makes one, and only it moves the position that didtail reports.
@@ -77,6 +78,10 @@ pub trait Store: Send + Sync + 'static {
         &self,
         change: &ChangeSet,
     ) -> impl Future<Output = Result<Durable, StoreError>> + Send;
+
+    /// What a source's statuses mean at its progress; empty before the first commit.
+    fn statuses(&self, source: &str)
+    -> impl Future<Output = Result<StatusBook, StoreError>> + Send;
 
     /// Changes of a call or a dial as far as they are kept, the oldest first.
     fn history(

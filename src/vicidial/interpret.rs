@@ -11,7 +11,7 @@ use crate::vicidial::{
     Layout, Phones, StatusChange, StatusFlags, StatusKey, Table, Zone, caller_code,
 };
 
-/// A row deleted later than this after its call began is archived, not cleaned
+/// A row deleted alone, as VICIdial's clean-up does it, and later than this after its call began is archived, not cleaned
 /// up: VICIdial looks for duplicates 150 to 10 minutes back (vicidial.md,
 /// uniqueid edge cases).
 const DUPLICATE_SECONDS_MAX: i64 = 4 * 3600;

@@ -121,6 +121,12 @@ impl StatusBook {
             .copied()
     }
 
+    /// Every row: status, campaign (empty for the system's), and flags.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, &str, StatusFlags)> {
+        let rows = self.rows.iter();
+        rows.map(|(key, flags)| (key.status.as_str(), key.campaign_id.as_str(), *flags))
+    }
+
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {

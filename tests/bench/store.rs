@@ -200,6 +200,7 @@ fn change(from: u64, count: u64, nth: u64, expected: Option<Checkpoint>) -> Chan
         daily: BTreeMap::new(),
         audit: Vec::new(),
         history: BTreeMap::new(),
+        statuses: None,
         expected,
         checkpoint: Checkpoint {
             epoch: 1,

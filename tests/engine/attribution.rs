@@ -118,6 +118,7 @@ async fn what_a_command_rewrote_is_read_again() {
     let change = working.finish(didtail::ledger::Frame {
         source: SOURCE.to_owned(),
         tenant: TENANT.to_owned(),
+        statuses: None,
         expected: Some(before),
         checkpoint: after,
     });

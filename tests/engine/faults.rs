@@ -8,6 +8,7 @@ use didtail::engine::EngineError;
 use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use didtail::source::{Fault as SourceFault, SourceError};
 use didtail::store::{Durable, Fault, Gate, Mark, MemoryStore, Page, Store, StoreError, Trail};
+use didtail::vicidial::StatusBook;
 
 use crate::events::{self, Part};
 use crate::rows::{Log, code, dial};
@@ -117,6 +118,10 @@ impl Store for Away {
             return Err(Self::gone());
         }
         Ok(durable)
+    }
+
+    async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
+        self.inner.statuses(source).await
     }
 
     async fn history(

@@ -15,6 +15,7 @@ use didtail::checkpoint::Checkpoint;
 use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use didtail::source::{Fault as SourceFault, SourceError};
 use didtail::store::{Dump, Durable, Fault, Mark, MemoryStore, Page, Store, StoreError, Trail};
+use didtail::vicidial::StatusBook;
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
@@ -250,6 +251,10 @@ impl Store for Crashing {
                 std::future::pending().await
             }
         }
+    }
+
+    async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
+        self.inner.statuses(source).await
     }
 
     async fn history(

@@ -105,3 +105,29 @@ fn an_emptied_or_exchanged_table_loses_its_rows() {
     let log = daemon.stop();
     assert!(!log.contains("ERROR"), "{log}");
 }
+
+#[test]
+fn a_flag_counts_from_its_change_on_also_when_didtail_was_away() {
+    let server = Server::shared();
+    let site = Site::new(server, "flagged");
+    let call = |number: u32| {
+        format!(
+            "INSERT INTO vicidial_log SET uniqueid=CONCAT(UNIX_TIMESTAMP(), '.{number}'),
+                 lead_id={number}, status='NI', start_epoch=UNIX_TIMESTAMP(),
+                 call_date=NOW(), length_in_sec=50;"
+        )
+    };
+    let flip = "UPDATE vicidial_statuses SET human_answered='N' WHERE status='NI';";
+    site.catch_up();
+    site.sql(server, &format!("{}{flip}{}", call(1), call(2)));
+    site.catch_up();
+    let outcome = |lead: u32| -> String {
+        site.stored(&format!(
+            "SELECT outcome FROM call_records WHERE lead_id={lead}"
+        ))
+    };
+    assert_eq!(
+        (outcome(1).as_str(), outcome(2).as_str()),
+        ("answered", "other")
+    );
+}

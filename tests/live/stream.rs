@@ -158,3 +158,23 @@ fn quarantined(site: &Site) -> i64 {
     let count = site.state().query_row(count, [], |row| row.get(0));
     count.expect("a number")
 }
+
+#[test]
+fn a_wipe_takes_nothing_away_from_a_call_that_has_two_rows() {
+    let server = Server::shared();
+    let site = Site::new(server, "wiped");
+    let twins = "SET @now = UNIX_TIMESTAMP() - 60;
+        INSERT INTO vicidial_log SET uniqueid=CONCAT(@now, '.1'), lead_id=1, status='SALE',
+            start_epoch=@now, call_date=FROM_UNIXTIME(@now), length_in_sec=50;
+        INSERT INTO vicidial_log SET uniqueid=CONCAT(@now, '.2'), lead_id=1, status='NI',
+            start_epoch=@now, call_date=FROM_UNIXTIME(@now);";
+    site.sql(server, &format!("{twins} DELETE FROM vicidial_log;"));
+    site.catch_up();
+    let counted = "SELECT count(*) FROM call_records WHERE counted";
+    assert_eq!(site.stored::<i64>(counted), 2, "archived");
+    let other = twins.replace("lead_id=1", "lead_id=2").replace("'.", "'.9");
+    let clean = "DELETE FROM vicidial_log WHERE lead_id=2 ORDER BY uniqueid DESC LIMIT 1;";
+    site.sql(server, &format!("{other} {clean}"));
+    site.catch_up();
+    assert_eq!(site.stored::<i64>(counted), 3, "one of two was cleaned up");
+}

@@ -88,6 +88,7 @@ fn frame() -> Frame {
     Frame {
         source: "main".to_owned(),
         tenant: "default".to_owned(),
+        statuses: None,
         expected: None,
         checkpoint: Checkpoint {
             epoch: 0,

@@ -85,6 +85,7 @@ pub(crate) fn empty(dump: &Dump) -> ChangeSet {
         daily: BTreeMap::new(),
         audit: Vec::new(),
         history: BTreeMap::new(),
+        statuses: None,
         expected,
         checkpoint: checkpoint(next),
     }

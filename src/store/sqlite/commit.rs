@@ -15,7 +15,7 @@ use crate::ledger::{AuditEntry, Call, CallKey, ChangeSet, Dial, DialKey};
 use crate::store::audit::details;
 use crate::store::history::{self, HistoryRow};
 use crate::store::sqlite::rows::{MultiRow, Row, assignments, json_list, upsert};
-use crate::store::sqlite::{numbers, progress};
+use crate::store::sqlite::{numbers, progress, statuses};
 
 /// What a commit came to.
 pub(super) enum Committed {
@@ -49,6 +49,9 @@ pub(super) async fn commit(
     numbers::daily(&mut tx, &ids, &change.daily).await?;
     audit(&mut tx, &owner, &change.audit).await?;
     history(&mut tx, &owner, &history::rows(change)).await?;
+    if let Some(book) = &change.statuses {
+        statuses::write(&mut tx, &owner.source, book).await?;
+    }
     progress::write(&mut tx, &change.source, &change.checkpoint).await?;
     tx.commit().await?;
     Ok(Committed::Done)

@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::ledger::{Counters, DailyKey};
 use crate::store::read::counters;
 use crate::store::sqlite::load::{call, call_json, dial, dial_json};
-use crate::store::sqlite::{SqliteStore, progress};
+use crate::store::sqlite::{SqliteStore, progress, statuses};
 use crate::store::{DidNumbers, Dump, StoreError};
 
 impl SqliteStore {
@@ -55,6 +55,14 @@ async fn dump(connection: &mut SqliteConnection) -> Result<Dump, sqlx::Error> {
     for row in sqlx::query(AUDIT).fetch_all(&mut *connection).await? {
         let key = (row.try_get(0)?, row.try_get(1)?);
         dump.audit.insert(key, (row.try_get(2)?, row.try_get(3)?));
+    }
+    let books = "SELECT DISTINCT source FROM status_flags";
+    let books: Vec<String> = sqlx::query_scalar(books)
+        .fetch_all(&mut *connection)
+        .await?;
+    for source in books {
+        let book = statuses::read(connection, &source).await?;
+        dump.statuses.insert(source, book);
     }
     dump.dids = dids(connection).await?;
     dump.daily = daily(connection).await?;

@@ -13,6 +13,7 @@ mod open;
 mod page;
 mod progress;
 mod rows;
+mod statuses;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use sqlx::sqlite::SqlitePool;
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use crate::store::{Durable, Mark, Page, Store, StoreError, Trail, history};
+use crate::vicidial::StatusBook;
 
 use self::commit::Committed;
 use self::error::classify;
@@ -126,6 +128,15 @@ impl Store for SqliteStore {
             }),
             Err(e) => Err(self.error("writing a batch", e)),
         }
+    }
+
+    async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
+        let read = async {
+            let mut connection = self.readers.acquire().await?;
+            statuses::read(&mut connection, source).await
+        };
+        read.await
+            .map_err(|e| self.error("reading its statuses", e))
     }
 
     async fn history(
