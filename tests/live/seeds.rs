@@ -62,6 +62,45 @@ fn every_seed_ends_in_the_sources_numbers() {
     assert!(failed.is_empty(), "\n{}", failed.join("\n"));
 }
 
+/// A comparison that sees nothing would find every seed equal.
+#[test]
+fn the_comparison_sees_each_kind_of_difference() {
+    const ONE: &str = "(SELECT min(id) FROM call_records WHERE counted AND did_id IS NOT NULL)";
+    let changes = [
+        "UPDATE did_stats SET total_calls = total_calls + 1".to_owned(),
+        "UPDATE did_stats SET dnc = dnc + 1".to_owned(),
+        "UPDATE did_stats SET last_dial_at = last_dial_at - 1".to_owned(),
+        "UPDATE did_stats SET last_call_at = last_call_at + 1".to_owned(),
+        "UPDATE did_daily_stats SET blocked = blocked + 1".to_owned(),
+        "UPDATE did_daily_stats SET talk_seconds = talk_seconds + 1".to_owned(),
+        "DELETE FROM did_daily_stats WHERE campaign_id = 'RENEWAL'".to_owned(),
+        format!("DELETE FROM call_records WHERE id = {ONE}"),
+        format!("UPDATE call_records SET did_id = NULL WHERE id = {ONE}"),
+        format!("UPDATE call_records SET day = '2000-01-01' WHERE id = {ONE}"),
+        format!("UPDATE call_records SET sip_code = 699 WHERE id = {ONE}"),
+        format!("UPDATE call_records SET agent_id = 'nobody' WHERE id = {ONE}"),
+        format!("UPDATE call_records SET removed = 1 WHERE id = {ONE}"),
+        format!("UPDATE call_records SET duration_seconds = 12345 WHERE id = {ONE}"),
+    ];
+    let site = Site::new(Server::shared(), "compared");
+    site.calls(300, 1);
+    site.catch_up();
+    let truth = truth(&site, "UTC");
+    let copy = site.path("copy.db");
+    let name = copy.to_str().expect("a plain path");
+    site.store()
+        .execute("VACUUM INTO ?1", [name])
+        .expect("a copy");
+    let copy = rusqlite::Connection::open(&copy).expect("the copy");
+    assert_eq!(differences(&truth, &copy), Vec::<String>::new());
+    for change in changes {
+        copy.execute_batch(&format!("BEGIN; {change}"))
+            .expect("a change");
+        assert!(!differences(&truth, &copy).is_empty(), "not seen: {change}");
+        copy.execute_batch("ROLLBACK").expect("back again");
+    }
+}
+
 /// `SEED` names one; `SEEDS` says how many, else it is a few.
 fn chosen() -> Vec<u32> {
     let number = |name: &str| {

@@ -133,6 +133,7 @@ pub async fn run(args: Run) -> Result<()> {
     }
     conn.disconnect().await?;
     let mut world = World::new(args.seed, args.dids, &args.zone, latin1)?;
+    world.has_own_clock = args.has_own_clock();
     if args.upkeep {
         // Long enough after it was added for no call to be before it.
         world.new_status_from = args.calls * upkeep::NEW_STATUS_PERCENT / 100 + 300;

@@ -29,6 +29,8 @@ pub struct World {
     pub latin1: bool,
     /// From this call on, agents use a status that was not there before.
     pub new_status_from: u64,
+    /// Calls can be of last year.
+    pub has_own_clock: bool,
 }
 
 impl World {
@@ -39,6 +41,7 @@ impl World {
             zone: TimeZone::get(zone).with_context(|| format!("no time zone is named {zone:?}"))?,
             latin1,
             new_status_from: u64::MAX,
+            has_own_clock: false,
         })
     }
 

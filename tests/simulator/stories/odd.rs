@@ -80,7 +80,8 @@ pub fn code_of_last_year(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     let mut before = before
         .into_iter()
         .filter(|&then| dial.code_for("V", then) == code);
-    let Some(then) = before.next() else {
+    let then = before.next().filter(|_| dial.world.has_own_clock);
+    let Some(then) = then else {
         unanswered::no_answer(dial, s, r);
         return;
     };
