@@ -19,6 +19,9 @@ pub struct Checkpoint {
     /// When the last applied event was written, by the source's clock, in
     /// seconds since 1970 (UTC); `None` before the first event.
     pub event_time: Option<i64>,
+    /// Counts what commands rewrote in the store beside the daemon (`recount`);
+    /// 0 in the state file, which knows nothing of it.
+    pub revision: u64,
 }
 
 /// Where to resume, and what there is to say about it.
@@ -73,6 +76,7 @@ mod tests {
             position: position.parse().expect("valid"),
             gtid: GtidPosition::default(),
             event_time: None,
+            revision: 0,
         }
     }
 

@@ -6,11 +6,14 @@ mod checkpoint;
 mod config;
 mod distance;
 mod doctor;
+mod explain;
 mod failure;
 mod output;
+mod recount;
 mod run;
 mod shell;
 mod stats;
+mod status;
 mod time;
 
 use std::io::Write;
@@ -48,7 +51,9 @@ Examples:
   didtail config check
   didtail doctor
   didtail run
+  didtail status
   didtail stats --watch
+  didtail explain +13125550100
   didtail checkpoint show
   didtail checkpoint reset --to 24h --dry-run"
 )]
@@ -103,7 +108,10 @@ struct Options {
 enum Command {
     Run(run::Arguments),
     Doctor(doctor::Arguments),
+    Status(status::Arguments),
     Stats(stats::StatsArgs),
+    Explain(explain::Arguments),
+    Recount(recount::Arguments),
     /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
@@ -185,6 +193,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::run(options, &arguments),
             Command::Doctor(arguments) => doctor::run(options, &arguments),
+            Command::Status(arguments) => status::run(options, &arguments),
             Command::Stats(arguments) => {
                 let config = options.load()?;
                 let url = config.store.url.to_string();
@@ -192,6 +201,8 @@ impl Cli {
                 let shown = stats::run(&url, None, &sources, &arguments, options.json);
                 Ok(runtime()?.block_on(shown)?)
             }
+            Command::Explain(arguments) => explain::run(options, &arguments),
+            Command::Recount(arguments) => recount::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
             Command::Config(command) => config::run(options, &command),
             Command::Completions(arguments) => shell::completions(&arguments),

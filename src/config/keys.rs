@@ -74,6 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     key("attribution", "default_country", Kind::Text, Some("US")),
     key("errors", "bad_row", Kind::Text, Some("quarantine")),
     key("retention", "audit_days", Kind::Number, Some("7")),
+    key("retention", "history_days", Kind::Number, Some("30")),
     key("retention", "quarantine_days", Kind::Number, Some("30")),
     key("retention", "dials_days", Kind::Number, Some("90")),
     key("retention", "call_records_days", Kind::Number, Some("0")),

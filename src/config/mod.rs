@@ -221,6 +221,8 @@ pub enum BadRow {
 pub struct RetentionConfig {
     /// `audit_log`. Default 7.
     pub audit_days: u32,
+    /// `change_history`, which `didtail explain` reads. Default 30.
+    pub history_days: u32,
     /// Quarantined rows. Default 30.
     pub quarantine_days: u32,
     /// `dials`. Default 90.

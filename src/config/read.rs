@@ -70,8 +70,7 @@ impl Reader {
                 .map(|listen| ApiConfig { listen })
                 .map_err(|_| "expected ADDRESS:PORT, e.g. 127.0.0.1:5000".to_owned())
         });
-        let prefer = attribution.as_ref().map(|a| a.prefer);
-        self.refuse_unbuilt(&sources, prefer);
+        self.refuse_unbuilt(&sources);
         Some(Config {
             state: state?,
             store: store?,
@@ -87,7 +86,7 @@ impl Reader {
     }
 
     /// What can be written down already and is not built yet. Each goes when its part comes.
-    fn refuse_unbuilt(&mut self, sources: &[SourceConfig], prefer: Option<Prefer>) {
+    fn refuse_unbuilt(&mut self, sources: &[SourceConfig]) {
         if self.layers.sources > 1 {
             let origin = self.layers.origin("source", 1, "url");
             let message = "this version follows one source; run one daemon per source";
@@ -99,11 +98,6 @@ impl Reader {
                 let message = "backfill is not in this version; use \"latest\" or \"earliest\"";
                 self.layers.problem(&origin, "source.start_at", message);
             }
-        }
-        if prefer == Some(Prefer::Reported) {
-            let origin = self.layers.origin("attribution", 0, "prefer");
-            let message = "this version takes no reports of DIDs; use \"dial-log\"";
-            self.layers.problem(&origin, "attribution.prefer", message);
         }
         if self.layers.setting("api", 0, "listen").is_some() {
             let origin = self.layers.origin("api", 0, "listen");
@@ -311,11 +305,13 @@ impl Reader {
     fn retention(&mut self) -> Option<RetentionConfig> {
         let mut days = |name| self.parsed("retention", 0, name, values::days);
         let audit_days = days("audit_days");
+        let history_days = days("history_days");
         let quarantine_days = days("quarantine_days");
         let dials_days = days("dials_days");
         let call_records_days = days("call_records_days");
         Some(RetentionConfig {
             audit_days: audit_days?,
+            history_days: history_days?,
             quarantine_days: quarantine_days?,
             dials_days: dials_days?,
             call_records_days: call_records_days?,

@@ -13,16 +13,19 @@ use crate::binlog::Position;
 use crate::checkpoint::Checkpoint;
 use crate::engine::batch::{Batch, Tally};
 use crate::engine::cache::StateCache;
+use crate::engine::lookup::LookUp;
 use crate::engine::policy::{self, Action, EngineError};
 use crate::ledger::{Frame, Keys, Loaded, Rules, Working, further_keys, keys};
+use crate::source::{Source, SourceError};
 use crate::state::{Health, Missing, StateFile, StatusNote};
-use crate::store::{Durable, Store, StoreError};
+use crate::store::{Durable, Store, StoreError, Trail};
 use crate::telemetry::field;
+use crate::vicidial::Fact;
 
 /// Seconds between two rounds of deleting rows that are past their retention.
 const PRUNE_INTERVAL_SECONDS: i64 = 600;
 
-/// Audit rows deleted in one go, so that a round never holds the store for long.
+/// Rows of a trail deleted in one go, so that a round never holds the store for long.
 const PRUNE_ROWS_MAX: u32 = 20_000;
 
 /// Seconds between two entries in the checkpoint's history while running.
@@ -30,6 +33,9 @@ const REMEMBER_INTERVAL_SECONDS: i64 = 3600;
 
 /// Seconds between two notes for `didtail status` and `checkpoint show`.
 const NOTE_INTERVAL_SECONDS: i64 = 5;
+
+/// Seconds between two warnings about look-ups that fail.
+const WARN_INTERVAL_SECONDS: i64 = 60;
 
 const SECONDS_OF_DAY: i64 = 86_400;
 
@@ -40,19 +46,13 @@ pub type Clock = fn() -> i64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keep {
     pub(super) audit_days: u32,
+    pub(super) history_days: u32,
     pub(super) quarantine_days: u32,
 }
 
 /// The applying half of the engine.
-pub(super) struct Applier<St> {
-    pub(super) store: Arc<St>,
-    pub(super) state: StateFile,
-    pub(super) source: String,
-    pub(super) tenant: String,
-    pub(super) rules: Rules,
-    pub(super) keep: Keep,
-    pub(super) clock: Clock,
-    epoch: u64,
+pub(super) struct Applier<S, St> {
+    pub(super) with: Setup<S, St>,
     /// The store's checkpoint as last seen.
     stored: Option<Checkpoint>,
     /// The end of the last applied batch.
@@ -62,6 +62,8 @@ pub(super) struct Applier<St> {
     pruned_at: i64,
     remembered_at: i64,
     noted_at: i64,
+    /// When the log last told that dials could not be looked up.
+    warned_at: i64,
 }
 
 /// What a note for the operator is about.
@@ -84,33 +86,26 @@ pub(super) struct Done {
     pub(super) batches: u64,
 }
 
-/// What an applier needs that is the same for its whole life.
-pub(super) struct Setup<St> {
+/// What an applier needs for its whole life.
+pub(super) struct Setup<S, St> {
     pub(super) store: Arc<St>,
     pub(super) state: StateFile,
     pub(super) source: String,
     pub(super) tenant: String,
     pub(super) rules: Rules,
+    pub(super) look_up: LookUp<S>,
     pub(super) keep: Keep,
     pub(super) clock: Clock,
     pub(super) epoch: u64,
-    pub(super) stored: Option<Checkpoint>,
 }
 
-impl<St: Store> Applier<St> {
-    pub(super) fn new(setup: Setup<St>) -> Result<Self, EngineError> {
-        let now = (setup.clock)();
-        let note = setup.state.status(&setup.source)?.unwrap_or_default();
+impl<S: Source, St: Store> Applier<S, St> {
+    pub(super) fn new(with: Setup<S, St>, stored: Option<Checkpoint>) -> Result<Self, EngineError> {
+        let now = (with.clock)();
+        let note = with.state.status(&with.source)?.unwrap_or_default();
         Ok(Self {
-            store: setup.store,
-            state: setup.state,
-            source: setup.source,
-            tenant: setup.tenant,
-            rules: setup.rules,
-            keep: setup.keep,
-            clock: setup.clock,
-            epoch: setup.epoch,
-            stored: setup.stored,
+            with,
+            stored,
             applied_to: None,
             cache: StateCache::new(),
             done: Done {
@@ -120,6 +115,7 @@ impl<St: Store> Applier<St> {
             pruned_at: 0,
             remembered_at: now,
             noted_at: 0,
+            warned_at: 0,
         })
     }
 
@@ -152,15 +148,18 @@ impl<St: Store> Applier<St> {
                 { field::ERROR } = row.reason,
                 "set a row aside that cannot be understood; the numbers lack it"
             );
-            self.state.quarantine(&self.source, row)?;
+            self.with.state.quarantine(&self.with.source, row)?;
         }
         for (table, position, columns) in &batch.schemas {
-            let (source, table) = (&self.source, table.name());
-            self.state.save_schema(source, table, position, columns)?;
+            let (source, table) = (&self.with.source, table.name());
+            self.with
+                .state
+                .save_schema(source, table, position, columns)?;
         }
         let durable = self.commit(&batch).await?;
-        self.state
-            .save_checkpoint(&self.source, durable.checkpoint())?;
+        self.with
+            .state
+            .save_checkpoint(&self.with.source, durable.checkpoint())?;
         self.done.tally.events += batch.tally.events;
         self.done.tally.rows += batch.tally.rows;
         self.applied_to = Some(batch.position.clone());
@@ -183,6 +182,9 @@ impl<St: Store> Applier<St> {
                 Err(error) => error,
             };
             self.cache.clear();
+            if matches!(error, StoreError::OtherWriter { .. }) && self.was_rewritten().await? {
+                continue;
+            }
             self.wait_for_store(error, batch, &mut tries, &mut pauses)
                 .await?;
         }
@@ -210,7 +212,7 @@ impl<St: Store> Applier<St> {
             );
             tokio::time::sleep(pause).await;
             *tries += 1;
-            match self.store.progress(&self.source).await {
+            match self.with.store.progress(&self.with.source).await {
                 Ok(stored) => return self.take_stored(stored, batch),
                 Err(next) => error = next,
             }
@@ -230,50 +232,120 @@ impl<St: Store> Applier<St> {
         }
         let actual = stored.map_or("no position".to_owned(), |c| c.position.to_string());
         Err(StoreError::OtherWriter {
-            source_name: self.source.clone(),
+            source_name: self.with.source.clone(),
             actual,
         }
         .into())
     }
 
+    /// True when a command rewrote calls beside the daemon and left the position
+    /// alone: the batch then only has to be applied to what is there now.
+    async fn was_rewritten(&mut self) -> Result<bool, StoreError> {
+        let found = self.with.store.progress(&self.with.source).await?;
+        let rewritten = match (&found, &self.stored) {
+            (Some(found), Some(stored)) => {
+                let as_before = Checkpoint {
+                    revision: stored.revision,
+                    ..found.clone()
+                };
+                as_before == *stored && found.revision > stored.revision
+            }
+            (Some(_) | None, _) => false,
+        };
+        if rewritten {
+            self.stored = found;
+        }
+        Ok(rewritten)
+    }
+
     fn checkpoint_behind(&self, batch: &Batch) -> Checkpoint {
         let before = self.stored.as_ref().and_then(|stored| stored.event_time);
         Checkpoint {
-            epoch: self.epoch,
+            epoch: self.with.epoch,
             position: batch.position.clone(),
             gtid: batch.gtid.clone(),
             event_time: batch.event_time.or(before),
+            revision: self.stored.as_ref().map_or(0, |stored| stored.revision),
         }
     }
 
     async fn try_commit(&mut self, batch: &Batch) -> Result<Durable, StoreError> {
-        let (asked, loaded) = self.load(batch).await?;
+        let (asked, loaded) = self.load(&batch.facts).await?;
+        // A commit that fails must not leave the statuses ahead of the store.
+        let mut rules = self.with.rules.clone();
         let mut working = Working::new(loaded.clone());
         for fact in &batch.facts {
-            working.apply(&mut self.rules, fact);
+            working.apply(&mut rules, fact);
         }
-        let change = working.finish(Frame {
-            source: self.source.clone(),
-            tenant: self.tenant.clone(),
-            expected: self.stored.clone(),
-            checkpoint: self.checkpoint_behind(batch),
-        });
-        let durable = self.store.commit(&change).await?;
-        self.stored = Some(durable.checkpoint().clone());
-        self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
-        self.cache.committed(&asked, &loaded, &change);
+        let lonely = self.with.look_up.unasked(working.calls_without_a_dial());
+        if lonely.is_empty() {
+            return self.write(batch, rules, working, &asked, &loaded).await;
+        }
+        let found = match self.with.look_up.find(&lonely, (self.with.clock)()).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.warn_of_look_up(&error);
+                return self.write(batch, rules, working, &asked, &loaded).await;
+            }
+        };
+        let both: Vec<Fact> = batch.facts.iter().chain(&found).cloned().collect();
+        let (asked, loaded) = self.load(&both).await?;
+        let mut rules = self.with.rules.clone();
+        let mut working = Working::new(loaded.clone());
+        for fact in &batch.facts {
+            working.apply(&mut rules, fact);
+        }
+        for fact in &found {
+            working.apply_looked_up(&mut rules, fact);
+        }
+        let durable = self.write(batch, rules, working, &asked, &loaded).await?;
+        self.with.look_up.remember(&lonely);
         Ok(durable)
     }
 
-    /// Everything that the batch's facts are about, in two rounds: what they
-    /// name, and what that leads to.
-    async fn load(&mut self, batch: &Batch) -> Result<(Keys, Loaded), StoreError> {
-        let mut asked = keys(&batch.facts);
+    async fn write(
+        &mut self,
+        batch: &Batch,
+        rules: Rules,
+        working: Working,
+        asked: &Keys,
+        loaded: &Loaded,
+    ) -> Result<Durable, StoreError> {
+        let change = working.finish(Frame {
+            source: self.with.source.clone(),
+            tenant: self.with.tenant.clone(),
+            expected: self.stored.clone(),
+            checkpoint: self.checkpoint_behind(batch),
+        });
+        let durable = self.with.store.commit(&change).await?;
+        self.with.rules = rules;
+        self.stored = Some(durable.checkpoint().clone());
+        self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
+        self.cache.committed(asked, loaded, &change);
+        Ok(durable)
+    }
+
+    /// Not worth stopping for: the calls are asked about again when they change.
+    fn warn_of_look_up(&mut self, error: &SourceError) {
+        let now = (self.with.clock)();
+        if now - self.warned_at >= WARN_INTERVAL_SECONDS {
+            self.warned_at = now;
+            tracing::warn!(
+                { field::ERROR } = %error,
+                "could not ask the source for the dials of calls that were dialled before didtail began; they stay without a DID"
+            );
+        }
+    }
+
+    /// Everything that facts are about, in two rounds: what they name, and what
+    /// that leads to.
+    async fn load(&mut self, facts: &[Fact]) -> Result<(Keys, Loaded), StoreError> {
+        let mut asked = keys(facts);
         let mut loaded = Loaded::default();
-        if batch.facts.is_empty() {
+        if facts.is_empty() {
             return Ok((asked, loaded));
         }
-        if self.rules.create_dids {
+        if self.with.rules.create_dids {
             asked.dids.clear();
         }
         self.load_round(asked.clone(), &mut loaded).await?;
@@ -291,7 +363,11 @@ impl<St: Store> Applier<St> {
         if keys == Keys::default() {
             return Ok(());
         }
-        let found = self.store.load(&self.source, &self.tenant, &keys).await?;
+        let found = self
+            .with
+            .store
+            .load(&self.with.source, &self.with.tenant, &keys)
+            .await?;
         loaded.calls.extend(found.calls);
         loaded.dials.extend(found.dials);
         loaded.dids.extend(found.dids);
@@ -300,7 +376,7 @@ impl<St: Store> Applier<St> {
 
     /// Deletes what is past its retention, and leaves notes for the operator.
     async fn housekeeping(&mut self) -> Result<(), EngineError> {
-        let now = (self.clock)();
+        let now = (self.with.clock)();
         if now - self.noted_at >= NOTE_INTERVAL_SECONDS {
             self.noted_at = now;
             self.note(Moment::Running)?;
@@ -313,37 +389,50 @@ impl<St: Store> Applier<St> {
             return Ok(());
         }
         self.pruned_at = now;
-        self.state.prune_quarantine(self.keep.quarantine_days)?;
-        if self.keep.audit_days > 0 {
-            let before = now - i64::from(self.keep.audit_days) * SECONDS_OF_DAY;
-            let pruned = self
-                .store
-                .prune_audit(&self.tenant, before, PRUNE_ROWS_MAX)
-                .await;
-            match pruned {
-                Ok(rows) if rows == u64::from(PRUNE_ROWS_MAX) => self.pruned_at = 0,
-                Ok(_) => {}
-                // Not worth stopping for: the next round tries again.
-                Err(error) => tracing::warn!(
-                    { field::ERROR } = %error,
-                    "could not delete audit rows that are past their retention"
-                ),
+        self.with
+            .state
+            .prune_quarantine(self.with.keep.quarantine_days)?;
+        for (trail, days) in [
+            (Trail::Audit, self.with.keep.audit_days),
+            (Trail::History, self.with.keep.history_days),
+        ] {
+            if days > 0 {
+                self.prune(trail, now - i64::from(days) * SECONDS_OF_DAY)
+                    .await;
             }
         }
         Ok(())
     }
 
+    async fn prune(&mut self, trail: Trail, before: i64) {
+        let store = &self.with.store;
+        match store
+            .prune(&self.with.tenant, trail, before, PRUNE_ROWS_MAX)
+            .await
+        {
+            Ok(rows) if rows == u64::from(PRUNE_ROWS_MAX) => self.pruned_at = 0,
+            Ok(_) => {}
+            // Not worth stopping for: the next round tries again.
+            Err(error) => tracing::warn!(
+                { field::ERROR } = %error,
+                "could not delete rows that are past their retention"
+            ),
+        }
+    }
+
     /// Puts the present position into the checkpoint's history.
     pub(super) fn remember(&mut self, reason: &str) -> Result<(), EngineError> {
         if let Some(stored) = &self.stored {
-            self.state.remember(&self.source, stored, reason)?;
+            self.with
+                .state
+                .remember(&self.with.source, stored, reason)?;
         }
         Ok(())
     }
 
     /// Leaves a note of how things are in the state file.
     pub(super) fn note(&mut self, moment: Moment<'_>) -> Result<(), EngineError> {
-        let now = (self.clock)();
+        let now = (self.with.clock)();
         let (health, stopped_by) = match moment {
             Moment::Stopped(error) => (Health::Stopped, error),
             Moment::Running if self.done.missing.is_none() => (Health::Running, None),
@@ -359,7 +448,7 @@ impl<St: Store> Applier<St> {
             last_error_at: stopped_by.map(|_| now),
             saved_at: now,
         };
-        self.state.set_status(&self.source, &note)?;
+        self.with.state.set_status(&self.with.source, &note)?;
         Ok(())
     }
 }

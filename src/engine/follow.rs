@@ -46,7 +46,7 @@ pub struct Summary {
 /// Everything that following a source needs.
 pub(super) struct Follow<S: Source, St: Store> {
     pub(super) source: Arc<S>,
-    pub(super) applier: Applier<St>,
+    pub(super) applier: Applier<S, St>,
     pub(super) database: String,
     /// Where to begin; later the applier knows.
     pub(super) start: Checkpoint,
@@ -87,7 +87,7 @@ impl<S: Source, St: Store> Follow<S, St> {
             }
             let pause = pauses.next().unwrap_or_default();
             tracing::warn!(
-                { field::SOURCE } = self.applier.source,
+                { field::SOURCE } = self.applier.with.source,
                 { field::ERROR } = %error,
                 { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                 "lost the source; connecting again"
@@ -109,7 +109,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         ended?;
         let done = self.applier.done.clone();
         Ok(Summary {
-            source: self.applier.source.clone(),
+            source: self.applier.with.source.clone(),
             position: self.resume_at().position.to_string(),
             events: done.tally.events,
             rows: done.tally.rows,
@@ -229,9 +229,9 @@ impl<S: Source, St: Store> Follow<S, St> {
         let rate = |now: u64, then: u64| now.saturating_sub(then) / seconds;
         let idle = self.idle.load(Ordering::Relaxed);
         let event_time = self.resume_at().event_time;
-        let lag = event_time.map_or(0, |time| ((self.applier.clock)() - time).max(0));
+        let lag = event_time.map_or(0, |time| ((self.applier.with.clock)() - time).max(0));
         tracing::info!(
-            { field::SOURCE } = self.applier.source,
+            { field::SOURCE } = self.applier.with.source,
             { field::POSITION } = %self.resume_at().position,
             { field::LAG_SECONDS } = if idle { 0 } else { lag },
             idle,

@@ -12,7 +12,9 @@ mod cache;
 mod follow;
 mod intake;
 mod layouts;
+mod lookup;
 mod policy;
+mod recount;
 mod run;
 mod statuses;
 
@@ -20,4 +22,5 @@ pub use apply::Clock;
 pub use batch::Tally;
 pub use follow::Summary;
 pub use policy::{Action, EngineError, on_source, on_store};
+pub use recount::{Recounted, recount};
 pub use run::{Settings, follow, run};

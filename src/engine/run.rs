@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::binlog::Position;
 use crate::checkpoint::{Checkpoint, Resume, resume};
 use crate::config::{
-    BadRow, Config, SourceConfig, SourceTimeZone as ZoneSetting, StartAt,
+    BadRow, Config, Prefer as PreferSetting, SourceConfig, SourceTimeZone as ZoneSetting, StartAt,
     Success as SuccessSetting, UnknownDid,
 };
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
@@ -17,9 +17,10 @@ use crate::engine::batch::Batch;
 use crate::engine::follow::{Follow, Summary};
 use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
+use crate::engine::lookup::LookUp;
 use crate::engine::policy::EngineError;
 use crate::engine::statuses;
-use crate::ledger::{Rules, Success};
+use crate::ledger::{Prefer, Rules, Success};
 use crate::source::{MySqlSource, Outcome, Source, SourceError, Target, preflight, verdict};
 use crate::state::StateFile;
 use crate::store::{SqliteStore, Store};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub bad_row: BadRow,
     /// Days to keep audit rows; 0 keeps them.
     pub audit_days: u32,
+    /// Days to keep the history of calls and dials; 0 keeps it.
+    pub history_days: u32,
     /// Days to keep quarantined rows; 0 keeps them.
     pub quarantine_days: u32,
     /// Where to end; `None`: never.
@@ -95,6 +98,7 @@ pub async fn run(
         default_country: config.attribution.default_country.clone(),
         bad_row: config.errors.bad_row,
         audit_days: config.retention.audit_days,
+        history_days: config.retention.history_days,
         quarantine_days: config.retention.quarantine_days,
         until,
         clock: system_clock,
@@ -133,8 +137,11 @@ pub async fn follow<S: Source, St: Store>(
     start: Checkpoint,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Summary, EngineError> {
-    let phones = Phones::new(&settings.default_country)
-        .ok_or_else(|| EngineError::Bug("the default country was not checked".to_owned()))?;
+    let interpreter = || {
+        Phones::new(&settings.default_country)
+            .map(|phones| Interpreter::new(settings.rules.zone.clone(), phones))
+            .ok_or_else(|| EngineError::Bug("the default country was not checked".to_owned()))
+    };
     let mut layouts = Layouts::default();
     for table in Table::ALL {
         for version in state.schemas(&settings.source, table.name())? {
@@ -143,25 +150,27 @@ pub async fn follow<S: Source, St: Store>(
     }
     let reading = Reading {
         layouts,
-        interpreter: Interpreter::new(settings.rules.zone.clone(), phones),
+        interpreter: interpreter()?,
         bad_row: settings.bad_row,
         warned: Warned::default(),
     };
     let stored = store.progress(&settings.source).await?;
-    let mut applier = Applier::new(Setup {
+    let setup = Setup {
         store,
         state,
         source: settings.source,
         tenant: settings.tenant,
+        look_up: LookUp::new(Arc::clone(&source), interpreter()?),
         rules: settings.rules,
         keep: Keep {
             audit_days: settings.audit_days,
+            history_days: settings.history_days,
             quarantine_days: settings.quarantine_days,
         },
         clock: settings.clock,
         epoch: start.epoch,
-        stored,
-    })?;
+    };
+    let mut applier = Applier::new(setup, stored)?;
     // The store takes the position before the first row: from now on it is the
     // truth, and another daemon on the same source is noticed at once.
     let first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);
@@ -263,10 +272,11 @@ async fn first_checkpoint(
         position: located.position,
         gtid: located.gtid,
         event_time: located.event_time,
+        revision: 0,
     })
 }
 
-async fn rules(
+pub(super) async fn rules(
     config: &Config,
     source_config: &SourceConfig,
     source: &MySqlSource,
@@ -281,6 +291,10 @@ async fn rules(
         },
         transient: upper(&config.dispositions.transient),
         create_dids: config.attribution.unknown_did == UnknownDid::Create,
+        prefer: match config.attribution.prefer {
+            PreferSetting::DialLog => Prefer::DialLog,
+            PreferSetting::Reported => Prefer::Reported,
+        },
         zone: zone(&source_config.time_zone, source).await?,
         statuses: status_book(source).await?,
     })
@@ -314,6 +328,6 @@ async fn status_book(source: &MySqlSource) -> Result<StatusBook, EngineError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the engine's only clock")]
-fn system_clock() -> i64 {
+pub(super) fn system_clock() -> i64 {
     jiff::Timestamp::now().as_second()
 }

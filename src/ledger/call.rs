@@ -21,7 +21,7 @@ pub struct CallKey {
 }
 
 /// One outbound call as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Call {
     /// The first V or M code seen for this call: later ones name transfers.
     pub caller_code: Option<String>,
@@ -77,7 +77,8 @@ pub struct Call {
 /// the time of the first row that named it tells its uses apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialKey {
-    /// VICIdial's caller code, e.g. `V1112150007000012345`.
+    /// VICIdial's caller code, e.g. `V1112150007000012345`; the `uniqueid` for
+    /// what was said by rows that name no code.
     pub caller_code: String,
     /// Time of the first row that named the code; seconds since 1970 (UTC).
     pub opened_at: i64,
@@ -85,12 +86,17 @@ pub struct DialKey {
 
 /// One dial attempt: what the dial logs, the carrier log and
 /// `vicidial_log_extended` say of one caller code.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Dial {
     /// The lead that was dialled.
     pub lead_id: Option<u64>,
     /// The outbound caller ID: E.164 where it is valid, else its digits.
     pub did: Option<String>,
+    /// The caller ID that the carrier's dialplan reported to have used instead.
+    pub reported: Option<String>,
+    /// The dial log's row was found by SELECT: it gives the DID, and is no dial
+    /// that was seen.
+    pub looked_up: bool,
     /// `call_date` of the dial log in the dialer's zone; seconds since 1970
     /// (UTC); [`DialKey::opened_at`] while only other tables named the code.
     pub dialed_at: i64,
@@ -160,6 +166,18 @@ impl Call {
 }
 
 impl Dial {
+    /// True when the dial log's row is known, and so whether there is a DID.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        self.counted || self.looked_up
+    }
+
+    /// True when the carrier's answer is known.
+    #[must_use]
+    pub fn has_ending(&self) -> bool {
+        self.hangup_cause.is_some() || self.sip_code.is_some()
+    }
+
     /// What the dial adds; `None` without a dial log row or a DID.
     #[must_use]
     pub fn contribution(&self) -> Option<Contribution> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{Call, CallKey, Counters, Dial, DialKey};
+use crate::ledger::{Call, CallKey, ChangeEntry, Counters, Dial, DialKey, Subject};
 
 /// The states a batch must see before it can be applied.
 ///
@@ -102,6 +102,8 @@ pub struct ChangeSet {
     pub daily: BTreeMap<DailyKey, Counters>,
     /// Rows for `audit_log`; an entry that is there already is left alone.
     pub audit: Vec<AuditEntry>,
+    /// What brought each change, in order; under the keys that calls have now.
+    pub history: BTreeMap<Subject, Vec<ChangeEntry>>,
     /// What the store's checkpoint of this source must be now; anything else
     /// means that another daemon writes this source.
     pub expected: Option<Checkpoint>,

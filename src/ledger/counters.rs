@@ -5,7 +5,7 @@ use std::ops::{AddAssign, SubAssign};
 /// One value for each counter of `did_stats` and `did_daily_stats`.
 ///
 /// Used as a difference too, so values may be negative.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counters {
     /// Dial attempts seen in the dial log.
     pub dials: i64,

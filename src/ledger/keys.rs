@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::ledger::rules::LEAD_WINDOW_SECONDS;
 use crate::ledger::{Keys, Loaded};
-use crate::vicidial::{Detail, Fact};
+use crate::vicidial::{CallName, Detail, Fact};
 
 /// The states that these facts are about.
 #[must_use]
@@ -56,10 +56,29 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 at,
                 ..
             } => {
-                if caller_code.is_none() {
-                    keys.uniqueids.insert(uniqueid.clone());
-                }
-                keys.caller_codes.extend(caller_code.clone());
+                match caller_code {
+                    Some(code) => keys.caller_codes.insert(code.clone()),
+                    None => {
+                        keys.caller_codes.insert(uniqueid.clone());
+                        keys.uniqueids.insert(uniqueid.clone())
+                    }
+                };
+                (*lead_id, *at)
+            }
+            Detail::Reported {
+                name,
+                lead_id,
+                did,
+                at,
+            } => {
+                keys.dids.insert(did.clone());
+                match name {
+                    CallName::CallerCode(code) => keys.caller_codes.insert(code.clone()),
+                    CallName::Uniqueid(uniqueid) => {
+                        keys.caller_codes.insert(uniqueid.clone());
+                        keys.uniqueids.insert(uniqueid.clone())
+                    }
+                };
                 (*lead_id, *at)
             }
             Detail::Status { .. } => continue,

@@ -13,6 +13,7 @@
 mod call;
 mod change;
 mod counters;
+mod history;
 mod keys;
 mod outcome;
 mod rules;
@@ -22,7 +23,8 @@ mod working;
 pub use call::{Call, CallKey, Contribution, Dial, DialKey};
 pub use change::{AuditEntry, ChangeSet, DailyKey, Keys, Loaded, StatDelta};
 pub use counters::Counters;
+pub use history::{ChangeEntry, Step, Subject, Tracked, steps};
 pub use keys::{further_keys, keys};
 pub use outcome::{Attribution, Outcome};
-pub use rules::{CODE_WINDOW_SECONDS, LEAD_WINDOW_SECONDS, Rules, Success};
+pub use rules::{CODE_WINDOW_SECONDS, LEAD_WINDOW_SECONDS, Prefer, Rules, Success};
 pub use working::{Frame, Working};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ledger::{Call, Outcome};
+use crate::ledger::{Attribution, Call, Outcome};
 use crate::vicidial::{StatusBook, StatusFlags, Zone};
 
 /// Seconds around a caller code's first use within which the code means the
@@ -23,6 +23,29 @@ pub enum Success {
     SaleFlag,
 }
 
+/// Which of two DIDs is a call's, where the dial log has one and another was
+/// reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefer {
+    /// That of the dial log.
+    DialLog,
+    /// The reported one: the carrier's dialplan sets the caller ID itself.
+    Reported,
+}
+
+impl Prefer {
+    /// How good this way of knowing a DID is; a better one replaces it.
+    #[must_use]
+    pub fn rank(self, way: Attribution) -> u8 {
+        match (way, self) {
+            (Attribution::None, _) => 0,
+            (Attribution::Lead, _) => 1,
+            (Attribution::CallerCode, Self::Reported) | (Attribution::Reported, Self::DialLog) => 2,
+            (Attribution::CallerCode, Self::DialLog) | (Attribution::Reported, Self::Reported) => 3,
+        }
+    }
+}
+
 /// How dispositions are judged.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -33,6 +56,8 @@ pub struct Rules {
     /// A DID that is not in the store yet is created; else calls from it stay
     /// without a DID.
     pub create_dids: bool,
+    /// Which DID wins.
+    pub prefer: Prefer,
     /// The dialer's zone, which makes the days.
     pub zone: Zone,
     /// VICIdial's status flags as they are now.
@@ -136,6 +161,7 @@ mod tests {
             success: Success::Set(["SALE".to_owned(), "A".to_owned()].into()),
             transient: ["QUEUE", "INCALL", "DISPO"].map(str::to_owned).into(),
             create_dids: true,
+            prefer: Prefer::DialLog,
             zone: Zone::fixed(0),
             statuses,
         }

@@ -20,6 +20,7 @@ pub(super) fn settle(working: Working, frame: Frame) -> ChangeSet {
         replaced,
         dials,
         mut audit,
+        history,
         ..
     } = working;
     for entry in &mut audit {
@@ -42,6 +43,7 @@ pub(super) fn settle(working: Working, frame: Frame) -> ChangeSet {
         stats: BTreeMap::new(),
         daily: BTreeMap::new(),
         audit,
+        history,
         expected: frame.expected,
         checkpoint: frame.checkpoint,
     };

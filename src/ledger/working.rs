@@ -6,12 +6,16 @@
 //! its own state and then looks at the others again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{
-    Attribution, AuditEntry, Call, CallKey, ChangeSet, Dial, DialKey, Loaded, Rules,
+    Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Dial, DialKey, Loaded, Rules,
+    Subject, Tracked as _,
 };
-use crate::vicidial::{CallBefore, CallRow, CarrierEnding, Detail, Fact, Origin};
+use crate::vicidial::{CallBefore, CallName, CallRow, Detail, Fact, Origin};
 
 /// A batch at work.
 #[derive(Debug)]
@@ -24,6 +28,12 @@ pub struct Working {
     pub(super) replaced: BTreeSet<CallKey>,
     pub(super) dials: BTreeMap<DialKey, Dial>,
     pub(super) audit: Vec<AuditEntry>,
+    pub(super) history: BTreeMap<Subject, Vec<ChangeEntry>>,
+    /// The row image at work, and its table.
+    origin: Origin,
+    table: &'static str,
+    /// The rows at work were found by SELECT.
+    looks_up: bool,
     calls_of_lead: BTreeMap<u64, BTreeSet<CallKey>>,
     dials_of_lead: BTreeMap<u64, BTreeSet<DialKey>>,
     dials_of_uniqueid: BTreeMap<String, BTreeSet<DialKey>>,
@@ -39,6 +49,10 @@ impl Working {
             replaced: BTreeSet::new(),
             dials: BTreeMap::new(),
             audit: Vec::new(),
+            history: BTreeMap::new(),
+            origin: Origin::new(&Arc::from(""), 0, 0, 0),
+            table: "",
+            looks_up: false,
             calls_of_lead: BTreeMap::new(),
             dials_of_lead: BTreeMap::new(),
             dials_of_uniqueid: BTreeMap::new(),
@@ -46,10 +60,13 @@ impl Working {
         };
         for (key, call) in &loaded.calls {
             working.stored_keys.insert(key.clone(), key.clone());
-            working.put_call(key.clone(), call.clone());
+            let of_lead = working.calls_of_lead.entry(key.lead_id).or_default();
+            of_lead.insert(key.clone());
+            working.calls.insert(key.clone(), call.clone());
         }
         for (key, dial) in &loaded.dials {
-            working.put_dial(key.clone(), dial.clone());
+            working.index_dial(key, dial);
+            working.dials.insert(key.clone(), dial.clone());
         }
         working.loaded = loaded;
         working
@@ -57,30 +74,64 @@ impl Working {
 
     /// Applies one fact. Facts about statuses change the rules for those behind them.
     pub fn apply(&mut self, rules: &mut Rules, fact: &Fact) {
-        let origin = &fact.origin;
+        self.origin = fact.origin.clone();
+        self.table = fact.detail.table();
         match &fact.detail {
-            Detail::Call { before, row } => self.call(rules, origin, before.as_ref(), row),
+            Detail::Call { before, row } => self.call(rules, before.as_ref(), row),
             Detail::CallDeleted {
                 uniqueid, lead_id, ..
-            } => self.deleted(rules, origin, uniqueid, *lead_id),
+            } => self.deleted(rules, uniqueid, *lead_id),
             Detail::Link {
                 uniqueid,
                 caller_code,
                 lead_id,
                 at,
-            } => self.link(rules, origin, uniqueid, caller_code, *lead_id, *at),
+            } => self.of_dial(rules, caller_code, *at, *lead_id, |dial| {
+                // The newest: the call may have changed its uniqueid since.
+                dial.uniqueid = Some(uniqueid.clone());
+            }),
             Detail::Dial {
                 caller_code,
                 lead_id,
                 did,
                 at,
                 leading,
+                sip,
             } => {
-                let did = did
-                    .clone()
-                    .filter(|did| rules.create_dids || self.loaded.dids.contains(did));
-                let key = self.dial_key(caller_code, *at);
-                self.dial(rules, origin, &key, *lead_id, did, *at, *leading);
+                let did = did.as_ref().filter(|did| self.may_count(rules, did));
+                let looked_up = self.looks_up;
+                let zone = rules.zone.clone();
+                self.of_dial(rules, caller_code, *at, *lead_id, |dial| {
+                    if let Some(did) = did.filter(|_| *leading || dial.did.is_none()) {
+                        dial.did = Some(did.clone());
+                    }
+                    if let Some(sip) = sip.as_ref().filter(|_| dial.sip_code.is_none()) {
+                        dial.sip_code = Some(sip.code);
+                        dial.sip_reason.clone_from(&sip.reason);
+                    }
+                    if *leading || !dial.is_logged() {
+                        dial.dialed_at = *at;
+                        dial.day = zone.day(*at);
+                    }
+                    dial.counted |= !looked_up;
+                    dial.looked_up = looked_up && !dial.counted;
+                });
+            }
+            Detail::Reported {
+                name,
+                lead_id,
+                did,
+                at,
+            } => {
+                let did = Some(did).filter(|did| self.may_count(rules, did)).cloned();
+                let (code, uniqueid) = match name {
+                    CallName::CallerCode(code) => (code, None),
+                    CallName::Uniqueid(uniqueid) => (uniqueid, Some(uniqueid)),
+                };
+                self.of_dial(rules, code, *at, *lead_id, |dial| {
+                    dial.reported = did;
+                    dial.uniqueid = uniqueid.cloned().or(dial.uniqueid.take());
+                });
             }
             Detail::Carrier {
                 uniqueid,
@@ -88,20 +139,55 @@ impl Working {
                 lead_id,
                 at,
                 ending,
-            } => self.carrier(
-                rules,
-                origin,
-                uniqueid,
-                caller_code.as_deref(),
-                *lead_id,
-                *at,
-                ending,
-            ),
+            } => {
+                let code = caller_code.as_ref().unwrap_or(uniqueid);
+                self.of_dial(rules, code, *at, *lead_id, |dial| {
+                    if caller_code.is_none() {
+                        dial.uniqueid = Some(uniqueid.clone());
+                    }
+                    dial.hangup_cause = Some(ending.hangup_cause);
+                    dial.dial_status.clone_from(&ending.dial_status);
+                    // Where it says nothing the dial log's answer stays.
+                    if ending.sip_code.is_some() {
+                        dial.sip_code = ending.sip_code;
+                        dial.sip_reason.clone_from(&ending.sip_reason);
+                    }
+                });
+            }
             Detail::Status(change) => rules.statuses.apply(change),
         }
     }
 
-    fn call(&mut self, rules: &Rules, origin: &Origin, before: Option<&CallBefore>, row: &CallRow) {
+    /// Applies what a SELECT found of calls whose dials were not seen: it gives
+    /// them their DIDs, and counts nothing as a dial.
+    pub fn apply_looked_up(&mut self, rules: &mut Rules, fact: &Fact) {
+        self.looks_up = true;
+        self.apply(rules, fact);
+        self.looks_up = false;
+    }
+
+    /// Judges and attributes the loaded calls anew, after the rules or the zone
+    /// have changed.
+    pub fn recount(&mut self, rules: &Rules, origin: &Origin) {
+        self.origin = origin.clone();
+        self.table = "recount";
+        for (key, mut dial) in self.dials.clone() {
+            dial.day = rules.zone.day(dial.dialed_at);
+            self.put_dial(key, dial);
+        }
+        for (key, mut call) in self.calls.clone() {
+            call.day = rules.zone.day(call.started_at);
+            self.attribute(rules, &key, &mut call);
+            rules.judge(&mut call);
+            self.put_call(key, call);
+        }
+    }
+
+    fn may_count(&self, rules: &Rules, did: &str) -> bool {
+        rules.create_dids || self.loaded.dids.contains(did)
+    }
+
+    fn call(&mut self, rules: &Rules, before: Option<&CallBefore>, row: &CallRow) {
         let key = CallKey {
             uniqueid: row.uniqueid.clone(),
             lead_id: row.lead_id,
@@ -117,7 +203,7 @@ impl Working {
             }
             renamed
         });
-        let known = self.take_call(&key);
+        let known = self.calls.get(&key).cloned();
         let is_new = known.is_none();
         let mut call = known.unwrap_or_default();
         let mut previous = std::mem::replace(&mut call.disposition, row.status.clone());
@@ -130,13 +216,12 @@ impl Working {
         call.term_reason.clone_from(&row.term_reason);
         call.called_count = row.called_count;
         call.ended_at = row.ended_at;
-        call.updated_at = call.updated_at.max(origin.time);
         if is_new || moved {
             call.started_at = row.started_at;
             call.day = rules.zone.day(row.started_at);
         }
         if is_new || moved || renamed || call.attribution == Attribution::None {
-            self.attribute(&key, &mut call);
+            self.attribute(rules, &key, &mut call);
         }
         // VICIdial writes a row again only when the call is there.
         call.removed = false;
@@ -148,12 +233,12 @@ impl Working {
         }
         if previous != call.disposition && rules.is_final(&call.disposition) {
             self.audit.push(AuditEntry {
-                event: origin.to_event(),
+                event: self.origin.to_event(),
                 key: key.clone(),
                 old: previous,
                 new: call.disposition.clone(),
                 did: call.did.clone(),
-                at: origin.time,
+                at: self.origin.time,
             });
         }
         self.put_call(key, call);
@@ -161,105 +246,45 @@ impl Working {
 
     /// The duplicate of a call that VICIdial removes stops counting: another row
     /// of the same lead began in the same second. Any other row was archived.
-    fn deleted(&mut self, rules: &Rules, origin: &Origin, uniqueid: &str, lead_id: u64) {
+    fn deleted(&mut self, rules: &Rules, uniqueid: &str, lead_id: u64) {
         let key = CallKey {
             uniqueid: uniqueid.to_owned(),
             lead_id,
         };
-        let second = |uniqueid: &str| uniqueid.split('.').next().map(str::to_owned);
         let has_twin = self
-            .calls_of_lead
-            .get(&lead_id)
-            .into_iter()
-            .flatten()
-            .filter(|other| **other != key && second(&other.uniqueid) == second(uniqueid))
+            .calls_of_second(uniqueid, lead_id)
+            .filter(|other| **other != key)
             .any(|other| self.calls.get(other).is_some_and(|call| !call.removed));
         if !has_twin {
             return;
         }
-        if let Some(mut call) = self.take_call(&key) {
+        if let Some(mut call) = self.calls.get(&key).cloned() {
             call.removed = true;
-            call.updated_at = call.updated_at.max(origin.time);
             rules.judge(&mut call);
             self.put_call(key, call);
         }
     }
 
-    fn link(
+    /// Changes what is known of a dial, and of the calls that it is the dial of.
+    fn of_dial(
         &mut self,
         rules: &Rules,
-        origin: &Origin,
-        uniqueid: &str,
-        caller_code: &str,
-        lead_id: Option<u64>,
+        code: &str,
         at: i64,
+        lead_id: Option<u64>,
+        change: impl FnOnce(&mut Dial),
     ) {
-        let key = self.dial_key(caller_code, at);
-        let mut dial = self.take_dial(rules, &key);
+        let key = self.dial_key(code, at);
+        let known = self.dials.get(&key).cloned();
+        let mut dial = known.unwrap_or_else(|| Dial {
+            dialed_at: key.opened_at,
+            day: rules.zone.day(key.opened_at),
+            ..Dial::default()
+        });
         dial.lead_id = dial.lead_id.or(lead_id);
-        // The newest: the call may have changed its uniqueid since.
-        dial.uniqueid = Some(uniqueid.to_owned());
+        change(&mut dial);
         self.put_dial(key.clone(), dial);
-        self.look_again(rules, origin, &key);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the fields of one fact")]
-    fn dial(
-        &mut self,
-        rules: &Rules,
-        origin: &Origin,
-        key: &DialKey,
-        lead_id: Option<u64>,
-        did: Option<String>,
-        at: i64,
-        leading: bool,
-    ) {
-        let mut dial = self.take_dial(rules, key);
-        dial.lead_id = dial.lead_id.or(lead_id);
-        if did.is_some() && (leading || dial.did.is_none()) {
-            dial.did = did;
-        }
-        if leading || !dial.counted {
-            dial.dialed_at = at;
-            dial.day = rules.zone.day(at);
-        }
-        dial.counted = true;
-        self.put_dial(key.clone(), dial);
-        self.look_again(rules, origin, key);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the fields of one fact")]
-    fn carrier(
-        &mut self,
-        rules: &Rules,
-        origin: &Origin,
-        uniqueid: &str,
-        caller_code: Option<&str>,
-        lead_id: Option<u64>,
-        at: i64,
-        ending: &CarrierEnding,
-    ) {
-        if let Some(code) = caller_code {
-            let key = self.dial_key(code, at);
-            let mut dial = self.take_dial(rules, &key);
-            dial.lead_id = dial.lead_id.or(lead_id);
-            dial.hangup_cause = Some(ending.hangup_cause);
-            dial.dial_status.clone_from(&ending.dial_status);
-            dial.sip_code = ending.sip_code;
-            dial.sip_reason.clone_from(&ending.sip_reason);
-            self.put_dial(key.clone(), dial);
-            self.look_again(rules, origin, &key);
-            return;
-        }
-        for key in self.calls_with(uniqueid) {
-            if let Some(mut call) = self.take_call(&key) {
-                call.hangup_cause = Some(ending.hangup_cause);
-                call.sip_code = ending.sip_code;
-                call.sip_reason.clone_from(&ending.sip_reason);
-                rules.judge(&mut call);
-                self.put_call(key, call);
-            }
-        }
+        self.look_again(rules, &key);
     }
 
     fn dial_key(&self, code: &str, at: i64) -> DialKey {
@@ -281,35 +306,62 @@ impl Working {
             .collect()
     }
 
+    /// The calls of a lead that began in the second that a `uniqueid` names:
+    /// VICIdial itself takes them for one call (`uniqueid LIKE "epoch%"`).
+    pub(super) fn calls_of_second(
+        &self,
+        uniqueid: &str,
+        lead_id: u64,
+    ) -> impl Iterator<Item = &CallKey> {
+        let second = second(uniqueid).to_owned();
+        let of_lead = self.calls_of_lead.get(&lead_id).into_iter().flatten();
+        of_lead.filter(move |key| self::second(&key.uniqueid) == second)
+    }
+
     fn move_call(&mut self, old: &CallKey, new: &CallKey) {
         self.rename_dials(old, new);
         let Some(mut call) = self.take_call(old) else {
             return;
         };
+        let before = call.clone();
+        let mut left = None;
+        let subject = |key: &CallKey| Subject::Call(key.clone());
+        let mut history = self.history.remove(&subject(old)).unwrap_or_default();
         if let Some(taken) = self.take_call(new) {
+            self.history.remove(&subject(new));
             if let Some(stored) = self.stored_keys.remove(new) {
                 self.replaced.insert(stored);
             }
+            left = taken.did.clone().filter(|_| taken.counted);
             keep_links(&mut call, taken);
         }
         if let Some(stored) = self.stored_keys.remove(old) {
             self.stored_keys.insert(new.clone(), stored);
         }
-        self.put_call(new.clone(), call);
+        let mut was = call.replaced(&before);
+        was.insert("uniqueid".to_owned(), Value::from(old.uniqueid.as_str()));
+        was.insert("lead_id".to_owned(), Value::from(old.lead_id));
+        history.push(self.entry(Some(was), left));
+        self.history.insert(subject(new), history);
+        self.calls_of_lead
+            .entry(new.lead_id)
+            .or_default()
+            .insert(new.clone());
+        self.calls.insert(new.clone(), call);
     }
 
     /// Later rows of the carrier log find the call through its dial. The call
     /// itself may have moved already, before a replay.
     fn rename_dials(&mut self, old: &CallKey, new: &CallKey) {
-        let of_old = self.dials_of_uniqueid.remove(&old.uniqueid);
+        let of_old = self.dials_of_uniqueid.get(&old.uniqueid).cloned();
         for key in of_old.unwrap_or_default() {
-            let Some(mut dial) = self.dials.remove(&key) else {
+            let Some(mut dial) = self.dials.get(&key).cloned() else {
                 continue;
             };
             if dial.lead_id.is_none_or(|lead| lead == old.lead_id) {
                 dial.uniqueid = Some(new.uniqueid.clone());
+                self.put_dial(key, dial);
             }
-            self.put_dial(key, dial);
         }
     }
 
@@ -320,43 +372,81 @@ impl Working {
         self.calls.remove(key)
     }
 
-    fn put_call(&mut self, key: CallKey, call: Call) {
-        self.calls_of_lead
-            .entry(key.lead_id)
-            .or_default()
-            .insert(key.clone());
+    /// Puts a state in the place of the one before, and notes what it replaced.
+    fn put_call(&mut self, key: CallKey, mut call: Call) {
+        let before = self.calls.get(&key);
+        if before == Some(&call) {
+            return;
+        }
+        let was = before.map(|before| call.replaced(before));
+        if was.as_ref().is_none_or(|was| !was.is_empty()) {
+            let left = before.filter(|b| b.counted).and_then(|b| b.did.clone());
+            let left = left.filter(|did| !call.counted || call.did.as_ref() != Some(did));
+            let entry = self.entry(was, left);
+            let entries = self.history.entry(Subject::Call(key.clone()));
+            entries.or_default().push(entry);
+        }
+        call.updated_at = call.updated_at.max(self.origin.time);
+        let of_lead = self.calls_of_lead.entry(key.lead_id).or_default();
+        of_lead.insert(key.clone());
         self.calls.insert(key, call);
     }
 
-    fn take_dial(&mut self, rules: &Rules, key: &DialKey) -> Dial {
-        let Some(dial) = self.dials.remove(key) else {
-            return Dial {
-                dialed_at: key.opened_at,
-                day: rules.zone.day(key.opened_at),
-                ..Dial::default()
-            };
-        };
-        if let Some(keys) = dial.lead_id.and_then(|l| self.dials_of_lead.get_mut(&l)) {
-            keys.remove(key);
-        }
-        let uniqueid = dial.uniqueid.as_ref();
-        if let Some(keys) = uniqueid.and_then(|u| self.dials_of_uniqueid.get_mut(u)) {
-            keys.remove(key);
-        }
-        dial
-    }
-
     fn put_dial(&mut self, key: DialKey, dial: Dial) {
-        if let Some(lead) = dial.lead_id {
-            let keys = self.dials_of_lead.entry(lead).or_default();
-            keys.insert(key.clone());
+        let before = self.dials.get(&key);
+        if before == Some(&dial) {
+            return;
         }
-        if let Some(uniqueid) = &dial.uniqueid {
-            let keys = self.dials_of_uniqueid.entry(uniqueid.clone()).or_default();
-            keys.insert(key.clone());
-        }
+        let was = before.map(|before| dial.replaced(before));
+        let left = before.filter(|b| b.counted).and_then(|b| b.did.clone());
+        let left = left.filter(|did| !dial.counted || dial.did.as_ref() != Some(did));
+        let entry = self.entry(was, left);
+        let entries = self.history.entry(Subject::Dial(key.clone()));
+        entries.or_default().push(entry);
+        self.index_dial(&key, &dial);
         self.dials.insert(key, dial);
     }
+
+    fn index_dial(&mut self, key: &DialKey, dial: &Dial) {
+        let before = self.dials.get(key);
+        let (old_lead, old_uniqueid) = before
+            .map(|before| (before.lead_id, before.uniqueid.clone()))
+            .unwrap_or_default();
+        if old_lead != dial.lead_id {
+            if let Some(keys) = old_lead.and_then(|lead| self.dials_of_lead.get_mut(&lead)) {
+                keys.remove(key);
+            }
+            if let Some(lead) = dial.lead_id {
+                let keys = self.dials_of_lead.entry(lead).or_default();
+                keys.insert(key.clone());
+            }
+        }
+        if old_uniqueid != dial.uniqueid {
+            let of_old = old_uniqueid.and_then(|old| self.dials_of_uniqueid.get_mut(&old));
+            if let Some(keys) = of_old {
+                keys.remove(key);
+            }
+            if let Some(uniqueid) = &dial.uniqueid {
+                let keys = self.dials_of_uniqueid.entry(uniqueid.clone()).or_default();
+                keys.insert(key.clone());
+            }
+        }
+    }
+
+    fn entry(&self, was: Option<Map<String, Value>>, left: Option<String>) -> ChangeEntry {
+        ChangeEntry {
+            event: self.origin.to_event(),
+            table: self.table.to_owned(),
+            was,
+            left,
+        }
+    }
+}
+
+/// The part of a `uniqueid` before the dot: the second in which the channel was
+/// made, on one Asterisk server.
+fn second(uniqueid: &str) -> &str {
+    uniqueid.split('.').next().unwrap_or_default()
 }
 
 /// What other tables said of a call, taken over from the state that had its key

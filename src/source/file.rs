@@ -10,7 +10,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Framer, OwnedEvent};
-use super::{Column, EventStream, Source, SourceError};
+use super::{Column, EventStream, SelectedRow, Source, SourceError};
 use crate::binlog::{
     BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, HEADER_BYTES, Position, RawEvent, Reader, Watch,
 };
@@ -308,11 +308,18 @@ impl Source for FileSource {
     }
 
     /// There are files, and no tables behind them.
-    async fn rows(
+    async fn rows(&self, _table: &str, _columns: &[&str]) -> Result<Vec<SelectedRow>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// Nothing: binlog files have no tables.
+    async fn select(
         &self,
         _table: &str,
         _columns: &[&str],
-    ) -> Result<Vec<Vec<Option<Vec<u8>>>>, SourceError> {
+        _key: &str,
+        _values: &[String],
+    ) -> Result<Vec<SelectedRow>, SourceError> {
         Ok(Vec::new())
     }
 }

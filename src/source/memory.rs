@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::frame::OwnedEvent;
-use super::{Column, EventStream, Source, SourceError};
+use super::{Column, EventStream, SelectedRow, Source, SourceError};
 use crate::binlog::{
     BinlogFile, EventHeader, FIRST_EVENT_OFFSET, GtidPosition, HEADER_BYTES, Position, RawEvent,
     Reader, Watch,
@@ -54,6 +54,8 @@ struct Script {
     /// Invariant: never empty; the last one is appended to.
     files: Vec<File>,
     columns: BTreeMap<String, Vec<Column>>,
+    /// What the tables hold, for [`Source::select`]: cells by column.
+    rows: BTreeMap<String, Vec<BTreeMap<String, String>>>,
     /// For the streams to come, in order.
     faults: VecDeque<Fault>,
     /// Follows the groups, for [`Source::head`].
@@ -76,6 +78,7 @@ impl MemorySource {
         let script = Script {
             files: Vec::new(),
             columns: BTreeMap::new(),
+            rows: BTreeMap::new(),
             faults: VecDeque::new(),
             reader: Reader::new(Watch::new("", &[]), start, GtidPosition::default()),
         };
@@ -157,6 +160,14 @@ impl MemorySource {
     /// Sets the columns of a table.
     pub fn define(&self, table: &str, columns: Vec<Column>) {
         self.script().columns.insert(table.to_owned(), columns);
+    }
+
+    /// Puts a row into a table, to be found by SELECT.
+    pub fn hold(&self, table: &str, row: &[(&str, &str)]) {
+        let cells = row.iter().map(|(c, v)| ((*c).to_owned(), (*v).to_owned()));
+        let mut script = self.script();
+        let rows = script.rows.entry(table.to_owned()).or_default();
+        rows.push(cells.collect());
     }
 
     /// Makes the next stream that has no fault yet go wrong.
@@ -241,14 +252,32 @@ impl Source for MemorySource {
         Ok(columns.unwrap_or_default())
     }
 
-    /// It has events, and no tables behind them.
-    async fn rows(
-        &self,
-        _table: &str,
-        _columns: &[&str],
-    ) -> Result<Vec<Vec<Option<Vec<u8>>>>, SourceError> {
-        Ok(Vec::new())
+    async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<SelectedRow>, SourceError> {
+        let script = self.script();
+        let rows = script.rows.get(table).into_iter().flatten();
+        Ok(rows.map(|row| cells(row, columns)).collect())
     }
+
+    async fn select(
+        &self,
+        table: &str,
+        columns: &[&str],
+        key: &str,
+        values: &[String],
+    ) -> Result<Vec<SelectedRow>, SourceError> {
+        let script = self.script();
+        let rows = script.rows.get(table).into_iter().flatten();
+        let asked = |row: &&BTreeMap<String, String>| {
+            row.get(key).is_some_and(|value| values.contains(value))
+        };
+        Ok(rows.filter(asked).map(|row| cells(row, columns)).collect())
+    }
+}
+
+/// These columns of a row.
+fn cells(row: &BTreeMap<String, String>, columns: &[&str]) -> SelectedRow {
+    let cell = |column: &&str| row.get(*column).map(|text| text.clone().into_bytes());
+    columns.iter().map(cell).collect()
 }
 
 /// A stream of a [`MemorySource`].

@@ -23,6 +23,12 @@ pub use crate::vicidial::Column;
 
 use crate::binlog::{Position, RawEvent};
 
+/// Cells of a row as text in the column's own character set; `None` is NULL.
+pub type SelectedRow = Vec<Option<Vec<u8>>>;
+
+/// Rows that one [`Source::select`] returns at most.
+pub const SELECTED_ROWS_MAX: usize = 20_000;
+
 /// A VICIdial database that can be followed.
 ///
 /// # Contract
@@ -65,7 +71,18 @@ pub trait Source: Send + Sync + 'static {
         &self,
         table: &str,
         columns: &[&str],
-    ) -> impl Future<Output = Result<Vec<Vec<Option<Vec<u8>>>>, SourceError>> + Send;
+    ) -> impl Future<Output = Result<Vec<SelectedRow>, SourceError>> + Send;
+
+    /// These columns of the rows of a table whose column `key` has one of
+    /// `values`, as text; values that are no plain names or numbers are left
+    /// out, since VICIdial's keys are. Bounded: see [`SELECTED_ROWS_MAX`].
+    fn select(
+        &self,
+        table: &str,
+        columns: &[&str],
+        key: &str,
+        values: &[String],
+    ) -> impl Future<Output = Result<Vec<SelectedRow>, SourceError>> + Send;
 }
 
 #[cfg(test)]

@@ -213,6 +213,7 @@ impl StateFile {
                 .parse()
                 .map_err(|e| StateError::corrupt(&self.path, e))?,
             event_time: columns.event_time,
+            revision: 0,
         })
     }
 }

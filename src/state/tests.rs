@@ -16,6 +16,7 @@ fn at(epoch: u64, position: &str) -> Checkpoint {
         position: position.parse().expect("valid"),
         gtid: "0-1-5,1-2-9".parse().expect("valid"),
         event_time: Some(1_700_000_000),
+        revision: 0,
     }
 }
 

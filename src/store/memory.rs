@@ -13,10 +13,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{CallKey, ChangeSet, Keys, Loaded, StatDelta};
+use crate::ledger::{
+    CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, StatDelta, Subject,
+};
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
-use crate::store::{Durable, Store, StoreError};
+use crate::store::{Durable, Mark, Page, Store, StoreError, Trail};
 
 /// The name that errors give this store.
 const NAME: &str = "(memory)";
@@ -86,6 +88,8 @@ struct State {
     contents: Dump,
     /// Tenant of each source's calls and dials.
     tenants: BTreeMap<String, String>,
+    /// Changes of calls and dials, by source.
+    history: BTreeMap<(String, Subject), Vec<ChangeEntry>>,
     /// The number of the next commit, from 1.
     next_commit: u64,
     faults: BTreeMap<u64, Fault>,
@@ -158,26 +162,107 @@ impl Store for MemoryStore {
         Ok(Durable(change.checkpoint.clone()))
     }
 
-    async fn prune_audit(
+    async fn history(
+        &self,
+        source: &str,
+        subject: &Subject,
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
+        Ok(self.with(|state| {
+            let key = (source.to_owned(), subject.clone());
+            let kept = state.history.get(&key).cloned().unwrap_or_default();
+            kept.into_iter()
+                .map(|entry| ChangeEntry {
+                    left: None,
+                    ..entry
+                })
+                .collect()
+        }))
+    }
+
+    async fn page(
+        &self,
+        source: &str,
+        behind: Mark,
+        rows_max: u32,
+    ) -> Result<Option<Page>, StoreError> {
+        Ok(self.with(|state| state.page(source, behind, rows_max)))
+    }
+
+    async fn prune(
         &self,
         tenant: &str,
+        trail: Trail,
         before: i64,
         rows_max: u32,
     ) -> Result<u64, StoreError> {
-        Ok(self.with(|state| {
-            let audit = &mut state.contents.audit;
-            let mut old: Vec<_> = audit
-                .iter()
-                .filter(|((of, _), (_, at))| of == tenant && *at < before)
-                .map(|(key, (_, at))| (*at, key.clone()))
-                .collect();
-            old.sort();
-            old.truncate(rows_max as usize);
-            for (_, key) in &old {
-                audit.remove(key);
-            }
-            old.len() as u64
+        Ok(self.with(|state| match trail {
+            Trail::Audit => state.prune_audit(tenant, before, rows_max),
+            Trail::History => state.prune_history(tenant, before, rows_max),
         }))
+    }
+}
+
+impl State {
+    /// Ids are the places in the order of the keys here.
+    fn page(&self, source: &str, behind: Mark, rows_max: u32) -> Option<Page> {
+        let count = rows_max as usize;
+        let skip = |mark: i64| usize::try_from(mark).unwrap_or(0);
+        let calls = self
+            .contents
+            .calls
+            .iter()
+            .filter(|((of, _), _)| of == source);
+        let mut keys = Keys::default();
+        let (mut mark, mut rows) = (behind, 0);
+        for ((_, key), call) in calls.skip(skip(behind.call)).take(count) {
+            let (first, last) = keys
+                .lead_times
+                .unwrap_or((call.started_at, call.started_at));
+            let earliest = call.started_at - LEAD_WINDOW_SECONDS;
+            keys.lead_times = Some((first.min(earliest), last.max(call.started_at)));
+            keys.uniqueids.insert(key.uniqueid.clone());
+            keys.lead_ids.insert(key.lead_id);
+            (mark.call, rows) = (mark.call + 1, rows + 1);
+        }
+        if rows == 0 {
+            let dials = self.contents.dials.keys().filter(|(of, _)| of == source);
+            for (_, key) in dials.skip(skip(behind.dial)).take(count) {
+                keys.caller_codes.insert(key.caller_code.clone());
+                (mark.dial, rows) = (mark.dial + 1, rows + 1);
+            }
+        }
+        (rows > 0).then_some(Page { keys, rows, mark })
+    }
+
+    fn prune_audit(&mut self, tenant: &str, before: i64, rows_max: u32) -> u64 {
+        let audit = &mut self.contents.audit;
+        let mut old: Vec<_> = audit
+            .iter()
+            .filter(|((of, _), (_, at))| of == tenant && *at < before)
+            .map(|(key, (_, at))| (*at, key.clone()))
+            .collect();
+        old.sort();
+        old.truncate(rows_max as usize);
+        for (_, key) in &old {
+            audit.remove(key);
+        }
+        old.len() as u64
+    }
+
+    /// Counts entries where a backend counts rows of one or more entries.
+    fn prune_history(&mut self, tenant: &str, before: i64, rows_max: u32) -> u64 {
+        let mut pruned = 0;
+        for ((source, _), entries) in &mut self.history {
+            if self.tenants.get(source).is_none_or(|of| of != tenant) {
+                continue;
+            }
+            entries.retain(|entry| {
+                let goes = entry.at() < Some(before) && pruned < u64::from(rows_max);
+                pruned += u64::from(goes);
+                !goes
+            });
+        }
+        pruned
     }
 }
 
@@ -229,6 +314,7 @@ impl State {
             return Err(refused("a call moved to the key of another call"));
         }
         rekey(contents, change);
+        rekey_history(&mut self.history, change);
         create_dids(contents, change);
         let source = &change.source;
         for (key, call) in &change.calls {
@@ -244,6 +330,13 @@ impl State {
             let key = (change.tenant.clone(), format!("{source}/{}", entry.event));
             let row = (details(entry, source), entry.at);
             contents.audit.entry(key).or_insert(row);
+        }
+        for (subject, entries) in &change.history {
+            let key = (source.clone(), subject.clone());
+            self.history
+                .entry(key)
+                .or_default()
+                .extend(entries.iter().cloned());
         }
         let checkpoint = change.checkpoint.clone();
         contents.progress.insert(source.clone(), checkpoint);
@@ -308,6 +401,19 @@ fn rekey(contents: &mut Dump, change: &ChangeSet) {
         .filter_map(|(old, new)| Some((of(new), contents.calls.remove(&of(old))?)))
         .collect();
     contents.calls.extend(lifted);
+}
+
+fn rekey_history(history: &mut BTreeMap<(String, Subject), Vec<ChangeEntry>>, change: &ChangeSet) {
+    let of = |key: &CallKey| (change.source.clone(), Subject::Call(key.clone()));
+    for key in &change.replaced {
+        history.remove(&of(key));
+    }
+    let lifted: Vec<_> = change
+        .moved
+        .iter()
+        .filter_map(|(old, new)| Some((of(new), history.remove(&of(old))?)))
+        .collect();
+    history.extend(lifted);
 }
 
 fn create_dids(contents: &mut Dump, change: &ChangeSet) {

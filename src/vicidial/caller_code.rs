@@ -11,6 +11,17 @@ pub fn is_outbound(code: &str) -> bool {
     matches!(bytes.next(), Some(b'V' | b'M')) && bytes.next().is_some_and(|b| b.is_ascii_digit())
 }
 
+/// The lead in a code: its last ten digits.
+#[must_use]
+pub fn lead(code: &str) -> Option<u64> {
+    const BYTES: usize = 20;
+    let digits = code.get(BYTES - 10..)?;
+    (code.len() == BYTES)
+        .then(|| digits.parse().ok())
+        .flatten()
+        .filter(|lead| *lead != 0)
+}
+
 /// The caller ID in `vicidial_dial_log.outbound_cid`, which holds the code and
 /// the number: `"V1112150007000012345" <3125551212>`. `None` without brackets:
 /// then the call went out without a caller ID of its own.
@@ -36,6 +47,18 @@ mod tests {
             "S1",
         ] {
             assert!(!is_outbound(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_code_names_its_lead() {
+        assert_eq!(lead("V1121500070000012345"), Some(12345));
+        for other in [
+            "V1112150007",
+            "V11121500070000x2345",
+            "V1112150007000012345W",
+        ] {
+            assert_eq!(lead(other), None, "{other}");
         }
     }
 

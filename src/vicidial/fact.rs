@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::vicidial::StatusChange;
+use crate::vicidial::{StatusChange, Table};
 
 /// Which row image a fact comes from: the same on every replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,21 @@ pub enum Detail {
         at: i64,
         /// True for the row of `vicidial_dial_log`, which leads over the other.
         leading: bool,
+        /// The SIP answer in the dial log, where there is one: the only one of
+        /// installs without carrier logging.
+        sip: Option<SipAnswer>,
+    },
+    /// The DID that a call really went out with, reported by whoever set it in
+    /// the carrier's dialplan: the dial log has what VICIdial wanted.
+    Reported {
+        /// Names the call.
+        name: CallName,
+        /// The lead, where it is known.
+        lead_id: Option<u64>,
+        /// The caller ID, normalised.
+        did: String,
+        /// When; seconds since 1970 (UTC).
+        at: i64,
     },
     /// How the carrier ended a call (`vicidial_carrier_log`).
     Carrier {
@@ -85,6 +100,24 @@ pub enum Detail {
     },
     /// The status rows changed: what dispositions mean from here on.
     Status(StatusChange),
+}
+
+/// How a report names its call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallName {
+    /// By its caller code: V… or M….
+    CallerCode(String),
+    /// By Asterisk's `uniqueid`.
+    Uniqueid(String),
+}
+
+/// What the called side's carrier answered over SIP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SipAnswer {
+    /// The code, 100 to 699.
+    pub code: u16,
+    /// The reason, e.g. `Network Blocked`.
+    pub reason: String,
 }
 
 /// The hang-up columns of `vicidial_carrier_log`.
@@ -138,4 +171,21 @@ pub struct CallRow {
     pub started_at: i64,
     /// `end_epoch`.
     pub ended_at: Option<i64>,
+}
+
+impl Detail {
+    /// The table that says so, for people.
+    #[must_use]
+    pub fn table(&self) -> &'static str {
+        let table = match self {
+            Self::Call { .. } | Self::CallDeleted { .. } => Table::Log,
+            Self::Link { .. } => Table::LogExtended,
+            Self::Dial { leading: true, .. } => Table::DialLog,
+            Self::Dial { leading: false, .. } => Table::DialCidLog,
+            Self::Carrier { .. } => Table::CarrierLog,
+            Self::Reported { .. } => Table::ShakenLog,
+            Self::Status(change) => change.table(),
+        };
+        table.name()
+    }
 }

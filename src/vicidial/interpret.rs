@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::binlog::{Row, RowChange};
 use crate::vicidial::cells::Cells;
-use crate::vicidial::fact::{CallBefore, CallRow, CarrierEnding, Detail, Fact, Origin};
+use crate::vicidial::fact::{
+    CallBefore, CallName, CallRow, CarrierEnding, Detail, Fact, Origin, SipAnswer,
+};
 use crate::vicidial::{
     Layout, Phones, StatusChange, StatusFlags, StatusKey, Table, Zone, caller_code,
 };
@@ -124,6 +126,7 @@ impl Interpreter {
                     did,
                     at: self.at(cells, time),
                     leading: true,
+                    sip: sip_answer(cells),
                 })
             }
             Table::DialCidLog => {
@@ -134,7 +137,21 @@ impl Interpreter {
                     did: self.phones.normalise(&cid),
                     at: self.at(cells, time),
                     leading: false,
+                    sip: None,
                 })
+            }
+            Table::ShakenLog => {
+                let code = cells.text_or_empty("caller_code");
+                let number = cells.text_or_empty("calleridtouse");
+                match self.phones.normalise(&number) {
+                    Some(did) if caller_code::is_outbound(&code) => Some(Detail::Reported {
+                        lead_id: caller_code::lead(&code),
+                        name: CallName::CallerCode(code),
+                        did,
+                        at: self.wall_clock(cells, "db_time", time),
+                    }),
+                    Some(_) | None => None,
+                }
             }
             Table::CarrierLog => Some(Detail::Carrier {
                 uniqueid: needed(cells, "uniqueid")?,
@@ -187,7 +204,11 @@ impl Interpreter {
                 status_key(cells)?.map(|key| Detail::Status(StatusChange::Removed(key)))
             }
             // Archived: what they said stays true.
-            Table::LogExtended | Table::DialLog | Table::DialCidLog | Table::CarrierLog => None,
+            Table::LogExtended
+            | Table::DialLog
+            | Table::DialCidLog
+            | Table::CarrierLog
+            | Table::ShakenLog => None,
         })
     }
 
@@ -222,8 +243,12 @@ impl Interpreter {
 
     /// `call_date`, else the time at which the source wrote the row.
     fn at(&self, cells: Cells<'_>, time: i64) -> i64 {
+        self.wall_clock(cells, "call_date", time)
+    }
+
+    fn wall_clock(&self, cells: Cells<'_>, column: &str, time: i64) -> i64 {
         cells
-            .wall_clock("call_date")
+            .wall_clock(column)
             .and_then(|wall| self.zone.seconds(wall))
             .unwrap_or(time)
     }
@@ -256,6 +281,16 @@ impl Origin {
 
 fn lead(cells: Cells<'_>) -> Option<u64> {
     cells.narrow("lead_id").filter(|lead| *lead != 0)
+}
+
+/// 0 is "not known", and 999 VICIdial's own mark of a dial that it refused
+/// (`manager_send.php`): no code of SIP.
+fn sip_answer(cells: Cells<'_>) -> Option<SipAnswer> {
+    let code: u16 = cells.narrow("sip_hangup_cause")?;
+    (100..700).contains(&code).then(|| SipAnswer {
+        code,
+        reason: cells.text_or_empty("sip_hangup_reason"),
+    })
 }
 
 fn call_key(cells: Cells<'_>) -> Result<(String, u64), RowError> {

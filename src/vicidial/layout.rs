@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::binlog::TableMap;
+use crate::binlog::{ColumnMetadata, TableMap};
 use crate::vicidial::Table;
 use crate::vicidial::text::Charset;
 
@@ -104,7 +104,7 @@ impl Layout {
                 })
             };
             let columns: Vec<Column> = names.iter().map(known).collect();
-            return Self::new(table, &columns, map);
+            return Self::map(table, &columns, Some(map));
         }
         let unknown = LayoutError::Unknown {
             table: table.name(),
@@ -114,17 +114,26 @@ impl Layout {
             return Err(unknown);
         }
         match columns.get(..types.len()) {
-            Some(columns) => Self::new(table, columns, map),
+            Some(columns) => Self::map(table, columns, Some(map)),
             // What is needed may be among those that are not known.
-            None => Self::new(table, columns, map).map_err(|_| unknown),
+            None => Self::map(table, columns, Some(map)).map_err(|_| unknown),
         }
+    }
+
+    /// Maps the columns of a row that was selected.
+    ///
+    /// # Errors
+    /// [`LayoutError::Missing`].
+    pub fn new(table: Table, columns: &[Column]) -> Result<Self, LayoutError> {
+        Self::map(table, columns, None)
     }
 
     /// Maps columns given in order. What the map says of them stands over what
     /// is known of them: it was written with the row.
-    fn new(table: Table, columns: &[Column], map: &TableMap) -> Result<Self, LayoutError> {
+    fn map(table: Table, columns: &[Column], map: Option<&TableMap>) -> Result<Self, LayoutError> {
+        let nothing = ColumnMetadata::default();
         let field = |(index, column): (usize, &Column)| {
-            let told = map.column_metadata_of(index);
+            let told = map.map_or(&nothing, |map| map.column_metadata_of(index));
             let charset = told.collation.and_then(Charset::of_collation);
             let charset = charset.unwrap_or_else(|| Charset::of(column.charset.as_deref()));
             let field = Field {

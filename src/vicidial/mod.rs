@@ -22,7 +22,7 @@ mod text;
 mod zone;
 
 pub use cells::WallClock;
-pub use fact::{CallBefore, CallRow, CarrierEnding, Detail, Fact, Origin};
+pub use fact::{CallBefore, CallName, CallRow, CarrierEnding, Detail, Fact, Origin, SipAnswer};
 pub use interpret::{Interpreter, RowError};
 pub use layout::{Column, Layout, LayoutError};
 pub use phone::Phones;

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::vicidial::Table;
+
 /// The flags of one status row that matter here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatusFlags {
@@ -57,6 +59,22 @@ pub enum StatusChange {
         /// True for those of campaigns, false for the system's.
         campaigns: bool,
     },
+}
+
+impl StatusChange {
+    /// The table that it happened to.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        let campaigns = match self {
+            Self::Set { key, .. } | Self::Removed(key) => !key.campaign_id.is_empty(),
+            Self::Emptied { campaigns } => *campaigns,
+        };
+        if campaigns {
+            Table::CampaignStatuses
+        } else {
+            Table::Statuses
+        }
+    }
 }
 
 /// All status rows, by status and campaign; the empty campaign is the system's.

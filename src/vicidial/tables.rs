@@ -1,4 +1,4 @@
-//! The seven tables of VICIdial that are watched, and what each is good for.
+//! The eight tables of VICIdial that are watched, and what each is good for.
 
 /// A watched table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,11 +17,14 @@ pub enum Table {
     Statuses,
     /// `vicidial_campaign_statuses`: the same, for one campaign.
     CampaignStatuses,
+    /// `vicidial_tiltx_shaken_log`: the caller ID that the STIR/SHAKEN script of
+    /// the carrier's dialplan really used (`agi-TILTX_SHAKEN.agi`); since schema 1634.
+    ShakenLog,
 }
 
 impl Table {
     /// Every watched table; its place here is its rank in the binlog's watch list.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Log,
         Self::LogExtended,
         Self::DialLog,
@@ -29,10 +32,11 @@ impl Table {
         Self::CarrierLog,
         Self::Statuses,
         Self::CampaignStatuses,
+        Self::ShakenLog,
     ];
 
     /// The names of [`Table::ALL`].
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 8] = [
         "vicidial_log",
         "vicidial_log_extended",
         "vicidial_dial_log",
@@ -40,6 +44,7 @@ impl Table {
         "vicidial_carrier_log",
         "vicidial_statuses",
         "vicidial_campaign_statuses",
+        "vicidial_tiltx_shaken_log",
     ];
 
     /// The table's name in VICIdial.
@@ -53,6 +58,7 @@ impl Table {
             Self::CarrierLog => "vicidial_carrier_log",
             Self::Statuses => "vicidial_statuses",
             Self::CampaignStatuses => "vicidial_campaign_statuses",
+            Self::ShakenLog => "vicidial_tiltx_shaken_log",
         }
     }
 
@@ -83,6 +89,7 @@ impl Table {
             Self::CarrierLog => &["uniqueid", "call_date", "dialstatus", "hangup_cause"],
             Self::Statuses => &["status"],
             Self::CampaignStatuses => &["status", "campaign_id"],
+            Self::ShakenLog => &["caller_code", "calleridtouse"],
         }
     }
 
@@ -104,7 +111,9 @@ impl Table {
                 "answering_machine",
                 "machines are told by the dialer's own dispositions alone",
             )],
-            Self::Log | Self::LogExtended | Self::DialLog | Self::DialCidLog => &[],
+            Self::Log | Self::LogExtended | Self::DialLog | Self::DialCidLog | Self::ShakenLog => {
+                &[]
+            }
         }
     }
 
@@ -125,6 +134,9 @@ impl Table {
             }
             Self::CampaignStatuses => {
                 Some("the meaning of campaigns' own dispositions is not known")
+            }
+            Self::ShakenLog => {
+                Some("a caller ID that a STIR/SHAKEN script replaces in the dialplan is not seen")
             }
         }
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use didtail::checkpoint::Checkpoint;
 use didtail::ledger::{
-    Attribution, AuditEntry, Call, CallKey, ChangeSet, Contribution, DailyKey, Dial, DialKey, Keys,
-    Outcome,
+    Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Contribution, DailyKey, Dial,
+    DialKey, Keys, Outcome, Subject,
 };
 use didtail::store::{SqliteStore, Store};
 
@@ -170,6 +170,7 @@ fn dial(n: u64, last: bool) -> (DialKey, Dial) {
         hangup_cause: last.then_some(16),
         sip_code: last.then_some(200),
         sip_reason: String::new(),
+        ..Dial::default()
     };
     let caller_code = call.caller_code.unwrap_or_default();
     (
@@ -198,12 +199,14 @@ fn change(from: u64, count: u64, nth: u64, expected: Option<Checkpoint>) -> Chan
         stats: BTreeMap::new(),
         daily: BTreeMap::new(),
         audit: Vec::new(),
+        history: BTreeMap::new(),
         expected,
         checkpoint: Checkpoint {
             epoch: 1,
             position,
             gtid: format!("0-1-{nth}").parse().unwrap_or_default(),
             event_time: Some(EPOCH),
+            revision: 0,
         },
     };
     for n in from..from + count {
@@ -227,10 +230,30 @@ fn change(from: u64, count: u64, nth: u64, expected: Option<Checkpoint>) -> Chan
             did: call.did.clone(),
             at: call.updated_at,
         });
+        for subject in [
+            Subject::Call(call_key.clone()),
+            Subject::Dial(dial_key.clone()),
+        ] {
+            let entry = entry(n, last);
+            change.history.entry(subject).or_default().push(entry);
+        }
         change.calls.insert(call_key, call);
         change.dials.insert(dial_key, dial);
     }
     change
+}
+
+/// The first change of a call replaces nothing, the second what a hang-up does.
+fn entry(n: u64, last: bool) -> ChangeEntry {
+    let was = serde_json::json!({
+        "disposition": "", "counted": false, "duration_seconds": null, "ended_at": null,
+    });
+    ChangeEntry {
+        event: format!("mysql-bin.000001:{}/0@{EPOCH}", n * 1000 + u64::from(last)),
+        table: "vicidial_log".to_owned(),
+        was: was.as_object().filter(|_| last).cloned(),
+        left: None,
+    }
 }
 
 fn add(change: &mut ChangeSet, added: &Contribution) {

@@ -98,6 +98,11 @@ pub(crate) fn columns(table: &str) -> &'static [(&'static str, &'static str)] {
             ("lead_id", INT),
             ("caller_code", TEXT),
         ],
+        "vicidial_tiltx_shaken_log" => &[
+            ("db_time", TIME),
+            ("caller_code", TEXT),
+            ("CallerIDToUse", TEXT),
+        ],
         other => panic!("no scripted table {other}"),
     }
 }

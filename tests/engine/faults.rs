@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use didtail::checkpoint::Checkpoint;
 use didtail::engine::EngineError;
-use didtail::ledger::{ChangeSet, Keys, Loaded};
+use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use didtail::source::{Fault as SourceFault, SourceError};
-use didtail::store::{Durable, Fault, Gate, MemoryStore, Store, StoreError};
+use didtail::store::{Durable, Fault, Gate, Mark, MemoryStore, Page, Store, StoreError, Trail};
 
 use crate::events::{self, Part};
 use crate::rows::{Log, code, dial};
@@ -119,8 +119,31 @@ impl Store for Away {
         Ok(durable)
     }
 
-    async fn prune_audit(&self, tenant: &str, before: i64, rows: u32) -> Result<u64, StoreError> {
-        self.inner.prune_audit(tenant, before, rows).await
+    async fn history(
+        &self,
+        source: &str,
+        subject: &Subject,
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
+        self.inner.history(source, subject).await
+    }
+
+    async fn page(
+        &self,
+        source: &str,
+        behind: Mark,
+        rows_max: u32,
+    ) -> Result<Option<Page>, StoreError> {
+        self.inner.page(source, behind, rows_max).await
+    }
+
+    async fn prune(
+        &self,
+        tenant: &str,
+        trail: Trail,
+        before: i64,
+        rows: u32,
+    ) -> Result<u64, StoreError> {
+        self.inner.prune(tenant, trail, before, rows).await
     }
 }
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use didtail::binlog::Position;
 use didtail::checkpoint::Checkpoint;
-use didtail::ledger::{ChangeSet, Keys, Loaded};
+use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use didtail::source::{Fault as SourceFault, SourceError};
-use didtail::store::{Dump, Durable, Fault, MemoryStore, Store, StoreError};
+use didtail::store::{Dump, Durable, Fault, Mark, MemoryStore, Page, Store, StoreError, Trail};
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
@@ -252,8 +252,31 @@ impl Store for Crashing {
         }
     }
 
-    async fn prune_audit(&self, tenant: &str, before: i64, rows: u32) -> Result<u64, StoreError> {
-        self.inner.prune_audit(tenant, before, rows).await
+    async fn history(
+        &self,
+        source: &str,
+        subject: &Subject,
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
+        self.inner.history(source, subject).await
+    }
+
+    async fn page(
+        &self,
+        source: &str,
+        behind: Mark,
+        rows_max: u32,
+    ) -> Result<Option<Page>, StoreError> {
+        self.inner.page(source, behind, rows_max).await
+    }
+
+    async fn prune(
+        &self,
+        tenant: &str,
+        trail: Trail,
+        before: i64,
+        rows: u32,
+    ) -> Result<u64, StoreError> {
+        self.inner.prune(tenant, trail, before, rows).await
     }
 }
 

@@ -126,3 +126,11 @@ pub(crate) fn carrier(uniqueid: &str, code: &str, lead: i64, second: i64, cause:
         ],
     })
 }
+
+/// The caller ID that the STIR/SHAKEN script of the carrier's dialplan used.
+pub(crate) fn shaken(code: &str, second: i64, number: &str) -> Change {
+    Change::Insert(Row {
+        table: "vicidial_tiltx_shaken_log",
+        values: vec![Value::Time(NOON + second), text(code), text(number)],
+    })
+}

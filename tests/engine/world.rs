@@ -9,7 +9,7 @@ use didtail::binlog::{BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, Position};
 use didtail::checkpoint::{Checkpoint, Resume, resume};
 use didtail::config::BadRow;
 use didtail::engine::{EngineError, Settings, Summary, follow};
-use didtail::ledger::{Counters, Rules, Success};
+use didtail::ledger::{Counters, Prefer, Rules, Success};
 use didtail::source::{Column, MemorySource};
 use didtail::state::{QuarantinedRow, StateFile};
 use didtail::store::{Dump, MemoryStore, Store};
@@ -31,6 +31,7 @@ pub(crate) struct World<St = MemoryStore> {
     /// GTID of the group written last.
     sequence: u64,
     pub(crate) bad_row: BadRow,
+    pub(crate) rules: Rules,
     pub(crate) until: Option<Position>,
     /// The epoch that an operator ordered last.
     epoch: Cell<u64>,
@@ -68,6 +69,7 @@ impl<St: Store> World<St> {
             "vicidial_dial_log",
             "vicidial_dial_cid_log",
             "vicidial_carrier_log",
+            "vicidial_tiltx_shaken_log",
         ] {
             source.define(table, columns(table));
         }
@@ -77,6 +79,7 @@ impl<St: Store> World<St> {
             folder: tempfile::tempdir().expect("a folder"),
             sequence: 0,
             bad_row: BadRow::Quarantine,
+            rules: rules(),
             until: None,
             epoch: Cell::new(1),
         }
@@ -165,10 +168,11 @@ impl<St: Store> World<St> {
             source: SOURCE.to_owned(),
             tenant: TENANT.to_owned(),
             database: events::DATABASE.to_owned(),
-            rules: rules(),
+            rules: self.rules.clone(),
             default_country: "US".to_owned(),
             bad_row: self.bad_row,
             audit_days: 0,
+            history_days: 0,
             quarantine_days: 0,
             until: self.until.clone(),
             clock: || NOON,
@@ -231,6 +235,7 @@ impl<St: Store> World<St> {
             position,
             gtid: gtid_at(sequence),
             event_time: None,
+            revision: 0,
         };
         state.reset(SOURCE, &checkpoint, "test").expect("writes");
     }
@@ -276,6 +281,7 @@ pub(crate) fn first_checkpoint() -> Checkpoint {
         },
         gtid: GtidPosition::default(),
         event_time: None,
+        revision: 0,
     }
 }
 
@@ -288,7 +294,7 @@ pub(crate) fn gtid_at(sequence: u64) -> GtidPosition {
 
 pub(crate) fn columns(table: &str) -> Vec<Column> {
     let column = |(name, kind): &(&str, &str)| Column {
-        name: (*name).to_owned(),
+        name: name.to_lowercase(),
         column_type: (*kind).to_owned(),
         charset: kind.starts_with("varchar").then(|| "latin1".to_owned()),
     };
@@ -300,6 +306,7 @@ fn rules() -> Rules {
         success: Success::Set(["SALE".to_owned()].into()),
         transient: ["QUEUE", "INCALL", "DISPO"].map(str::to_owned).into(),
         create_dids: true,
+        prefer: Prefer::DialLog,
         zone: Zone::fixed(0),
         statuses: StatusBook::default(),
     }

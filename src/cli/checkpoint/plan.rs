@@ -120,6 +120,7 @@ mod tests {
             position: position.parse().expect("valid"),
             gtid: "0-1-5".parse().expect("valid"),
             event_time: Some(1_700_000_000),
+            revision: 0,
         }
     }
 

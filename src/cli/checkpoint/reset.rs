@@ -134,6 +134,7 @@ fn plan(
         position: found.position,
         gtid: found.gtid,
         event_time: found.event_time,
+        revision: 0,
     };
     Ok(Plan::new(&source.name, old, new, &found.binlogs))
 }

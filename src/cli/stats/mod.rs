@@ -148,7 +148,7 @@ async fn picture(
 }
 
 /// The DID as the store writes it, from what an operator typed.
-async fn find_did(
+pub(super) async fn find_did(
     store: &SqliteStore,
     tenant: Option<&str>,
     typed: &str,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::binlog::GtidPosition;
-use crate::ledger::{Outcome, Success};
-use crate::vicidial::{StatusBook, Zone};
+use crate::ledger::{Outcome, Prefer, Success};
+use crate::vicidial::{CarrierEnding, SipAnswer, StatusBook, Zone};
 
 const START: i64 = 1_731_412_000;
 const CODE: &str = "V1112150007000012345";
@@ -16,6 +16,7 @@ fn rules() -> Rules {
         success: Success::Set(["SALE".to_owned()].into()),
         transient: ["QUEUE", "INCALL", "DISPO"].map(str::to_owned).into(),
         create_dids: true,
+        prefer: Prefer::DialLog,
         zone: Zone::fixed(0),
         statuses: StatusBook::default(),
     }
@@ -55,6 +56,7 @@ fn dial(did: &str) -> Detail {
         did: Some(did.to_owned()),
         at: START - 20,
         leading: true,
+        sip: None,
     }
 }
 
@@ -92,13 +94,18 @@ fn frame() -> Frame {
             position: "b.000001:4".parse().expect("valid"),
             gtid: GtidPosition::default(),
             event_time: None,
+            revision: 0,
         },
     }
 }
 
 fn run(details: &[Detail]) -> ChangeSet {
+    run_by(Prefer::DialLog, details)
+}
+
+fn run_by(prefer: Prefer, details: &[Detail]) -> ChangeSet {
     let mut working = Working::new(Loaded::default());
-    let mut rules = rules();
+    let mut rules = Rules { prefer, ..rules() };
     for (number, detail) in details.iter().enumerate() {
         let number = u64::try_from(number).expect("small");
         working.apply(&mut rules, &fact(number, detail.clone()));
@@ -113,15 +120,10 @@ fn only_call(change: &ChangeSet) -> &Call {
 
 #[test]
 fn every_order_of_the_four_tables_ends_the_same() {
-    let rows = [dial(DID), call("17.1", "AB"), link("17.1", CODE), blocked()];
-    let orders: Vec<[usize; 4]> = (0..256)
-        .map(|n| [n & 3, (n >> 2) & 3, (n >> 4) & 3, (n >> 6) & 3])
-        .filter(|order| order.iter().collect::<BTreeSet<_>>().len() == 4)
-        .collect();
+    let orders = orders(&[dial(DID), call("17.1", "AB"), link("17.1", CODE), blocked()]);
     assert_eq!(orders.len(), 24);
     for order in orders {
-        let details = order.map(|i| rows[i].clone());
-        let change = run(&details);
+        let change = run(&order);
         let call = only_call(&change);
         assert_eq!(call.did.as_deref(), Some(DID), "{order:?}");
         assert_eq!(call.attribution, Attribution::CallerCode, "{order:?}");
@@ -145,6 +147,7 @@ fn the_dial_of_the_lead_serves_until_the_code_is_known() {
         did: Some("+13125550199".to_owned()),
         at: START + 40,
         leading: true,
+        sip: None,
     };
     let change = run(&[dial(DID), call("17.1", "NA"), after]);
     assert_eq!(only_call(&change).did.as_deref(), Some(DID));
@@ -182,12 +185,7 @@ fn a_result_is_audited_once_and_transient_ones_never() {
 #[test]
 fn a_changed_uniqueid_moves_the_call_and_its_numbers() {
     let change = run(&[dial(DID), call("17.1", "INCALL"), link("17.1", CODE)]);
-    let loaded = Loaded {
-        calls: change.calls.clone(),
-        dials: change.dials.clone(),
-        dids: BTreeSet::new(),
-    };
-    let mut working = Working::new(loaded);
+    let mut working = Working::new(loaded(&change));
     let moved = Detail::Call {
         before: Some(CallBefore {
             uniqueid: "17.1".to_owned(),
@@ -226,12 +224,7 @@ fn a_removed_duplicate_stops_counting_and_an_archived_row_does_not() {
 #[test]
 fn a_correction_moves_the_numbers_of_its_own_day() {
     let change = run(&[dial(DID), call("17.1", "NI")]);
-    let loaded = Loaded {
-        calls: change.calls.clone(),
-        dials: change.dials.clone(),
-        dids: BTreeSet::new(),
-    };
-    let mut working = Working::new(loaded);
+    let mut working = Working::new(loaded(&change));
     working.apply(&mut rules(), &fact(9, call("17.1", "SALE")));
     let change = working.finish(frame());
     let (key, counters) = change.daily.first_key_value().expect("one");
@@ -252,6 +245,7 @@ fn a_code_that_comes_again_after_months_is_another_dial() {
         did: Some("+13125550199".to_owned()),
         at: START + 90 * 86_400,
         leading: true,
+        sip: None,
     };
     let change = run(&[dial(DID), call("17.1", "NA"), link("17.1", CODE), later]);
     assert_eq!(change.dials.len(), 2);
@@ -266,6 +260,7 @@ fn a_call_dialled_without_a_caller_id_does_not_take_an_earlier_dials() {
         did: None,
         at: START - 5,
         leading: true,
+        sip: None,
     };
     let link = link("17.1", "V1112150107000012345");
     // The earlier dial serves only while the call's own is not known.
@@ -277,5 +272,240 @@ fn a_call_dialled_without_a_caller_id_does_not_take_an_earlier_dials() {
         let call = only_call(&change);
         assert_eq!(call.did, None);
         assert_eq!(call.attribution, Attribution::None);
+    }
+}
+
+const REPORTED: &str = "+13125550142";
+
+fn reported(name: CallName) -> Detail {
+    Detail::Reported {
+        name,
+        lead_id: None,
+        did: REPORTED.to_owned(),
+        at: START - 10,
+    }
+}
+
+/// Every order of the details.
+fn orders(details: &[Detail]) -> Vec<Vec<Detail>> {
+    let Some((first, rest)) = details.split_first() else {
+        return vec![Vec::new()];
+    };
+    let mut all = Vec::new();
+    for order in orders(rest) {
+        for place in 0..=order.len() {
+            let mut order = order.clone();
+            order.insert(place, first.clone());
+            all.push(order);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_reported_did_wins_where_it_is_preferred_and_serves_where_none_is_dialled() {
+    let by_code = || reported(CallName::CallerCode(CODE.to_owned()));
+    let by_uniqueid = || reported(CallName::Uniqueid("17.1".to_owned()));
+    for report in [by_code(), by_uniqueid()] {
+        for order in orders(&[
+            dial(DID),
+            call("17.1", "NA"),
+            link("17.1", CODE),
+            report.clone(),
+        ]) {
+            for (prefer, did, way) in [
+                (Prefer::DialLog, DID, Attribution::CallerCode),
+                (Prefer::Reported, REPORTED, Attribution::Reported),
+            ] {
+                let change = run_by(prefer, &order);
+                let call = only_call(&change);
+                assert_eq!(call.did.as_deref(), Some(did), "{order:?}");
+                assert_eq!(call.attribution, way, "{order:?}");
+                assert_eq!(change.stats[did].counters.total_calls, 1);
+                assert_eq!(change.stats[DID].counters.dials, 1);
+            }
+        }
+        for order in orders(&[call("17.1", "NA"), link("17.1", CODE), report]) {
+            let change = run_by(Prefer::DialLog, &order);
+            assert_eq!(only_call(&change).did.as_deref(), Some(REPORTED));
+            assert_eq!(only_call(&change).attribution, Attribution::Reported);
+        }
+    }
+}
+
+#[test]
+fn a_carrier_row_without_a_code_finds_its_call_by_uniqueid_or_second() {
+    for channel in ["17.1", "17.2"] {
+        let unnamed = match blocked() {
+            Detail::Carrier {
+                lead_id,
+                at,
+                ending,
+                ..
+            } => Detail::Carrier {
+                uniqueid: channel.to_owned(),
+                caller_code: None,
+                lead_id,
+                at,
+                ending,
+            },
+            other => other,
+        };
+        for order in orders(&[dial(DID), call("17.1", "AB"), link("17.1", CODE), unnamed]) {
+            let change = run(&order);
+            assert_eq!(only_call(&change).outcome, Outcome::Blocked, "{order:?}");
+            assert_eq!(only_call(&change).caller_code.as_deref(), Some(CODE));
+            assert_eq!(change.stats[DID].counters.dials, 1);
+        }
+    }
+}
+
+#[test]
+fn the_dial_logs_answer_serves_where_the_carrier_log_says_nothing() {
+    let mut answered = dial(DID);
+    if let Detail::Dial { sip, .. } = &mut answered {
+        *sip = Some(SipAnswer {
+            code: 608,
+            reason: "Rejected".to_owned(),
+        });
+    }
+    let mut silent = blocked();
+    if let Detail::Carrier { ending, .. } = &mut silent {
+        *ending = CarrierEnding {
+            hangup_cause: 127,
+            ..CarrierEnding::default()
+        };
+    }
+    let rows = [answered, call("17.1", "NA"), link("17.1", CODE)];
+    for order in orders(&rows) {
+        assert_eq!(only_call(&run(&order)).outcome, Outcome::Blocked);
+    }
+    for order in orders(&[rows.to_vec(), vec![silent]].concat()) {
+        let change = run(&order);
+        assert_eq!(only_call(&change).sip_code, Some(608), "{order:?}");
+        assert_eq!(only_call(&change).hangup_cause, Some(127));
+    }
+}
+
+#[test]
+fn a_dial_that_was_looked_up_gives_the_did_and_is_no_dial() {
+    let change = run(&[call("17.1", "NA")]);
+    let mut working = Working::new(loaded(&change));
+    assert_eq!(working.calls_without_a_dial().count(), 0, "nothing changed");
+    working.apply(&mut rules(), &fact(1, call("17.1", "AB")));
+    assert_eq!(working.calls_without_a_dial().count(), 1);
+    working.apply_looked_up(&mut rules(), &fact(2, dial(DID)));
+    assert_eq!(working.calls_without_a_dial().count(), 0);
+    let change = working.finish(frame());
+    assert_eq!(only_call(&change).did.as_deref(), Some(DID));
+    let counters = change.stats[DID].counters;
+    assert_eq!((counters.total_calls, counters.dials), (1, 0));
+    // The row itself, in a replay from before it.
+    let mut working = Working::new(loaded(&change));
+    working.apply(&mut rules(), &fact(3, dial(DID)));
+    let change = working.finish(frame());
+    assert_eq!(change.stats[DID].counters.dials, 1);
+    assert!(!change.dials.values().any(|dial| dial.looked_up));
+}
+
+#[test]
+fn recounting_judges_by_the_rules_of_today() {
+    let change = run(&[dial(DID), call("17.1", "UPSELL"), link("17.1", CODE)]);
+    assert_eq!(change.stats[DID].counters.successful_calls, 0);
+    let mut today = rules();
+    today.success = Success::Set(["UPSELL".to_owned()].into());
+    today.zone = Zone::fixed(-14 * 3600);
+    let mut working = Working::new(loaded(&change));
+    working.recount(&today, &Origin::new(&Arc::from("recount"), 0, 0, START));
+    let change = working.finish(frame());
+    assert_eq!(change.stats[DID].counters.successful_calls, 1);
+    assert_eq!(change.stats[DID].counters.total_calls, 0);
+    assert_eq!(only_call(&change).day, "2024-11-11");
+    assert!(change.dials.values().all(|dial| dial.day == "2024-11-11"));
+    let entries: Vec<_> = change.history.values().flatten().collect();
+    assert!(entries.iter().all(|entry| entry.table == "recount"));
+    assert_eq!(entries.len(), 2);
+}
+
+/// Going back through the history gives each state that there was.
+#[test]
+fn the_history_leads_back_through_every_state() {
+    let moved = Detail::Call {
+        before: Some(CallBefore {
+            uniqueid: "17.1".to_owned(),
+            lead_id: 12345,
+            status: "INCALL".to_owned(),
+        }),
+        row: row("17.9", "SALE"),
+    };
+    let details = [
+        call("17.1", "QUEUE"),
+        link("17.1", CODE),
+        dial(DID),
+        call("17.1", "INCALL"),
+        moved,
+        blocked(),
+        call("17.9", "NI"),
+        call("17.9", "NI"),
+    ];
+    let mut working = Working::new(Loaded::default());
+    let mut seen: Vec<Call> = Vec::new();
+    for (number, detail) in (0..).zip(&details) {
+        working.apply(&mut rules(), &fact(number, detail.clone()));
+        let now = working.calls.values().next().expect("one call").clone();
+        if seen.last() != Some(&now) {
+            seen.push(now);
+        }
+    }
+    let change = working.finish(frame());
+    let (key, call) = change.calls.first_key_value().expect("one");
+    let entries = change.history[&Subject::Call(key.clone())].clone();
+    let back = crate::ledger::steps(call, entries).expect("its own values");
+    // A move is a change of its own, before the row's.
+    assert_eq!(back.iter().filter(|step| step.before.is_none()).count(), 1);
+    let states: Vec<&str> = back.iter().map(|s| s.after.disposition.as_str()).collect();
+    assert_eq!(
+        states,
+        [
+            "QUEUE", "QUEUE", "QUEUE", "INCALL", "INCALL", "SALE", "SALE", "NI"
+        ]
+    );
+    for state in &seen {
+        let found = back.iter().any(|step| {
+            step.after.contribution() == state.contribution()
+                && step.after.disposition == state.disposition
+        });
+        assert!(found, "{state:?}");
+    }
+    let left: Vec<_> = change.history.values().flatten().collect();
+    assert!(left.iter().all(|entry| entry.left.is_none()));
+}
+
+#[test]
+fn the_did_that_a_call_leaves_is_noted() {
+    let change = run(&[
+        dial(DID),
+        call("17.1", "NA"),
+        Detail::Dial {
+            caller_code: "V1112149507000012345".to_owned(),
+            lead_id: Some(12345),
+            did: Some(REPORTED.to_owned()),
+            at: START - 60,
+            leading: true,
+            sip: None,
+        },
+        link("17.1", "V1112149507000012345"),
+    ]);
+    let entries: Vec<_> = change.history.values().flatten().collect();
+    let left: Vec<_> = entries.iter().filter_map(|e| e.left.as_deref()).collect();
+    assert_eq!(left, [DID]);
+    assert_eq!(only_call(&change).did.as_deref(), Some(REPORTED));
+}
+
+fn loaded(change: &ChangeSet) -> Loaded {
+    Loaded {
+        calls: change.calls.clone(),
+        dials: change.dials.clone(),
+        dids: BTreeSet::new(),
     }
 }

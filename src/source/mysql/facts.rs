@@ -4,7 +4,7 @@ use super::replica::fnv1a;
 use super::{Flavour, MySqlSource};
 use crate::binlog::{BinlogFile, Position};
 use crate::source::wire::{Cell, Table, text};
-use crate::source::{Column, SourceError};
+use crate::source::{Column, SELECTED_ROWS_MAX, SelectedRow, SourceError};
 use crate::vicidial::Zone;
 
 /// Rows that a small table may have. VICIdial's status tables have a few
@@ -154,11 +154,7 @@ impl MySqlSource {
         columns: &[&str],
     ) -> Result<Vec<Vec<Cell>>, SourceError> {
         let table = identifier(table)?;
-        let mut list = String::new();
-        for column in columns {
-            let comma = if list.is_empty() { "" } else { ", " };
-            list.push_str(&format!("{comma}`{}`", identifier(column)?));
-        }
+        let list = column_list(columns)?;
         let what = format!("the rows of {table}");
         let sql = format!(
             "SELECT {list} FROM `{}`.`{table}` LIMIT {}",
@@ -170,6 +166,33 @@ impl MySqlSource {
             return Err(unusable(&what, "it has more than 100,000"));
         }
         Ok(answer.rows)
+    }
+
+    /// Some columns of the rows of a table that have one of these keys.
+    pub(super) async fn rows_with(
+        &self,
+        table: &str,
+        columns: &[&str],
+        key: &str,
+        values: &[String],
+    ) -> Result<Vec<SelectedRow>, SourceError> {
+        let (table, key) = (identifier(table)?, identifier(key)?);
+        let quoted: Vec<String> = values
+            .iter()
+            .filter(|value| is_plain(value))
+            .map(|value| format!("'{value}'"))
+            .collect();
+        if quoted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT {} FROM `{}`.`{table}` WHERE `{key}` IN ({}) LIMIT {SELECTED_ROWS_MAX}",
+            column_list(columns)?,
+            self.database(),
+            quoted.join(", "),
+        );
+        let what = format!("rows of {table}");
+        Ok(self.ask(&what, &sql).await?.rows)
     }
 
     /// The source's time zones.
@@ -200,6 +223,20 @@ impl MySqlSource {
         let seconds = table.scalar().and_then(|s| s.parse().ok());
         seconds.ok_or_else(|| unusable(what, "no time"))
     }
+}
+
+/// A list of columns for a SELECT.
+fn column_list(columns: &[&str]) -> Result<String, SourceError> {
+    let quote = |column: &&str| Ok(format!("`{}`", identifier(column)?));
+    let quoted: Result<Vec<String>, SourceError> = columns.iter().map(quote).collect();
+    Ok(quoted?.join(", "))
+}
+
+/// Whether a value can stand between quotes in any SQL mode: VICIdial's keys
+/// are numbers, caller codes, and `uniqueid`s such as `dialer-01-1731448000.7`.
+fn is_plain(value: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    !value.is_empty() && value.len() <= IDENTIFIER_BYTES_MAX && value.bytes().all(plain)
 }
 
 /// Lets only plain names into statements, since names cannot be parameters.

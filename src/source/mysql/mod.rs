@@ -16,8 +16,8 @@ pub use stream::MySqlStream;
 use replica::Purpose;
 
 use super::settings::ConnectSettings;
-use super::wire::{Cell, Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
-use super::{Column, Source, SourceError};
+use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
+use super::{Column, SelectedRow, Source, SourceError};
 use crate::binlog::Position;
 
 /// A VICIdial database on a real server.
@@ -134,7 +134,17 @@ impl Source for MySqlSource {
         self.table_columns(table).await
     }
 
-    async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<Vec<Cell>>, SourceError> {
+    async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<SelectedRow>, SourceError> {
         self.table_rows(table, columns).await
+    }
+
+    async fn select(
+        &self,
+        table: &str,
+        columns: &[&str],
+        key: &str,
+        values: &[String],
+    ) -> Result<Vec<SelectedRow>, SourceError> {
+        self.rows_with(table, columns, key, values).await
     }
 }

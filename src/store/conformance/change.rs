@@ -66,6 +66,7 @@ pub(crate) fn checkpoint(next: u64) -> Checkpoint {
             .expect("valid"),
         gtid: format!("0-1-{next}").parse().expect("valid"),
         event_time: Some(1_762_900_000 + i64::try_from(next).expect("small")),
+        revision: 0,
     }
 }
 
@@ -83,6 +84,7 @@ pub(crate) fn empty(dump: &Dump) -> ChangeSet {
         stats: BTreeMap::new(),
         daily: BTreeMap::new(),
         audit: Vec::new(),
+        history: BTreeMap::new(),
         expected,
         checkpoint: checkpoint(next),
     }

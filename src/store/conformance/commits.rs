@@ -5,7 +5,7 @@ use crate::store::conformance::change::{
     SOURCE, TENANT, answered, checkpoint, dial_key, dialed, empty, honest, key,
 };
 use crate::store::conformance::{Inspect, entry, next, put};
-use crate::store::{DidNumbers, StoreError};
+use crate::store::{DidNumbers, StoreError, Trail};
 
 pub(super) async fn calls_move_in_chains_and_swaps<S: Inspect>(store: &S) {
     let mut change = next(store).await;
@@ -172,9 +172,12 @@ pub(super) async fn audit_rows_are_written_once_and_pruned_oldest_first<S: Inspe
          \"lead_id\":7,\"old\":\"\",\"new\":\"SALE\",\"did\":null}";
     assert_eq!(row, &(details.to_owned(), 3));
 
-    assert_eq!(store.prune_audit("other", 100, 100).await.unwrap(), 0);
-    assert_eq!(store.prune_audit(TENANT, 8, 3).await.unwrap(), 3);
-    assert_eq!(store.prune_audit(TENANT, 8, 100).await.unwrap(), 5);
+    assert_eq!(
+        store.prune("other", Trail::Audit, 100, 100).await.unwrap(),
+        0
+    );
+    assert_eq!(store.prune(TENANT, Trail::Audit, 8, 3).await.unwrap(), 3);
+    assert_eq!(store.prune(TENANT, Trail::Audit, 8, 100).await.unwrap(), 5);
     let left = store.contents().await.audit;
     assert_eq!(left.values().map(|(_, at)| *at).min(), Some(8));
 }

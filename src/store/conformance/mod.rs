@@ -2,6 +2,7 @@
 
 pub(crate) mod change;
 mod commits;
+mod history;
 mod loads;
 mod twins;
 
@@ -66,6 +67,9 @@ on_every_backend!(
     commits::another_writer_is_noticed,
     commits::a_failed_commit_leaves_nothing,
     commits::ten_thousand_rows_are_one_commit,
+    history::changes_are_kept_in_order_and_follow_a_moved_call,
+    history::old_history_is_pruned,
+    history::pages_name_every_call_and_dial_once,
 );
 
 async fn put<S: Inspect>(store: &S, change: ChangeSet) -> Dump {

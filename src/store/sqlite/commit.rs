@@ -13,6 +13,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{AuditEntry, Call, CallKey, ChangeSet, Dial, DialKey};
 use crate::store::audit::details;
+use crate::store::history::{self, HistoryRow};
 use crate::store::sqlite::rows::{MultiRow, Row, assignments, json_list, upsert};
 use crate::store::sqlite::{numbers, progress};
 
@@ -47,6 +48,7 @@ pub(super) async fn commit(
     numbers::stats(&mut tx, &ids, &change.stats).await?;
     numbers::daily(&mut tx, &ids, &change.daily).await?;
     audit(&mut tx, &owner, &change.audit).await?;
+    history(&mut tx, &owner, &history::rows(change)).await?;
     progress::write(&mut tx, &change.source, &change.checkpoint).await?;
     tx.commit().await?;
     Ok(Committed::Done)
@@ -88,6 +90,8 @@ async fn dids(
     const CREATE: &str = "INSERT INTO dids (tenant_id, phone_number, status, origin, created_at) \
          SELECT ?, value, 'active', 'observed', unixepoch() FROM json_each(?) WHERE true \
          ON CONFLICT DO NOTHING";
+    let entries = change.history.values().flatten();
+    let left = entries.filter_map(|entry| entry.left.as_ref());
     let named: BTreeSet<&String> = change
         .calls
         .values()
@@ -96,6 +100,7 @@ async fn dids(
         .chain(change.stats.keys())
         .chain(change.daily.keys().map(|key| &key.did))
         .chain(change.audit.iter().filter_map(|entry| entry.did.as_ref()))
+        .chain(left)
         .collect();
     if named.is_empty() {
         return Ok(BTreeMap::new());
@@ -130,27 +135,38 @@ async fn rekey(tx: &mut SqliteConnection, change: &ChangeSet) -> Result<(), sqlx
          AND c.uniqueid = j.value ->> 0 AND c.lead_id = j.value ->> 1) m \
          WHERE call_records.id = m.id";
     const SETTLE: &str = "UPDATE call_records SET source = ? WHERE source = ''";
+    const REMOVE_HISTORY: &str = "DELETE FROM change_history WHERE id IN \
+         (SELECT h.id FROM json_each(?) j CROSS JOIN change_history h ON h.source = ? \
+         AND h.subject = j.value ->> 0 AND h.part = j.value ->> 1 AND h.kind = 'call')";
+    const LIFT_HISTORY: &str = "UPDATE change_history SET source = '', subject = m.uniqueid, \
+         part = m.lead_id FROM (SELECT h.id AS id, j.value ->> 2 AS uniqueid, \
+         j.value ->> 3 AS lead_id FROM json_each(?) j CROSS JOIN change_history h ON h.source = ? \
+         AND h.subject = j.value ->> 0 AND h.part = j.value ->> 1 AND h.kind = 'call') m \
+         WHERE change_history.id = m.id";
+    const SETTLE_HISTORY: &str = "UPDATE change_history SET source = ? WHERE source = ''";
     if !change.replaced.is_empty() {
         let keys = change
             .replaced
             .iter()
             .map(|key| (&key.uniqueid, key.lead_id.cast_signed()));
-        let remove = sqlx::query(REMOVE)
-            .bind(json_list(keys)?)
-            .bind(&change.source);
-        remove.execute(&mut *tx).await?;
+        let keys = json_list(keys)?;
+        for remove in [REMOVE, REMOVE_HISTORY] {
+            let remove = sqlx::query(remove).bind(&keys).bind(&change.source);
+            remove.execute(&mut *tx).await?;
+        }
     }
     if !change.moved.is_empty() {
         let moves = change.moved.iter().map(|(old, new)| {
             let (old_lead, new_lead) = (old.lead_id.cast_signed(), new.lead_id.cast_signed());
             (&old.uniqueid, old_lead, &new.uniqueid, new_lead)
         });
-        let lift = sqlx::query(LIFT)
-            .bind(json_list(moves)?)
-            .bind(&change.source);
-        lift.execute(&mut *tx).await?;
-        let settle = sqlx::query(SETTLE).bind(&change.source);
-        settle.execute(&mut *tx).await?;
+        let moves = json_list(moves)?;
+        for (lift, settle) in [(LIFT, SETTLE), (LIFT_HISTORY, SETTLE_HISTORY)] {
+            let lift = sqlx::query(lift).bind(&moves).bind(&change.source);
+            lift.execute(&mut *tx).await?;
+            let settle = sqlx::query(settle).bind(&change.source);
+            settle.execute(&mut *tx).await?;
+        }
     }
     Ok(())
 }
@@ -232,9 +248,11 @@ async fn dials(
     owner: &Owner<'_>,
     dials: &BTreeMap<DialKey, Dial>,
 ) -> Result<(), sqlx::Error> {
-    const COLUMNS: [&str; 10] = [
+    const COLUMNS: [&str; 12] = [
         "lead_id",
         "did_id",
+        "reported",
+        "looked_up",
         "dialed_at",
         "day",
         "counted",
@@ -261,6 +279,8 @@ async fn dials(
         row.put(owner.tenant_id);
         row.put(dial.lead_id.map(u64::cast_signed));
         row.put(owner.did_id(dial.did.as_ref()));
+        row.put(dial.reported.as_deref());
+        row.put(dial.looked_up);
         row.put(dial.dialed_at);
         row.put(dial.day.as_str());
         row.put(dial.counted);
@@ -292,4 +312,30 @@ async fn audit(
         row.put(entry.at);
     };
     INSERT.run(tx, entries, bind).await
+}
+
+async fn history(
+    tx: &mut SqliteConnection,
+    owner: &Owner<'_>,
+    rows: &[HistoryRow<'_>],
+) -> Result<(), sqlx::Error> {
+    static INSERT: LazyLock<MultiRow> = LazyLock::new(|| {
+        MultiRow::new(
+            "INSERT INTO change_history \
+             (tenant_id, source, kind, subject, part, at, left_did_id, entries)",
+            "?, ?, ?, ?, ?, ?, ?, ?",
+            "",
+        )
+    });
+    let bind = |row: &mut Row, entry: &HistoryRow<'_>| {
+        row.put(owner.tenant_id);
+        row.put_shared(&owner.source);
+        row.put(entry.kind);
+        row.put(entry.subject);
+        row.put(entry.part);
+        row.put(entry.at);
+        row.put(owner.did_id(entry.left));
+        row.put(entry.entries.as_str());
+    };
+    INSERT.run(tx, rows, bind).await
 }

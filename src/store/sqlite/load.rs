@@ -27,7 +27,8 @@ macro_rules! call_json {
 macro_rules! dial_json {
     () => {
         "json_array(x.caller_code, x.opened_at, x.lead_id, d.phone_number, x.dialed_at, x.day, \
-         x.counted, x.uniqueid, x.dial_status, x.hangup_cause, x.sip_code, x.sip_reason)"
+         x.counted, x.uniqueid, x.dial_status, x.hangup_cause, x.sip_code, x.sip_reason, \
+         x.reported, x.looked_up)"
     };
 }
 
@@ -266,6 +267,8 @@ struct DialRow {
     hangup_cause: Option<u16>,
     sip_code: Option<u16>,
     sip_reason: String,
+    reported: Option<String>,
+    looked_up: u8,
 }
 
 impl From<DialRow> for (DialKey, Dial) {
@@ -277,6 +280,8 @@ impl From<DialRow> for (DialKey, Dial) {
         let dial = Dial {
             lead_id: row.lead_id.map(i64::cast_unsigned),
             did: row.did,
+            reported: row.reported,
+            looked_up: row.looked_up != 0,
             dialed_at: row.dialed_at,
             day: row.day,
             counted: row.counted != 0,

@@ -10,6 +10,7 @@ mod error;
 mod load;
 mod numbers;
 mod open;
+mod page;
 mod progress;
 mod rows;
 
@@ -19,8 +20,8 @@ mod tests;
 use sqlx::sqlite::SqlitePool;
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{ChangeSet, Keys, Loaded};
-use crate::store::{Durable, Store, StoreError};
+use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
+use crate::store::{Durable, Mark, Page, Store, StoreError, Trail, history};
 
 use self::commit::Committed;
 use self::error::classify;
@@ -127,18 +128,71 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn prune_audit(
+    async fn history(
+        &self,
+        source: &str,
+        subject: &Subject,
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
+        const READ: &str = "SELECT entries FROM change_history \
+             WHERE source = ? AND kind = ? AND subject = ? AND part = ? ORDER BY id";
+        let (kind, name, part) = history::key(subject);
+        let read = async {
+            let rows: Vec<String> = sqlx::query_scalar(READ)
+                .bind(source)
+                .bind(kind)
+                .bind(name)
+                .bind(part)
+                .fetch_all(&self.readers)
+                .await?;
+            let mut all = Vec::new();
+            for row in rows {
+                let entries: Vec<ChangeEntry> =
+                    serde_json::from_str(&row).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+                all.extend(entries);
+            }
+            Ok(all)
+        };
+        read.await
+            .map_err(|e| self.error("reading the history of a call", e))
+    }
+
+    async fn page(
+        &self,
+        source: &str,
+        behind: Mark,
+        rows_max: u32,
+    ) -> Result<Option<Page>, StoreError> {
+        let read = async {
+            let mut connection = self.readers.acquire().await?;
+            page::read(&mut connection, source, behind, rows_max).await
+        };
+        read.await.map_err(|e| self.error("reading its calls", e))
+    }
+
+    async fn prune(
         &self,
         tenant: &str,
+        trail: Trail,
         before: i64,
         rows_max: u32,
     ) -> Result<u64, StoreError> {
-        const PRUNE: &str = "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log \
+        const AUDIT: &str = "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log \
              WHERE tenant_id = (SELECT id FROM tenants WHERE name = ?) AND created_at < ? \
              ORDER BY created_at, id LIMIT ?)";
-        let prune = sqlx::query(PRUNE).bind(tenant).bind(before).bind(rows_max);
+        const HISTORY: &str = "DELETE FROM change_history WHERE id IN (SELECT id \
+             FROM change_history \
+             WHERE tenant_id = (SELECT id FROM tenants WHERE name = ?) AND at < ? \
+             ORDER BY at, id LIMIT ?)";
+        let (statement, doing) = match trail {
+            Trail::Audit => (AUDIT, "deleting old audit rows"),
+            Trail::History => (HISTORY, "deleting old history"),
+        };
+        let prune = sqlx::query(statement)
+            .bind(tenant)
+            .bind(before)
+            .bind(rows_max);
         let done = prune.execute(self.writer()?).await;
         done.map(|done| done.rows_affected())
-            .map_err(|e| self.error("deleting old audit rows", e))
+            .map_err(|e| self.error(doing, e))
     }
 }

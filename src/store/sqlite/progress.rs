@@ -10,13 +10,13 @@ pub(super) async fn read(
     connection: &mut SqliteConnection,
     source: &str,
 ) -> Result<Option<Checkpoint>, sqlx::Error> {
-    const READ: &str = "SELECT epoch, binlog_file, binlog_next, gtid, event_time \
+    const READ: &str = "SELECT epoch, binlog_file, binlog_next, gtid, event_time, revision \
          FROM replication_progress WHERE source = ?";
-    let row: Option<(i64, String, i64, String, Option<i64>)> = sqlx::query_as(READ)
+    let row: Option<(i64, String, i64, String, Option<i64>, i64)> = sqlx::query_as(READ)
         .bind(source)
         .fetch_optional(connection)
         .await?;
-    let Some((epoch, file, next, gtid, event_time)) = row else {
+    let Some((epoch, file, next, gtid, event_time, revision)) = row else {
         return Ok(None);
     };
     let file = BinlogFile::new(&file).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
@@ -28,6 +28,7 @@ pub(super) async fn read(
         },
         gtid: gtid.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
         event_time,
+        revision: revision.cast_unsigned(),
     }))
 }
 
@@ -38,11 +39,12 @@ pub(super) async fn write(
     checkpoint: &Checkpoint,
 ) -> Result<(), sqlx::Error> {
     const WRITE: &str = "INSERT INTO replication_progress \
-         (source, epoch, binlog_file, binlog_next, gtid, event_time, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, unixepoch()) ON CONFLICT (source) DO UPDATE SET \
+         (source, epoch, binlog_file, binlog_next, gtid, event_time, revision, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, unixepoch()) ON CONFLICT (source) DO UPDATE SET \
          epoch = excluded.epoch, binlog_file = excluded.binlog_file, \
          binlog_next = excluded.binlog_next, gtid = excluded.gtid, \
-         event_time = excluded.event_time, updated_at = excluded.updated_at";
+         event_time = excluded.event_time, \
+         revision = excluded.revision, updated_at = excluded.updated_at";
     sqlx::query(WRITE)
         .bind(source)
         .bind(checkpoint.epoch.cast_signed())
@@ -50,6 +52,7 @@ pub(super) async fn write(
         .bind(checkpoint.position.next.cast_signed())
         .bind(checkpoint.gtid.to_string())
         .bind(checkpoint.event_time)
+        .bind(checkpoint.revision.cast_signed())
         .execute(connection)
         .await?;
     Ok(())

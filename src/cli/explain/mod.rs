@@ -1,0 +1,309 @@
+//! `didtail explain`: the history behind one call's or one DID's numbers.
+
+mod story;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::stats::find_did;
+use super::{Options, output, runtime, time};
+use crate::ledger::{Call, CallKey, Dial, DialKey, Keys, Loaded, Subject};
+use crate::store::{Filter, SqliteStore, Store as _};
+use story::Line;
+
+/// Show what is behind a call's or a DID's numbers: every row that changed them
+///
+/// For a call (its uniqueid) or a dial (its caller code): each row of VICIdial's
+/// tables that changed it, where in the binlog the row is, what it changed, and
+/// what that added to or took from the numbers. For a DID: its numbers, and the
+/// newest changes of them. The changes of the last retention.history_days are
+/// kept. Reads the store; the daemon may run.
+///
+/// Examples:
+///   didtail explain 1731448000.123
+///   didtail explain V1121500070000012345
+///   didtail explain +13125550100 --limit 100 --json
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// A uniqueid, a caller code, or a DID
+    #[arg(value_name = "UNIQUEID|DID")]
+    what: String,
+
+    /// Changes of a DID's numbers shown, the newest
+    #[arg(long, value_name = "ROWS", default_value_t = 30)]
+    limit: u32,
+}
+
+pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
+    let config = options.load()?;
+    let url = config.store.url.to_string();
+    let explained = runtime()?.block_on(explain(&url, arguments))?;
+    if options.json {
+        return Ok(output::print_json(&explained.document)?);
+    }
+    Ok(output::print(&explained.text)?)
+}
+
+/// The same in both forms.
+struct Explained {
+    text: String,
+    document: Value,
+}
+
+async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Explained> {
+    let store = SqliteStore::open_read(url).await?;
+    let what = arguments.what.trim();
+    let mut texts = Vec::new();
+    let mut documents = Vec::new();
+    for source in store.sources().await? {
+        let asked = Keys {
+            uniqueids: [what.to_owned()].into(),
+            caller_codes: [what.to_owned()].into(),
+            ..Keys::default()
+        };
+        let loaded = store.load(&source, "", &asked).await?;
+        for (key, call) in &loaded.calls {
+            let dials = dials_of(&store, &source, key, call).await?;
+            let lines = lines_of_call(&store, &source, key, call, &dials).await?;
+            texts.push(format!(
+                "{}\n{}",
+                output::pairs(&describe_call(&source, key, call)),
+                table(&lines)
+            ));
+            documents.push(json!({
+                "source": source,
+                "uniqueid": key.uniqueid,
+                "lead_id": key.lead_id,
+                "now": call,
+                "changes": lines.iter().map(Line::document).collect::<Vec<_>>(),
+            }));
+        }
+        if loaded.calls.is_empty() {
+            for (key, dial) in &loaded.dials {
+                let lines = story::of_dial(key, dial, history(&store, &source, key).await?)?;
+                texts.push(format!(
+                    "{}\n{}",
+                    output::pairs(&describe_dial(&source, key, dial)),
+                    table(&lines)
+                ));
+                documents.push(json!({
+                    "source": source,
+                    "caller_code": key.caller_code,
+                    "opened_at": time::format(key.opened_at),
+                    "now": dial,
+                    "changes": lines.iter().map(Line::document).collect::<Vec<_>>(),
+                }));
+            }
+        }
+    }
+    if !documents.is_empty() {
+        return Ok(Explained {
+            text: texts.join("\n"),
+            document: json!({ "explained": documents }),
+        });
+    }
+    let Ok(did) = find_did(&store, None, what).await else {
+        anyhow::bail!(
+            "`{what}` is no uniqueid of a call, no caller code and no DID in the store: \
+             see the DIDs with: didtail stats"
+        );
+    };
+    explain_did(&store, &did, arguments.limit).await
+}
+
+async fn explain_did(store: &SqliteStore, did: &str, limit: u32) -> anyhow::Result<Explained> {
+    let filter = Filter {
+        did: Some(did.to_owned()),
+        ..Filter::default()
+    };
+    let mut lines = Vec::new();
+    for (source, subject) in store.behind(did, limit).await? {
+        let found = load(store, &source, &subject).await?;
+        let entries = store.history(&source, &subject).await?;
+        lines.extend(match &subject {
+            Subject::Call(key) => match found.calls.get(key) {
+                Some(call) => story::of_call(key, call, entries)?,
+                None => continue,
+            },
+            Subject::Dial(key) => match found.dials.get(key) {
+                Some(dial) => story::of_dial(key, dial, entries)?,
+                None => continue,
+            },
+        });
+    }
+    lines.retain(|line| line.is_about(did));
+    story::sort(&mut lines);
+    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+    lines.drain(..lines.len().saturating_sub(shown));
+    let summary = store.summaries(None, &filter).await?;
+    let mut pairs = vec![("DID", did.to_owned())];
+    if let Some(row) = summary.first() {
+        pairs.push(("dials", row.dials.to_string()));
+        pairs.push(("calls", row.total_calls.to_string()));
+        pairs.push(("successful", row.successful_calls.to_string()));
+        let last = row.last_call_at.map_or("none".to_owned(), time::format);
+        pairs.push(("last call", last));
+    }
+    Ok(Explained {
+        text: format!(
+            "{}\nThe newest changes of these numbers:\n{}",
+            output::pairs(&pairs),
+            table(&lines)
+        ),
+        document: json!({
+            "did": did,
+            "now": summary.first(),
+            "changes": lines.iter().map(Line::document).collect::<Vec<_>>(),
+        }),
+    })
+}
+
+async fn load(store: &SqliteStore, source: &str, subject: &Subject) -> anyhow::Result<Loaded> {
+    let mut keys = Keys::default();
+    match subject {
+        Subject::Call(key) => keys.uniqueids.insert(key.uniqueid.clone()),
+        Subject::Dial(key) => keys.caller_codes.insert(key.caller_code.clone()),
+    };
+    Ok(store.load(source, "", &keys).await?)
+}
+
+/// The dials that have something to say of a call: that of its caller code, and
+/// what is known by its `uniqueid`.
+async fn dials_of(
+    store: &SqliteStore,
+    source: &str,
+    key: &CallKey,
+    call: &Call,
+) -> anyhow::Result<Vec<(DialKey, Dial)>> {
+    let keys = Keys {
+        uniqueids: [key.uniqueid.clone()].into(),
+        caller_codes: call.caller_code.clone().into_iter().collect(),
+        ..Keys::default()
+    };
+    let loaded = store.load(source, "", &keys).await?;
+    let near = |dial: &DialKey| {
+        dial.opened_at.abs_diff(call.started_at)
+            <= crate::ledger::CODE_WINDOW_SECONDS.unsigned_abs()
+    };
+    Ok(loaded
+        .dials
+        .into_iter()
+        .filter(|(key, _)| near(key))
+        .collect())
+}
+
+async fn lines_of_call(
+    store: &SqliteStore,
+    source: &str,
+    key: &CallKey,
+    call: &Call,
+    dials: &[(DialKey, Dial)],
+) -> anyhow::Result<Vec<Line>> {
+    let entries = store.history(source, &Subject::Call(key.clone())).await?;
+    let mut lines = story::of_call(key, call, entries)?;
+    for (key, dial) in dials {
+        lines.extend(story::of_dial(
+            key,
+            dial,
+            history(store, source, key).await?,
+        )?);
+    }
+    story::sort(&mut lines);
+    Ok(lines)
+}
+
+async fn history(
+    store: &SqliteStore,
+    source: &str,
+    key: &DialKey,
+) -> anyhow::Result<Vec<crate::ledger::ChangeEntry>> {
+    Ok(store.history(source, &Subject::Dial(key.clone())).await?)
+}
+
+fn describe_call(source: &str, key: &CallKey, call: &Call) -> Vec<(&'static str, String)> {
+    let or_none = |text: &str| {
+        if text.is_empty() {
+            "none".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    let counts = match (call.counted, call.removed, &call.did) {
+        (_, true, _) => "no: VICIdial removed it as a duplicate".to_owned(),
+        (false, ..) => "no: its disposition is not final".to_owned(),
+        (true, _, None) => format!("as {}, without a DID", call.outcome.as_str()),
+        (true, _, Some(_)) => format!(
+            "as {}{}{}, on {}",
+            call.outcome.as_str(),
+            if call.successful { ", a success" } else { "" },
+            if call.dnc { ", do not call" } else { "" },
+            call.day
+        ),
+    };
+    let did = call.did.as_ref().map_or("not known".to_owned(), |did| {
+        format!("{did}, by {}", story::way(call.attribution))
+    });
+    let mut carrier = Vec::new();
+    carrier.extend(
+        call.sip_code
+            .map(|code| format!("SIP {code} {}", call.sip_reason)),
+    );
+    carrier.extend(
+        call.hangup_cause
+            .map(|cause| format!("Q.850 cause {cause}")),
+    );
+    vec![
+        (
+            "call",
+            format!("{} of lead {}, source {source}", key.uniqueid, key.lead_id),
+        ),
+        ("began", time::format(call.started_at)),
+        ("disposition", or_none(&call.disposition)),
+        ("counts", counts),
+        ("DID", did),
+        (
+            "caller code",
+            or_none(call.caller_code.as_deref().unwrap_or_default()),
+        ),
+        ("campaign", or_none(&call.campaign_id)),
+        ("agent", or_none(&call.agent_id)),
+        (
+            "length",
+            call.duration_seconds
+                .map_or("not known".to_owned(), |s| format!("{s} s")),
+        ),
+        ("term reason", or_none(&call.term_reason)),
+        ("carrier", or_none(&carrier.join(", "))),
+    ]
+}
+
+fn describe_dial(source: &str, key: &DialKey, dial: &Dial) -> Vec<(&'static str, String)> {
+    let did = dial.did.clone().unwrap_or_else(|| "none".to_owned());
+    let mut pairs = vec![
+        ("dial", format!("{}, source {source}", key.caller_code)),
+        ("dialled", time::format(dial.dialed_at)),
+        ("DID", did),
+        (
+            "counts",
+            if dial.counted { "as a dial" } else { "no" }.to_owned(),
+        ),
+        (
+            "call",
+            dial.uniqueid.clone().unwrap_or_else(|| "none".to_owned()),
+        ),
+    ];
+    if let Some(reported) = &dial.reported {
+        pairs.push(("reported", reported.clone()));
+    }
+    pairs
+}
+
+fn table(lines: &[Line]) -> String {
+    if lines.is_empty() {
+        return "No change is kept: see retention.history_days.\n".to_owned();
+    }
+    let rows: Vec<[String; 5]> = lines.iter().map(Line::row).collect();
+    output::table(["at", "row", "table", "change", "numbers"], &rows)
+}

@@ -1,0 +1,79 @@
+//! `didtail recount`: the calls of the past, judged by the rules of today.
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::failure::Failure;
+use super::{Options, output, runtime};
+use crate::engine::recount;
+use crate::ledger::Counters;
+use crate::store::SqliteStore;
+
+/// Judge all stored calls anew, by today's settings and VICIdial's flags
+///
+/// A call is judged when something about it changes. Run this after a change of
+/// [dispositions], of attribution.prefer or of the time zone (restart the daemon
+/// first, so that both judge alike), or when flags of VICIdial's statuses that
+/// were changed shall hold for the past too. Days and DIDs are found anew as
+/// far as their dials are kept. The daemon may run.
+///
+/// Examples:
+///   didtail recount --dry-run
+///   didtail recount
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
+    let config = options.load()?;
+    let (done, wrong) = runtime()?.block_on(async {
+        let store = SqliteStore::open_read(&config.store.url.to_string()).await?;
+        let totals = store.totals(None).await?;
+        let rows = u64::try_from(totals.calls + totals.dials).unwrap_or(0);
+        let bar = progress_bar(rows);
+        let done = recount(&config, arguments.dry_run, |count| bar.set_position(count)).await;
+        bar.finish_and_clear();
+        let done = done?;
+        Ok::<_, Failure>((done, store.check_invariant().await?))
+    })?;
+    if options.json {
+        let mut document = serde_json::to_value(done).unwrap_or_default();
+        document["dry_run"] = arguments.dry_run.into();
+        document["differences"] = wrong.into();
+        return Ok(output::print_json(&document)?);
+    }
+    let mut text = String::new();
+    let verb = if arguments.dry_run {
+        "would change"
+    } else {
+        "changed"
+    };
+    let mut pairs = vec![
+        ("looked at", format!("{} calls and dials", done.looked_at)),
+        (verb, format!("{} calls, {} dials", done.calls, done.dials)),
+    ];
+    for (name, change) in Counters::NAMES.into_iter().zip(done.counters.values()) {
+        if change != 0 {
+            pairs.push((name, format!("{change:+}")));
+        }
+    }
+    text.push_str(&output::pairs(&pairs));
+    for difference in &wrong {
+        text.push_str(&format!("the numbers do not add up: {difference}\n"));
+    }
+    Ok(output::print(&text)?)
+}
+
+fn progress_bar(rows: u64) -> ProgressBar {
+    const TEMPLATE: &str = "{bar:40} {pos} of {len} calls and dials, {eta} left";
+    let bar = ProgressBar::new(rows);
+    // Invariant: the template is one; with none the bar is merely plain.
+    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+        bar.set_style(style);
+    }
+    bar
+}

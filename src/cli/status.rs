@@ -1,0 +1,199 @@
+//! `didtail status`: how each source is doing, whether the daemon runs or not.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::{Options, output, runtime, time};
+use crate::config::Config;
+use crate::ledger::Attribution;
+use crate::state::{StateError, StateFile, StatusNote};
+use crate::store::{Attributed, SqliteStore, Store as _, StoreError};
+
+/// Seconds of the second column of the attribution's shares.
+const RECENTLY_SECONDS: i64 = 24 * 3600;
+
+/// Show position, freshness, errors and what is missing, for each source
+///
+/// Also how the DIDs of the counted calls are known: by a report, by the call's
+/// caller code, by its lead's newest dial, or not at all. Reads the state file
+/// and the store; works with the daemon up or down.
+///
+/// Examples:
+///   didtail status
+///   didtail status --json
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failure> {
+    let config = options.load()?;
+    let state = match StateFile::open(&config.state.path) {
+        Ok(state) => Some(state),
+        Err(StateError::Missing { .. }) => None,
+        Err(e) => return Err(e.into()),
+    };
+    let holder = StateFile::holder(&config.state.path);
+    let all = runtime()?.block_on(gather(&config, state.as_ref()))?;
+    if options.json {
+        let sources: Vec<Value> = all.iter().map(|one| one.document(holder)).collect();
+        return Ok(output::print_json(&json!({ "sources": sources }))?);
+    }
+    let texts: Vec<String> = all.iter().map(|one| one.text(holder)).collect();
+    Ok(output::print(&texts.join("\n"))?)
+}
+
+/// What is known of one source.
+struct SourceStatus {
+    name: String,
+    note: Option<StatusNote>,
+    position: Option<String>,
+    event_time: Option<i64>,
+    quarantined: u64,
+    /// Of all counted calls, and of those of the last day.
+    attributed: Option<[Attributed; 2]>,
+}
+
+async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<SourceStatus>, Failure> {
+    let store = match SqliteStore::open_read(&config.store.url.to_string()).await {
+        Ok(store) => Some(store),
+        Err(StoreError::Missing { .. }) => None,
+        Err(e) => return Err(e.into()),
+    };
+    let mut all = Vec::new();
+    for source in &config.sources {
+        let name = source.name.clone();
+        let (mut checkpoint, mut note, mut quarantined) = (None, None, 0);
+        if let Some(state) = state {
+            checkpoint = state.checkpoint(&name)?;
+            note = state.status(&name)?;
+            quarantined = state.quarantine_count(&name)?;
+        }
+        let mut attributed = None;
+        if let Some(store) = &store {
+            checkpoint = store.progress(&name).await?.or(checkpoint);
+            let recently = time::now() - RECENTLY_SECONDS;
+            attributed = Some([
+                store.attributed(&name, None).await?,
+                store.attributed(&name, Some(recently)).await?,
+            ]);
+        }
+        all.push(SourceStatus {
+            name,
+            note,
+            position: checkpoint.as_ref().map(|c| c.position.to_string()),
+            event_time: checkpoint.and_then(|c| c.event_time),
+            quarantined,
+            attributed,
+        });
+    }
+    Ok(all)
+}
+
+/// The ways from the best to none, with their names for people.
+const WAYS: [(Attribution, &str); 4] = [
+    (Attribution::Reported, "reported"),
+    (Attribution::CallerCode, "by caller code"),
+    (Attribution::Lead, "by the lead's newest dial"),
+    (Attribution::None, "without a DID"),
+];
+
+impl SourceStatus {
+    fn text(&self, holder: Option<Option<u32>>) -> String {
+        let none = || "none yet".to_owned();
+        let mut pairs = vec![
+            ("source", self.name.clone()),
+            ("daemon", daemon(holder)),
+            ("position", self.position.clone().unwrap_or_else(none)),
+            (
+                "newest change",
+                self.event_time.map_or_else(none, |at| {
+                    let ago = (time::now() - at).max(0);
+                    format!("{}, {ago} s ago", time::format(at))
+                }),
+            ),
+        ];
+        if let Some(note) = &self.note {
+            let missing = note.missing.phrases();
+            let missing = if missing.is_empty() {
+                "nothing".to_owned()
+            } else {
+                missing.join(", ")
+            };
+            pairs.push(("missing", missing));
+            if let Some(error) = &note.last_error {
+                let at = note.last_error_at.map(time::format).unwrap_or_default();
+                pairs.push(("stopped by", format!("{error} ({at})")));
+            }
+        }
+        pairs.push(("rows set aside", self.quarantined.to_string()));
+        let mut text = output::pairs(&pairs);
+        if let Some([all, recent]) = &self.attributed {
+            let row = |name: &str, all_calls: i64, recent_calls: i64| {
+                [
+                    name.to_owned(),
+                    all_calls.to_string(),
+                    share(all_calls, all.calls()),
+                    recent_calls.to_string(),
+                    share(recent_calls, recent.calls()),
+                ]
+            };
+            let mut rows = vec![row("counted calls", all.calls(), recent.calls())];
+            for (way, name) in WAYS {
+                rows.push(row(name, all.by(way), recent.by(way)));
+            }
+            let header = ["", "calls", "", "last 24 h", ""];
+            text.push('\n');
+            text.push_str(&output::table(header, &rows));
+            if all.looked_up > 0 {
+                text.push_str(&format!(
+                    "{} dials were looked up on the source, because they were not seen.\n",
+                    all.looked_up
+                ));
+            }
+        }
+        text
+    }
+
+    fn document(&self, holder: Option<Option<u32>>) -> Value {
+        let shares = |of: &Attributed| {
+            let mut document = json!({ "calls": of.calls(), "looked_up_dials": of.looked_up });
+            for (way, _) in WAYS {
+                document[way.as_str()] = json!(of.by(way));
+            }
+            document
+        };
+        let note = self.note.as_ref();
+        json!({
+            "source": self.name,
+            "running": holder.is_some(),
+            "pid": holder.flatten(),
+            "health": note.map(|note| note.health),
+            "position": self.position,
+            "event_time": self.event_time.map(time::format),
+            "seconds_since_event": self.event_time.map(|at| (time::now() - at).max(0)),
+            "missing": note.map(|note| note.missing),
+            "last_error": note.and_then(|note| note.last_error.clone()),
+            "last_error_at": note.and_then(|note| note.last_error_at).map(time::format),
+            "quarantined_rows": self.quarantined,
+            "attribution": self.attributed.as_ref().map(|[all, recent]| {
+                json!({ "all": shares(all), "last_24_hours": shares(recent) })
+            }),
+        })
+    }
+}
+
+fn daemon(holder: Option<Option<u32>>) -> String {
+    match holder {
+        Some(Some(pid)) => format!("running, process {pid}"),
+        Some(None) => "running".to_owned(),
+        None => "not running".to_owned(),
+    }
+}
+
+fn share(part: i64, of: i64) -> String {
+    if of == 0 {
+        return String::new();
+    }
+    format!("{:.1}%", 100.0 * part as f64 / of as f64)
+}

@@ -1,0 +1,199 @@
+//! Asks the source itself for the dials of calls whose dials were not seen:
+//! they were dialled before didtail began, or in a gap.
+//!
+//! Rare by design: in the stream a dial comes before its call. What is found
+//! gives a call its DID and counts nothing as a dial.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use quick_cache::unsync::Cache;
+
+use crate::binlog::{MySqlValue, Row};
+use crate::ledger::{CODE_WINDOW_SECONDS, Call, CallKey, LEAD_WINDOW_SECONDS};
+use crate::source::{Source, SourceError};
+use crate::vicidial::{Column, Detail, Fact, Interpreter, Layout, Origin, Table};
+
+/// Calls asked about in one batch; the rest are asked about when they change.
+const CALLS_MAX: usize = 256;
+
+/// Calls remembered as asked about.
+const ASKED_MAX: usize = 8192;
+
+/// What is asked of each table, as far as an install has it.
+const COLUMNS: [(Table, &[&str]); 3] = [
+    (
+        Table::LogExtended,
+        &["uniqueid", "caller_code", "call_date", "lead_id"],
+    ),
+    (
+        Table::DialLog,
+        &["caller_code", "lead_id", "call_date", "outbound_cid"],
+    ),
+    (
+        Table::DialCidLog,
+        &["caller_code", "call_date", "outbound_cid"],
+    ),
+];
+
+/// A call that no dial is known of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lonely {
+    key: CallKey,
+    caller_code: Option<String>,
+    started_at: i64,
+}
+
+impl Lonely {
+    pub(super) fn new(key: &CallKey, call: &Call) -> Self {
+        Self {
+            key: key.clone(),
+            caller_code: call.caller_code.clone(),
+            started_at: call.started_at,
+        }
+    }
+}
+
+/// Looks dials up on the source.
+pub(super) struct LookUp<S> {
+    source: Arc<S>,
+    interpreter: Interpreter,
+    asked: Cache<CallKey, ()>,
+}
+
+impl<S: Source> LookUp<S> {
+    pub(super) fn new(source: Arc<S>, interpreter: Interpreter) -> Self {
+        Self {
+            source,
+            interpreter,
+            asked: Cache::new(ASKED_MAX),
+        }
+    }
+
+    /// Those that were not asked about yet, as many as are asked about at once.
+    pub(super) fn unasked<'c>(
+        &self,
+        calls: impl Iterator<Item = (&'c CallKey, &'c Call)>,
+    ) -> Vec<Lonely> {
+        calls
+            .filter(|(key, _)| self.asked.peek(*key).is_none())
+            .map(|(key, call)| Lonely::new(key, call))
+            .take(CALLS_MAX)
+            .collect()
+    }
+
+    /// Their answers are durable, or there are none: they are not asked about again.
+    pub(super) fn remember(&mut self, calls: &[Lonely]) {
+        for call in calls {
+            self.asked.insert(call.key.clone(), ());
+        }
+    }
+
+    /// What the source says of the calls' dials, at `now`.
+    ///
+    /// # Errors
+    /// [`SourceError`]
+    pub(super) async fn find(
+        &mut self,
+        calls: &[Lonely],
+        now: i64,
+    ) -> Result<Vec<Fact>, SourceError> {
+        let uniqueids = calls.iter().map(|call| call.key.uniqueid.clone());
+        let links = self
+            .rows(Table::LogExtended, "uniqueid", uniqueids.collect(), now)
+            .await?;
+        let mut codes: BTreeSet<String> = calls
+            .iter()
+            .filter_map(|call| call.caller_code.clone())
+            .collect();
+        for link in &links {
+            if let Detail::Link { caller_code, .. } = link {
+                codes.insert(caller_code.clone());
+            }
+        }
+        let leads = calls.iter().map(|call| call.key.lead_id.to_string());
+        let mut dials = self
+            .rows(Table::DialLog, "lead_id", leads.collect(), now)
+            .await?;
+        dials.retain(|dial| is_of_a_call(dial, calls, &codes));
+        for dial in &dials {
+            if let Detail::Dial { caller_code, .. } = dial {
+                codes.insert(caller_code.clone());
+            }
+        }
+        let mut caller_ids = self
+            .rows(
+                Table::DialCidLog,
+                "caller_code",
+                codes.iter().cloned().collect(),
+                now,
+            )
+            .await?;
+        caller_ids.retain(|dial| is_of_a_call(dial, calls, &codes));
+        let file: Arc<str> = Arc::from("select");
+        Ok((0..)
+            .zip(links.into_iter().chain(dials).chain(caller_ids))
+            .map(|(row, detail)| Fact {
+                origin: Origin::new(&file, 0, row, now),
+                detail,
+            })
+            .collect())
+    }
+
+    async fn rows(
+        &mut self,
+        table: Table,
+        key: &str,
+        mut values: Vec<String>,
+        now: i64,
+    ) -> Result<Vec<Detail>, SourceError> {
+        values.sort();
+        values.dedup();
+        let existing = self.source.columns(table.name()).await?;
+        let wanted = COLUMNS.iter().find(|(of, _)| *of == table);
+        let wanted = wanted.map_or(&[][..], |(_, columns)| columns);
+        let columns: Vec<Column> = wanted
+            .iter()
+            .filter_map(|name| existing.iter().find(|column| column.name == *name).cloned())
+            .collect();
+        let Ok(layout) = Layout::new(table, &columns) else {
+            return Ok(Vec::new());
+        };
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let found = self
+            .source
+            .select(table.name(), &names, key, &values)
+            .await?;
+        let mut details = Vec::new();
+        for cells in found {
+            let cells = cells.into_iter().map(|cell| cell.map(MySqlValue::Blob));
+            let row = Row {
+                cells: cells.collect(),
+            };
+            // A row that cannot be one of its table says nothing of a dial.
+            details.extend(self.interpreter.selected(&layout, &row, now).ok().flatten());
+        }
+        Ok(details)
+    }
+}
+
+/// True for a dial by a known code, or of a lead soon before its call.
+fn is_of_a_call(dial: &Detail, calls: &[Lonely], codes: &BTreeSet<String>) -> bool {
+    let Detail::Dial {
+        caller_code,
+        lead_id,
+        at,
+        ..
+    } = dial
+    else {
+        return false;
+    };
+    calls.iter().any(|call| {
+        let before = call.started_at.saturating_sub(*at);
+        let by_code = codes.contains(caller_code)
+            && before.unsigned_abs() <= CODE_WINDOW_SECONDS.unsigned_abs();
+        let by_lead =
+            *lead_id == Some(call.key.lead_id) && (0..=LEAD_WINDOW_SECONDS).contains(&before);
+        by_code || by_lead
+    })
+}

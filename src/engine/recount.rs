@@ -1,0 +1,145 @@
+//! Judges the calls of the past by the rules of today.
+//!
+//! A call is judged when something about it changes. After an admin flips a
+//! flag, or an operator changes `[dispositions]`, `[attribution]` or the time
+//! zone, what lies in the past is as it was until this goes through it. The
+//! daemon may run: each page is a commit of its own that raises the revision of
+//! the checkpoint, and whoever comes second reads again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, SourceConfig};
+use crate::engine::policy::EngineError;
+use crate::engine::run::rules;
+use crate::ledger::{Counters, Frame, Rules, Working, further_keys};
+use crate::source::MySqlSource;
+use crate::store::{Mark, Page, SqliteStore, Store, StoreError};
+use crate::vicidial::Origin;
+
+/// Calls or dials of one commit: some ten milliseconds, in which the daemon waits.
+const PAGE_ROWS: u32 = 1000;
+
+/// Tries of one page while the daemon commits in between.
+const TRIES: u32 = 200;
+
+/// Pause before another try.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// What recounting came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Recounted {
+    /// Calls and dials looked at.
+    pub looked_at: u64,
+    /// Calls that changed.
+    pub calls: u64,
+    /// Dials that changed.
+    pub dials: u64,
+    /// By how much the counters of all DIDs together changed.
+    pub counters: Counters,
+}
+
+/// Recounts every configured source, with its statuses and time zone as they
+/// are now. `dry_run` changes nothing. `progress` is told how many calls and
+/// dials were looked at.
+///
+/// # Errors
+/// [`EngineError`]; what was recounted until then stays so.
+pub async fn recount(
+    config: &Config,
+    dry_run: bool,
+    mut progress: impl FnMut(u64),
+) -> Result<Recounted, EngineError> {
+    let url = config.store.url.to_string();
+    let store = SqliteStore::open(&url).await?;
+    let mut total = Recounted::default();
+    for source in &config.sources {
+        let server = MySqlSource::connect(&source.connect_settings(&config.state)).await?;
+        let mut with = Recount {
+            store: &store,
+            rules: rules(config, source, &server).await?,
+            source,
+            dry_run,
+            origin: Origin::new(&Arc::from("recount"), 0, 0, super::run::system_clock()),
+        };
+        with.run(&mut total, &mut progress).await?;
+    }
+    store.close().await;
+    Ok(total)
+}
+
+struct Recount<'a, St> {
+    store: &'a St,
+    rules: Rules,
+    source: &'a SourceConfig,
+    dry_run: bool,
+    origin: Origin,
+}
+
+impl<St: Store> Recount<'_, St> {
+    async fn run(
+        &mut self,
+        total: &mut Recounted,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), EngineError> {
+        let mut mark = Mark::default();
+        let source = self.source.name.as_str();
+        while let Some(page) = self.store.page(source, mark, PAGE_ROWS).await? {
+            self.page(&page, total).await?;
+            mark = page.mark;
+            total.looked_at += u64::from(page.rows);
+            progress(total.looked_at);
+        }
+        Ok(())
+    }
+
+    async fn page(&mut self, page: &Page, total: &mut Recounted) -> Result<(), EngineError> {
+        let mut tries = 0;
+        loop {
+            match self.try_page(page, total).await {
+                Err(StoreError::OtherWriter { .. } | StoreError::Busy { .. }) if tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    async fn try_page(&mut self, page: &Page, total: &mut Recounted) -> Result<(), StoreError> {
+        let (source, tenant) = (&self.source.name, &self.source.tenant);
+        // Before the calls are read: a commit in between is then noticed.
+        let Some(expected) = self.store.progress(source).await? else {
+            return Ok(());
+        };
+        let mut loaded = self.store.load(source, tenant, &page.keys).await?;
+        let further = further_keys(&page.keys, &loaded);
+        let more = self.store.load(source, tenant, &further).await?;
+        // Only the page's own calls are judged, and with all that is known of them.
+        loaded.dials.extend(more.dials);
+        let mut working = Working::new(loaded);
+        working.recount(&self.rules, &self.origin);
+        let change = working.finish(Frame {
+            source: source.clone(),
+            tenant: tenant.clone(),
+            checkpoint: Checkpoint {
+                revision: expected.revision + 1,
+                ..expected.clone()
+            },
+            expected: Some(expected),
+        });
+        if change.calls.is_empty() && change.dials.is_empty() {
+            return Ok(());
+        }
+        if !self.dry_run {
+            self.store.commit(&change).await?;
+        }
+        total.calls += change.calls.len() as u64;
+        total.dials += change.dials.len() as u64;
+        for delta in change.stats.values() {
+            total.counters += delta.counters;
+        }
+        Ok(())
+    }
+}
