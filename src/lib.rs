@@ -70,6 +70,7 @@
 //! | durable | committed together with everything before it; only a store can say so | [`store::Durable`] |
 //! | watched table | one of the seven tables of VICIdial that are read | [`vicidial::Table`] |
 //! | layout | which cell of a row is which column, in one version of a table | [`vicidial::Layout`] |
+//! | era | the part of the binlog in which a table has the same columns: from one ALTER to the next | [`engine`] |
 //! | origin | the row image that a fact comes from; the same on every replay | [`vicidial::Origin`] |
 //! | fact | what one row says, free of columns and encodings | [`vicidial::Fact`] |
 //! | call | what VICIdial has a `vicidial_log` row for | [`ledger::Call`] |

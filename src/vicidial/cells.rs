@@ -31,18 +31,15 @@ impl WallClock {
     /// Reads `2024-11-15 12:00:00`; `None` for zero dates and what is no date.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (date, time) = text.split_once(' ')?;
-        let mut date = date.split('-');
-        let mut time = time.split([':', '.']);
-        let wall = Self {
-            year: date.next()?.parse().ok()?,
-            month: date.next()?.parse().ok()?,
-            day: date.next()?.parse().ok()?,
-            hour: time.next()?.parse().ok()?,
-            minute: time.next()?.parse().ok()?,
-            second: time.next()?.parse().ok()?,
-        };
-        (wall.year > 0 && wall.month > 0 && wall.day > 0).then_some(wall)
+        let written: jiff::civil::DateTime = text.parse().ok()?;
+        Some(Self {
+            year: written.year(),
+            month: written.month(),
+            day: written.day(),
+            hour: written.hour(),
+            minute: written.minute(),
+            second: written.second(),
+        })
     }
 }
 
@@ -142,24 +139,10 @@ impl Cells<'_> {
                 second: i8::try_from(v.second).ok()?,
             }),
             // As SELECT gives it.
-            MySqlValue::Blob(bytes) => written_wall_clock(bytes),
+            MySqlValue::Blob(bytes) => WallClock::parse(std::str::from_utf8(bytes).ok()?),
             _ => None,
         }
     }
-}
-
-/// `2026-03-01 08:00:00`, and nothing for a zero date.
-fn written_wall_clock(bytes: &[u8]) -> Option<WallClock> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let written: jiff::civil::DateTime = text.parse().ok()?;
-    Some(WallClock {
-        year: written.year(),
-        month: written.month(),
-        day: written.day(),
-        hour: written.hour(),
-        minute: written.minute(),
-        second: written.second(),
-    })
 }
 
 #[cfg(test)]
@@ -168,9 +151,9 @@ mod tests {
 
     #[test]
     fn selected_wall_clocks_are_read_and_zero_dates_are_not_known() {
-        let read = written_wall_clock(b"2026-03-01 08:05:09").expect("a time");
+        let read = WallClock::parse("2026-03-01 08:05:09").expect("a time");
         assert_eq!((read.year, read.month, read.second), (2026, 3, 9));
-        assert_eq!(written_wall_clock(b"0000-00-00 00:00:00"), None);
-        assert_eq!(written_wall_clock(b"2026-02-30 08:00:00"), None);
+        assert_eq!(WallClock::parse("0000-00-00 00:00:00"), None);
+        assert_eq!(WallClock::parse("2026-02-30 08:00:00"), None);
     }
 }

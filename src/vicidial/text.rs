@@ -76,6 +76,24 @@ impl Charset {
 mod tests {
     use super::*;
 
+    /// Numbers as MariaDB 11.8 has them in `information_schema`.
+    #[test]
+    fn collations_have_the_character_sets_that_servers_say() {
+        for (id, name) in [
+            (8, "latin1"),
+            (33, "utf8mb3"),
+            (45, "utf8mb4"),
+            (1032, "latin1"),
+            (2048, "utf8mb3"),
+            (2304, "utf8mb4"),
+        ] {
+            let found = Charset::of_collation(id);
+            assert_eq!(found, Some(Charset::of(Some(name))), "{id}");
+        }
+        assert_eq!(Charset::of_collation(0), None);
+        assert_eq!(Charset::of_collation(9999), None);
+    }
+
     #[test]
     fn latin1_is_read_as_windows_1252() {
         let bytes = b"Jos\xe9 \x80";

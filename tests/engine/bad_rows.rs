@@ -134,6 +134,41 @@ async fn columns_may_change_mid_stream() {
     );
 }
 
+/// Between two ALTERs in the past nobody knows the columns, and a restart in
+/// between must not make it believe those of before.
+#[tokio::test(start_paused = true)]
+async fn columns_between_two_alters_stay_unknown_over_a_restart() {
+    let mut world = World::new();
+    let before = world.group(&one_call(0));
+    world.run_to(&before).await;
+    let alter = "ALTER TABLE `vicidial_log` CHANGE `user` `user` VARCHAR(100)";
+    world.group(&one_call(1));
+    world.ddl(alter);
+    let middle = world.group(&one_call(2));
+    let later = world.group(&one_call(3));
+    world.ddl(alter);
+    let end = world.group(&one_call(4));
+    world.until = Some(middle.clone());
+    world.start().await.ended().await.expect("ends there");
+    assert_eq!(world.quarantined().len(), 1);
+    world.until = Some(later);
+    world.start().await.ended().await.expect("ends there");
+    assert_eq!(world.quarantined().len(), 2);
+    world.until = None;
+    let summary = world.run_to(&end).await;
+    assert_eq!(summary.missing.quarantined, 2);
+    let reasons = world.quarantined();
+    assert!(
+        reasons
+            .iter()
+            .all(|row| row.reason.contains("more than once"))
+    );
+    assert_eq!(world.numbers(DID).total_calls, 3);
+    // The eras are known now: going back asks nobody.
+    world.rewind(middle, 4);
+    assert_eq!(world.run_to(&end).await.missing.quarantined, 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn unknown_events_and_statements_are_told() {
     let mut world = World::new();

@@ -48,7 +48,7 @@ impl<'a> Install<'a> {
 
     fn call(&self, n: u32, sql: &mut String) {
         let (lead, start) = (1000 + n, NOON + 10 * n);
-        let (code, did) = (format!("V11512{n:05}{lead:010}"), did(n));
+        let (code, did) = (code(n), did(n));
         let (uniqueid, dialled) = (uniqueid(n), start - 5);
         sql.push_str(&format!(
             "INSERT INTO vicidial_dial_log SET caller_code='{code}',lead_id='{lead}',\
@@ -60,6 +60,9 @@ impl<'a> Install<'a> {
                 "INSERT INTO vicidial_dial_cid_log SET caller_code='{code}',\
                  call_date=FROM_UNIXTIME({dialled}),call_type='OUT',outbound_cid='{did}';\n"
             ));
+        }
+        if is_first(n) {
+            self.carrier(n, sql);
         }
         sql.push_str(&format!(
             "INSERT INTO vicidial_log (uniqueid,lead_id,campaign_id,call_date,start_epoch,status,\
@@ -78,6 +81,27 @@ impl<'a> Install<'a> {
             "UPDATE vicidial_log SET user='{agent}',status='INCALL',user_group='AGENTS' \
              where uniqueid='{uniqueid}';\n"
         ));
+        if !is_first(n) {
+            self.carrier(n, sql);
+        }
+        let reason = if self.has("term_reason") {
+            "term_reason='CALLER',"
+        } else {
+            ""
+        };
+        let (status, length) = (FINAL[n as usize % FINAL.len()], n % 90);
+        sql.push_str(&format!(
+            "UPDATE vicidial_log SET {reason}end_epoch='{}',length_in_sec='{length}' \
+             where uniqueid='{uniqueid}';\n\
+             UPDATE vicidial_log SET status='{status}' where uniqueid='{uniqueid}';\n",
+            start + length
+        ));
+    }
+
+    /// How the carrier ended the call.
+    fn carrier(&self, n: u32, sql: &mut String) {
+        let (lead, start, uniqueid) = (1000 + n, NOON + 10 * n, uniqueid(n));
+        let code = code(n);
         let of_code = if self.has("caller_code") {
             format!(",caller_code='{code}'")
         } else {
@@ -93,18 +117,6 @@ impl<'a> Install<'a> {
              call_date=FROM_UNIXTIME({start}),server_ip='10.0.0.1',lead_id='{lead}',\
              hangup_cause='17',dialstatus='BUSY',sip_hangup_cause='{cause}',\
              sip_hangup_reason='{reason}'{of_code};\n"
-        ));
-        let reason = if self.has("term_reason") {
-            "term_reason='CALLER',"
-        } else {
-            ""
-        };
-        let (status, length) = (FINAL[n as usize % FINAL.len()], n % 90);
-        sql.push_str(&format!(
-            "UPDATE vicidial_log SET {reason}end_epoch='{}',length_in_sec='{length}' \
-             where uniqueid='{uniqueid}';\n\
-             UPDATE vicidial_log SET status='{status}' where uniqueid='{uniqueid}';\n",
-            start + length
         ));
     }
 
@@ -167,6 +179,15 @@ fn uniqueid(n: u32) -> String {
 
 fn did(n: u32) -> u32 {
     3_125_550_100 + n % 5
+}
+
+fn code(n: u32) -> String {
+    format!("V11512{n:05}{:010}", 1000 + n)
+}
+
+/// Unanswered calls have their carrier's row before their own.
+fn is_first(n: u32) -> bool {
+    n % 16 == 3
 }
 
 /// Of the busy lines one in two was none.
