@@ -4,25 +4,89 @@
 //! only if no ALTER lies between the row and now, and nothing but the binlog
 //! says whether one does.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::binlog::{Definition, GtidPosition, Position, Reader, Step, Watch};
 use crate::source::{EventStream, Source, SourceError};
 use crate::telemetry::field;
-use crate::vicidial::Table;
+use crate::vicidial::{Column, Table};
 
-/// A statement that may have changed the columns of a table.
-#[derive(Clone, Debug)]
-pub(super) struct Defined {
-    pub(super) table: Table,
-    pub(super) definition: Definition,
+/// The columns of tables as they are now, and the statements up to now that
+/// define them.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    from: Position,
+    /// The end of the binlog, after the columns were asked for.
+    to: Position,
+    now: BTreeMap<Table, Vec<Column>>,
+    definitions: Vec<Defined>,
+}
+
+/// A statement that defines a table.
+#[derive(Debug)]
+struct Defined {
+    table: Table,
+    definition: Definition,
     /// The position behind the statement.
-    pub(super) behind: Position,
+    behind: Position,
+}
+
+impl Ahead {
+    /// Reads the binlog from `from` to its end. `now` are the columns that the
+    /// tables had a moment ago.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the binlog cannot be read.
+    pub(super) async fn look<S: Source>(
+        source: &S,
+        watch: &Watch,
+        from: &Position,
+        now: BTreeMap<Table, Vec<Column>>,
+    ) -> Result<Self, SourceError> {
+        let to = source.head().await?;
+        let definitions = definitions(source, watch, from, &to).await?;
+        Ok(Self {
+            from: from.clone(),
+            to,
+            now,
+            definitions,
+        })
+    }
+
+    /// Whether it tells of these tables from a position on.
+    pub(super) fn covers(&self, position: &Position, tables: &BTreeSet<Table>) -> bool {
+        let is_within = self.from <= *position && *position < self.to;
+        is_within && tables.iter().all(|table| self.now.contains_key(table))
+    }
+
+    /// The columns of a table; `None` where it does not exist.
+    pub(super) fn now(&self, table: Table) -> Option<&Vec<Column>> {
+        let columns = self.now.get(&table);
+        columns.filter(|columns| !columns.is_empty())
+    }
+
+    /// Whether a statement that defines the table ends there.
+    pub(super) fn defines(&self, table: Table, behind: &Position) -> bool {
+        let mut all = self.definitions.iter();
+        all.any(|defined| defined.table == table && defined.behind == *behind)
+    }
+
+    /// Behind the first statement after `position` that did more to a table
+    /// than append columns: those of now may have been others before.
+    pub(super) fn next_change(&self, table: Table, position: &Position) -> Option<&Position> {
+        let changes = |defined: &&Defined| {
+            let definition = defined.definition;
+            defined.table == table
+                && defined.behind > *position
+                && matches!(definition, Definition::Altered | Definition::Replaced)
+        };
+        let first = self.definitions.iter().find(changes)?;
+        Some(&first.behind)
+    }
 }
 
 /// The statements after `from` and up to `to` that define a watched table.
-///
-/// # Errors
-/// [`SourceError`] when the binlog cannot be read.
-pub(super) async fn definitions<S: Source>(
+async fn definitions<S: Source>(
     source: &S,
     watch: &Watch,
     from: &Position,
@@ -60,20 +124,4 @@ pub(super) async fn definitions<S: Source>(
         }));
     }
     Ok(found)
-}
-
-/// Where the columns of a table that are read now may have been others before:
-/// behind its first statement that did more than append to them.
-pub(super) fn first_change(definitions: &[Defined], table: Table) -> Option<&Position> {
-    let changes = |defined: &&Defined| {
-        defined.table == table
-            && matches!(
-                defined.definition,
-                Definition::Altered | Definition::Replaced
-            )
-    };
-    definitions
-        .iter()
-        .find(changes)
-        .map(|defined| &defined.behind)
 }

@@ -16,7 +16,7 @@ use crate::binlog::{
     DecodeError, Definition, Operation, Position, RawEvent, Reader, RowsEvent, Step,
 };
 use crate::config::BadRow;
-use crate::engine::ahead;
+use crate::engine::ahead::Ahead;
 use crate::engine::batch::Batch;
 use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
@@ -82,6 +82,8 @@ pub(super) struct Intake<S: Source> {
     file_name: Arc<str>,
     /// The last row event was not the last of its statement.
     in_statement: bool,
+    /// The last look at the tables and at the binlog up to then.
+    ahead: Option<Ahead>,
 }
 
 impl<S: Source> Intake<S> {
@@ -105,6 +107,7 @@ impl<S: Source> Intake<S> {
             batch,
             sent_at: Instant::now(),
             in_statement: false,
+            ahead: None,
         }
     }
 
@@ -375,36 +378,43 @@ impl<S: Source> Intake<S> {
     /// altered in between; else the ones known before are, up to the ALTER.
     async fn settle(&mut self, tables: BTreeSet<Table>) -> Result<(), EngineError> {
         let position = self.reader.position().clone();
-        let mut changed = BTreeMap::new();
+        let ahead = match self.ahead.take() {
+            Some(ahead) if ahead.covers(&position, &tables) => ahead,
+            _ => {
+                let mut now = BTreeMap::new();
+                for table in &tables {
+                    now.insert(*table, self.source.columns(table.name()).await?);
+                }
+                let layouts = &self.reading.layouts;
+                let is_known = |(table, columns): (&Table, &Vec<Column>)| {
+                    columns.is_empty() || layouts.at(*table, &position) == Some(columns)
+                };
+                if now.iter().all(is_known) && !layouts.reaches_behind(&position) {
+                    return Ok(());
+                }
+                let (source, watch) = (self.source.as_ref(), self.reader.watch());
+                Ahead::look(source, watch, &position, now).await?
+            }
+        };
+        // After RESET MASTER old places are in another history.
+        let layouts = &mut self.reading.layouts;
+        layouts.keep_behind(&position, |table, first| ahead.defines(table, first));
         for table in tables {
-            let now = self.source.columns(table.name()).await?;
+            let now = ahead.now(table);
+            let columns = match ahead.next_change(table, &position) {
+                None => now,
+                Some(behind) => self.reading.layouts.before(table, behind),
+            };
             let known = self.reading.layouts.at(table, &position);
             // A table that is gone, or may not be looked at any more, says nothing.
-            if !now.is_empty() && known != Some(&now) {
-                changed.insert(table, now);
-            }
-        }
-        let goes_back = self.reading.layouts.reaches_behind(&position);
-        if changed.is_empty() && !goes_back {
-            return Ok(());
-        }
-        let head = self.source.head().await?;
-        let (source, watch) = (self.source.as_ref(), self.reader.watch());
-        let ahead = ahead::definitions(source, watch, &position, &head).await?;
-        // After RESET MASTER old places are in another history.
-        self.reading.layouts.keep_behind(&position, |table, first| {
-            let mut of_table = ahead.iter().filter(|defined| defined.table == table);
-            of_table.any(|defined| defined.behind == *first)
-        });
-        for (table, now) in changed {
-            let columns = match ahead::first_change(&ahead, table) {
-                None => Some(now),
-                Some(behind) => self.reading.layouts.before(table, behind).cloned(),
-            };
-            if let Some(columns) = columns {
+            if let Some(columns) =
+                columns.filter(|columns| now.is_some() && Some(*columns) != known)
+            {
+                let columns = columns.clone();
                 self.begin_era(table, columns);
             }
         }
+        self.ahead = Some(ahead);
         Ok(())
     }
 
