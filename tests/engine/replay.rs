@@ -55,7 +55,7 @@ fn incidents() -> impl Strategy<Value = Incident> {
 }
 
 /// Days told: some twenty seconds' worth, or `PROPTEST_CASES`.
-fn cases() -> u32 {
+pub(crate) fn cases() -> u32 {
     let asked = std::env::var("PROPTEST_CASES").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(128)
 }
@@ -107,7 +107,7 @@ fn comparable(dump: &Dump) -> Dump {
 }
 
 /// The entries that are not in both.
-fn differences(rough: &Dump, calm: &Dump) -> Vec<String> {
+pub(crate) fn differences(rough: &Dump, calm: &Dump) -> Vec<String> {
     fn of<K: Ord + Debug, V: PartialEq + Debug>(
         rough: &BTreeMap<K, V>,
         calm: &BTreeMap<K, V>,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::*;
 use crate::binlog::GtidPosition;
 use crate::ledger::{Outcome, Prefer, Success};
-use crate::vicidial::{CarrierEnding, SipAnswer, StatusBook, Zone};
+use crate::vicidial::{
+    CarrierEnding, SipAnswer, StatusBook, StatusChange, StatusFlags, StatusKey, Zone,
+};
 
 const START: i64 = 1_731_412_000;
 const CODE: &str = "V1112150007000012345";
@@ -421,6 +423,116 @@ fn recounting_judges_by_the_rules_of_today() {
     let entries: Vec<_> = change.history.values().flatten().collect();
     assert!(entries.iter().all(|entry| entry.table == "recount"));
     assert_eq!(entries.len(), 2);
+}
+
+/// The newest dial of the lead is that of another call, which went out later.
+#[test]
+fn a_call_dialled_without_a_caller_id_does_not_take_a_newer_dials() {
+    let bare = Detail::Dial {
+        caller_code: "V1112149507000012345".to_owned(),
+        lead_id: Some(12345),
+        did: None,
+        at: START - 30,
+        leading: true,
+        sip: None,
+    };
+    for order in orders(&[
+        dial(DID),
+        bare,
+        call("17.1", "NA"),
+        link("17.1", "V1112149507000012345"),
+    ]) {
+        let change = run(&order);
+        assert_eq!(only_call(&change).did, None, "{order:?}");
+        assert_eq!(change.stats[DID].counters.total_calls, 0);
+    }
+}
+
+#[test]
+fn the_companion_serves_only_where_the_dial_log_has_no_number() {
+    let companion = Detail::Dial {
+        caller_code: CODE.to_owned(),
+        lead_id: None,
+        did: Some(REPORTED.to_owned()),
+        at: START - 20,
+        leading: false,
+        sip: None,
+    };
+    for order in orders(&[
+        dial(DID),
+        companion.clone(),
+        call("17.1", "NA"),
+        link("17.1", CODE),
+    ]) {
+        let change = run(&order);
+        assert_eq!(only_call(&change).did.as_deref(), Some(DID), "{order:?}");
+        assert_eq!(change.stats[DID].counters.dials, 1);
+    }
+    for order in orders(&[companion, call("17.1", "NA"), link("17.1", CODE)]) {
+        let change = run(&order);
+        assert_eq!(only_call(&change).did.as_deref(), Some(REPORTED));
+    }
+}
+
+/// The call began before the dialer's midnight, its row was written behind it,
+/// and UTC had the later day all the time.
+#[test]
+fn a_call_counts_on_the_dialers_day_on_which_it_began_however_late_it_is_written() {
+    let zone = Zone::fixed(i32::try_from(86_400 - 30 - START % 86_400).expect("small") - 86_400);
+    let mut rules = Rules { zone, ..rules() };
+    assert_eq!(rules.zone.day(START), "2024-11-11");
+    assert_eq!(rules.zone.day(START + 60), "2024-11-12");
+    let mut corrected = call("17.1", "SALE");
+    if let Detail::Call { before, .. } = &mut corrected {
+        *before = Some(CallBefore {
+            uniqueid: "17.1".to_owned(),
+            lead_id: 12345,
+            status: "NI".to_owned(),
+        });
+    }
+    let mut working = Working::new(Loaded::default());
+    for (number, detail) in (0..).zip([dial(DID), call("17.1", "NI"), corrected]) {
+        working.apply(&mut rules, &fact(number, detail));
+    }
+    let change = working.finish(frame());
+    let days: Vec<_> = change.daily.iter().collect();
+    assert_eq!(days.len(), 2, "{days:?}");
+    assert!(days.iter().all(|(key, _)| key.day == "2024-11-11"));
+    assert_eq!(change.stats[DID].counters.successful_calls, 1);
+}
+
+/// An admin's new flag is of effect for the calls judged behind it.
+#[test]
+fn a_sale_by_flag_is_one_in_its_own_campaign_only() {
+    let flag = |campaign: &str, sale| {
+        Detail::Status(StatusChange::Set {
+            key: StatusKey::new("UPSELL", campaign),
+            renamed_from: None,
+            flags: StatusFlags {
+                human_answered: true,
+                sale,
+                ..StatusFlags::default()
+            },
+        })
+    };
+    let successes = |details: &[Detail]| {
+        let mut working = Working::new(Loaded::default());
+        let mut rules = rules();
+        rules.success = Success::SaleFlag;
+        for (number, detail) in (0..).zip(details) {
+            working.apply(&mut rules, &fact(number, detail.clone()));
+        }
+        let counters = working.finish(frame()).stats[DID].counters;
+        (counters.answered, counters.successful_calls)
+    };
+    let upsell = || [dial(DID), call("17.1", "UPSELL")];
+    let behind = |flags: &[Detail]| successes(&[flags, &upsell()].concat());
+    assert_eq!(behind(&[flag("", true)]), (1, 1));
+    assert_eq!(behind(&[flag("", true), flag("SOLAR", false)]), (1, 0));
+    assert_eq!(behind(&[flag("", false), flag("SOLAR", true)]), (1, 1));
+    assert_eq!(behind(&[flag("", false), flag("WATER", true)]), (1, 0));
+    let before = [&upsell()[..], &[flag("", true)]].concat();
+    assert_eq!(successes(&before), (0, 0));
 }
 
 /// Going back through the history gives each state that there was.
