@@ -24,6 +24,19 @@ pub struct Checkpoint {
     pub revision: u64,
 }
 
+impl Checkpoint {
+    /// True when both are the same but for what commands rewrote since.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        let revision = other.revision;
+        let same = Self {
+            revision,
+            ..self.clone()
+        };
+        same == *other
+    }
+}
+
 /// Where to resume, and what there is to say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resume {

@@ -16,7 +16,7 @@ use crate::engine::cache::StateCache;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::{self, Action, EngineError};
 use crate::ledger::{Frame, Keys, Loaded, Rules, Working, further_keys, keys};
-use crate::source::{Source, SourceError};
+use crate::source::Source;
 use crate::state::{Health, Missing, StateFile, StatusNote};
 use crate::store::{Durable, Store, StoreError, Trail};
 use crate::telemetry::field;
@@ -33,9 +33,6 @@ const REMEMBER_INTERVAL_SECONDS: i64 = 3600;
 
 /// Seconds between two notes for `didtail status` and `checkpoint show`.
 const NOTE_INTERVAL_SECONDS: i64 = 5;
-
-/// Seconds between two warnings about look-ups that fail.
-const WARN_INTERVAL_SECONDS: i64 = 60;
 
 const SECONDS_OF_DAY: i64 = 86_400;
 
@@ -64,8 +61,6 @@ pub(super) struct Applier<S, St> {
     pruned_at: i64,
     remembered_at: i64,
     noted_at: i64,
-    /// When the log last told that dials could not be looked up.
-    warned_at: i64,
 }
 
 /// What a note for the operator is about.
@@ -118,7 +113,6 @@ impl<S: Source, St: Store> Applier<S, St> {
             pruned_at: 0,
             remembered_at: now,
             noted_at: 0,
-            warned_at: 0,
         })
     }
 
@@ -229,7 +223,13 @@ impl<S: Source, St: Store> Applier<S, St> {
         batch: &Batch,
     ) -> Result<(), EngineError> {
         let committed = self.checkpoint_behind(batch);
-        if stored == self.stored || stored.as_ref() == Some(&committed) {
+        // Whatever a command rewrote meanwhile is read again.
+        let is_at = |expected: Option<&Checkpoint>| match (&stored, expected) {
+            (Some(stored), Some(expected)) => stored.is_at(expected),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if is_at(self.stored.as_ref()) || is_at(Some(&committed)) {
             self.stored = stored;
             return Ok(());
         }
@@ -246,13 +246,7 @@ impl<S: Source, St: Store> Applier<S, St> {
     async fn was_rewritten(&mut self) -> Result<bool, StoreError> {
         let found = self.with.store.progress(&self.with.source).await?;
         let rewritten = match (&found, &self.stored) {
-            (Some(found), Some(stored)) => {
-                let as_before = Checkpoint {
-                    revision: stored.revision,
-                    ..found.clone()
-                };
-                as_before == *stored && found.revision > stored.revision
-            }
+            (Some(found), Some(stored)) => found.is_at(stored) && found.revision > stored.revision,
             (Some(_) | None, _) => false,
         };
         if rewritten {
@@ -280,14 +274,21 @@ impl<S: Source, St: Store> Applier<S, St> {
         for fact in &batch.facts {
             working.apply(&mut rules, fact);
         }
-        let lonely = self.with.look_up.unasked(working.calls_without_a_dial());
+        let now = (self.with.clock)();
+        let look_up = &mut self.with.look_up;
+        let lonely = look_up.next_to_ask(working.calls_without_a_dial(), now);
         if lonely.is_empty() {
             return self.write(batch, rules, working, &asked, &loaded).await;
         }
-        let found = match self.with.look_up.find(&lonely, (self.with.clock)()).await {
+        let found = match look_up.find(&lonely, now).await {
             Ok(found) => found,
             Err(error) => {
-                self.warn_of_look_up(&error);
+                // Not worth stopping for: they are asked about again.
+                tracing::warn!(
+                    { field::ERROR } = %error,
+                    calls = lonely.len(),
+                    "could not ask the source for the dials of calls that were dialled before didtail began; they wait without a DID"
+                );
                 return self.write(batch, rules, working, &asked, &loaded).await;
             }
         };
@@ -329,18 +330,6 @@ impl<S: Source, St: Store> Applier<S, St> {
         self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
         self.cache.committed(asked, loaded, &change);
         Ok(durable)
-    }
-
-    /// Not worth stopping for: the calls are asked about again when they change.
-    fn warn_of_look_up(&mut self, error: &SourceError) {
-        let now = (self.with.clock)();
-        if now - self.warned_at >= WARN_INTERVAL_SECONDS {
-            self.warned_at = now;
-            tracing::warn!(
-                { field::ERROR } = %error,
-                "could not ask the source for the dials of calls that were dialled before didtail began; they stay without a DID"
-            );
-        }
     }
 
     /// Everything that facts are about, in two rounds: what they name, and what

@@ -4,8 +4,9 @@
 //! Rare by design: in the stream a dial comes before its call. What is found
 //! gives a call its DID and counts nothing as a dial.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use quick_cache::unsync::Cache;
 
@@ -14,10 +15,10 @@ use crate::ledger::{CODE_WINDOW_SECONDS, Call, CallKey, LEAD_WINDOW_SECONDS};
 use crate::source::{Source, SourceError};
 use crate::vicidial::{Column, Detail, Fact, Interpreter, Layout, Origin, Table};
 
-/// Calls asked about in one batch; the rest are asked about when they change.
+/// Calls asked about in one batch; the rest waits for the next.
 const CALLS_MAX: usize = 256;
 
-/// Calls remembered as asked about.
+/// Calls remembered as asked about, and calls that may wait.
 const ASKED_MAX: usize = 8192;
 
 /// What is asked of each table, as far as an install has it.
@@ -54,11 +55,22 @@ impl Lonely {
     }
 }
 
+/// How long the stream waits for an answer: an archiving job may hold a table
+/// locked for minutes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Seconds after a failure in which the source is not asked.
+const PAUSE_SECONDS: i64 = 60;
+
 /// Looks dials up on the source.
 pub(super) struct LookUp<S> {
     source: Arc<S>,
     interpreter: Interpreter,
     asked: Cache<CallKey, ()>,
+    /// Calls that could not be asked about, the first so many.
+    waiting: BTreeMap<CallKey, Lonely>,
+    /// When it failed; seconds since 1970 (UTC).
+    failed_at: i64,
 }
 
 impl<S: Source> LookUp<S> {
@@ -67,24 +79,36 @@ impl<S: Source> LookUp<S> {
             source,
             interpreter,
             asked: Cache::new(ASKED_MAX),
+            waiting: BTreeMap::new(),
+            failed_at: 0,
         }
     }
 
-    /// Those that were not asked about yet, as many as are asked about at once.
-    pub(super) fn unasked<'c>(
-        &self,
+    /// Those to ask about at `now`: of these calls and of those that wait, as
+    /// many as are asked about at once. Nobody while the source is left alone.
+    pub(super) fn next_to_ask<'c>(
+        &mut self,
         calls: impl Iterator<Item = (&'c CallKey, &'c Call)>,
+        now: i64,
     ) -> Vec<Lonely> {
-        calls
-            .filter(|(key, _)| self.asked.peek(*key).is_none())
-            .map(|(key, call)| Lonely::new(key, call))
-            .take(CALLS_MAX)
-            .collect()
+        for (key, call) in calls {
+            if self.waiting.len() == ASKED_MAX {
+                break;
+            }
+            if self.asked.peek(key).is_none() {
+                self.waiting.insert(key.clone(), Lonely::new(key, call));
+            }
+        }
+        if now - self.failed_at < PAUSE_SECONDS {
+            return Vec::new();
+        }
+        self.waiting.values().take(CALLS_MAX).cloned().collect()
     }
 
     /// Their answers are durable, or there are none: they are not asked about again.
     pub(super) fn remember(&mut self, calls: &[Lonely]) {
         for call in calls {
+            self.waiting.remove(&call.key);
             self.asked.insert(call.key.clone(), ());
         }
     }
@@ -92,12 +116,26 @@ impl<S: Source> LookUp<S> {
     /// What the source says of the calls' dials, at `now`.
     ///
     /// # Errors
-    /// [`SourceError`]
+    /// [`SourceError`]; then the source is left alone for a while, and the calls wait.
     pub(super) async fn find(
         &mut self,
         calls: &[Lonely],
         now: i64,
     ) -> Result<Vec<Fact>, SourceError> {
+        let answer = tokio::time::timeout(PATIENCE, self.ask(calls, now)).await;
+        let answer = answer.unwrap_or_else(|_| {
+            Err(SourceError::Query {
+                what: "the dials of calls".to_owned(),
+                detail: "no answer within 2 s".to_owned(),
+            })
+        });
+        if answer.is_err() {
+            self.failed_at = now;
+        }
+        answer
+    }
+
+    async fn ask(&mut self, calls: &[Lonely], now: i64) -> Result<Vec<Fact>, SourceError> {
         let uniqueids = calls.iter().map(|call| call.key.uniqueid.clone());
         let links = self
             .rows(Table::LogExtended, "uniqueid", uniqueids.collect(), now)
