@@ -66,15 +66,18 @@
 //! | position | file and offset of the next event; stands between groups | [`binlog::Position`] |
 //! | GTID position | the last transaction of each replication domain | [`binlog::GtidPosition`] |
 //! | checkpoint | a position up to which everything is applied, and its epoch | [`checkpoint::Checkpoint`] |
+//! | revision | how often a command rewrote the store beside the daemon; whoever sees a new one reads again | [`checkpoint::Checkpoint::revision`] |
 //! | epoch | how often an operator moved the position; the higher one wins | [`checkpoint::Checkpoint::epoch`] |
 //! | durable | committed together with everything before it; only a store can say so | [`store::Durable`] |
-//! | watched table | one of the seven tables of VICIdial that are read | [`vicidial::Table`] |
+//! | watched table | one of the eight tables of VICIdial that are read | [`vicidial::Table`] |
 //! | layout | which cell of a row is which column, in one version of a table | [`vicidial::Layout`] |
 //! | era | the part of the binlog in which a table has the same columns: from one ALTER to the next | [`engine`] |
 //! | origin | the row image that a fact comes from; the same on every replay | [`vicidial::Origin`] |
 //! | fact | what one row says, free of columns and encodings | [`vicidial::Fact`] |
 //! | call | what VICIdial has a `vicidial_log` row for | [`ledger::Call`] |
 //! | dial | one attempt to reach a number, named by a caller code | [`ledger::Dial`] |
+//! | report | the DID that the carrier's dialplan really used, by its own word | [`vicidial::Detail::Reported`] |
+//! | change entry | what one row replaced in a call or a dial; behind `didtail explain` | [`ledger::ChangeEntry`] |
 //! | lead | VICIdial's row about the person who is called | [`ledger::CallKey::lead_id`] |
 //! | caller code | the name VICIdial gives an attempt, e.g. `V1112150007000012345` | [`vicidial::caller_code`] |
 //! | DID | the number a call is made from, as the called side sees it | [`ledger::Call::did`] |

@@ -36,17 +36,14 @@ impl StateCache {
 
     /// Moves what is known into `loaded` and leaves the rest in `keys`.
     pub(super) fn take_known(&mut self, keys: &mut Keys, loaded: &mut Loaded) {
-        keys.uniqueids.retain(|uniqueid| {
-            // A call without a code may have a dial that names it, which only
-            // the store can find.
-            match self.calls.get(uniqueid) {
-                Some(calls) if calls.iter().all(|(_, call)| call.caller_code.is_some()) => {
+        keys.uniqueids
+            .retain(|uniqueid| match self.calls.get(uniqueid) {
+                Some(calls) if calls.iter().all(|(_, call)| self.is_whole(call)) => {
                     loaded.calls.extend(calls.iter().cloned());
                     false
                 }
                 _ => true,
-            }
-        });
+            });
         keys.caller_codes.retain(|code| match self.dials.get(code) {
             Some(dials) => {
                 loaded.dials.extend(dials.iter().cloned());
@@ -54,6 +51,19 @@ impl StateCache {
             }
             None => true,
         });
+    }
+
+    /// False for a call of which the store may know more than its own dial: the
+    /// dial that names it, where it has no code, or a carrier's row that names
+    /// no code, where its ending is not that of its dial.
+    fn is_whole(&self, call: &Call) -> bool {
+        let Some(code) = &call.caller_code else {
+            return false;
+        };
+        let has_ending = call.hangup_cause.is_some() || call.sip_code.is_some();
+        let dials = self.dials.get(code);
+        let of_dial = || dials.is_some_and(|dials| dials.iter().any(|(_, d)| d.has_ending()));
+        !has_ending || of_dial()
     }
 
     /// Takes over a committed change. `asked` are the keys whose states were

@@ -216,6 +216,8 @@ impl Working {
         call.term_reason.clone_from(&row.term_reason);
         call.called_count = row.called_count;
         call.ended_at = row.ended_at;
+        // Also when nothing changes: a replay then ends in the same state.
+        call.updated_at = call.updated_at.max(self.origin.time);
         if is_new || moved {
             call.started_at = row.started_at;
             call.day = rules.zone.day(row.started_at);

@@ -152,11 +152,9 @@ fn status_tells_how_dids_are_known_with_the_daemon_up_or_down() {
     // Dialled before didtail began: its DID is asked from the source.
     site.sql(
         server,
-        &format!(
-            "INSERT INTO vicidial_dial_log (caller_code,lead_id,server_ip,call_date,outbound_cid) \
-             VALUES('V3010700000000000099',99,'10.0.0.1',FROM_UNIXTIME(1772362800),\
-             '\"V3010700000000000099\" <3125550199>');"
-        ),
+        "INSERT INTO vicidial_dial_log (caller_code,lead_id,server_ip,call_date,outbound_cid) \
+         VALUES('V3010700000000000099',99,'10.0.0.1',FROM_UNIXTIME(1772362800),\
+         '\"V3010700000000000099\" <3125550199>');",
     );
     site.configure(&site.config().replace("earliest", "latest"));
     let daemon = site.following();

@@ -133,7 +133,13 @@ pub async fn work(conn: &mut Conn, world: &World, job: Job, now: i64) -> Result<
             archive(conn, "vicidial_log", &format!("call_date < '{before}'")).await?;
         }
         Job::Wipe => {
-            archive(conn, "vicidial_log", "").await?;
+            // `--wipe-all` deletes row by row; others truncate.
+            let rows = if world.seed.is_multiple_of(2) {
+                ""
+            } else {
+                "1=1"
+            };
+            archive(conn, "vicidial_log", rows).await?;
         }
         Job::Optimize => {
             for (table, _) in ARCHIVED {

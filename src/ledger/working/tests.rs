@@ -339,21 +339,16 @@ fn a_reported_did_wins_where_it_is_preferred_and_serves_where_none_is_dialled() 
 #[test]
 fn a_carrier_row_without_a_code_finds_its_call_by_uniqueid_or_second() {
     for channel in ["17.1", "17.2"] {
-        let unnamed = match blocked() {
-            Detail::Carrier {
-                lead_id,
-                at,
-                ending,
-                ..
-            } => Detail::Carrier {
-                uniqueid: channel.to_owned(),
-                caller_code: None,
-                lead_id,
-                at,
-                ending,
-            },
-            other => other,
-        };
+        let mut unnamed = blocked();
+        if let Detail::Carrier {
+            uniqueid,
+            caller_code,
+            ..
+        } = &mut unnamed
+        {
+            *uniqueid = channel.to_owned();
+            *caller_code = None;
+        }
         for order in orders(&[dial(DID), call("17.1", "AB"), link("17.1", CODE), unnamed]) {
             let change = run(&order);
             assert_eq!(only_call(&change).outcome, Outcome::Blocked, "{order:?}");
