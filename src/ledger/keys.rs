@@ -99,9 +99,9 @@ pub fn keys(facts: &[Fact]) -> Keys {
 }
 
 /// What the loaded states lead to: the calls of the loaded dials and the dials
-/// of the loaded calls, as far as they were not asked for before. A dial that
-/// still has no DID leads to its lead's calls too: `vicidial_dial_cid_log`,
-/// which may bring the DID, does not name the lead.
+/// of the loaded calls, as far as they were not asked for before. A dial leads to
+/// its lead's calls and dials too: `vicidial_dial_cid_log` does not name the lead,
+/// and what is known of a call may stand in a row that names no caller code.
 #[must_use]
 pub fn further_keys(asked: &Keys, loaded: &Loaded) -> Keys {
     let uniqueids = loaded.dials.values().filter_map(|d| d.uniqueid.as_ref());
@@ -109,7 +109,7 @@ pub fn further_keys(asked: &Keys, loaded: &Loaded) -> Keys {
     let mut lead_ids = BTreeSet::new();
     let mut lead_times: Option<(i64, i64)> = None;
     for (key, dial) in &loaded.dials {
-        let Some(lead) = dial.lead_id.filter(|_| dial.did.is_none()) else {
+        let Some(lead) = dial.lead_id else {
             continue;
         };
         let first = dial.dialed_at.saturating_sub(LEAD_WINDOW_SECONDS);

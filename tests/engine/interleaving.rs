@@ -232,7 +232,6 @@ struct Told {
     twin: Option<Log>,
     extended: BTreeMap<String, Row>,
     carrier: Option<Row>,
-    has_companion: bool,
     writers: Vec<std::collections::VecDeque<Step>>,
 }
 
@@ -262,7 +261,6 @@ impl Told {
             twin: None,
             extended: BTreeMap::new(),
             carrier: None,
-            has_companion: !matches!(plan.shown, Shown::Companion | Shown::Both),
             writers: writers(plan).into_iter().map(Into::into).collect(),
         }
     }
@@ -295,11 +293,7 @@ impl Told {
                 let is_shown = matches!(self.plan.shown, Shown::Dial | Shown::Both);
                 Done::Wrote(dial(&self.code, lead, second, number(is_shown)))
             }
-            Step::DialCid => {
-                let row = dial_cid(&self.code, second, number(true));
-                self.has_companion = true;
-                Done::Wrote(row)
-            }
+            Step::DialCid => Done::Wrote(dial_cid(&self.code, second, number(true))),
             Step::Insert(is_twin, status) => {
                 let mut log = Log::at(self.dialed_second + 20, lead, status);
                 let place = if is_twin {
@@ -335,10 +329,6 @@ impl Told {
                 let code = self.code.replacen('V', "Y", 1);
                 self.link(&self.uniqueid.clone(), &code, 90)
             }
-            // KNOWN DEFECT: the companion's row, which names no lead, makes a call
-            // forget what a carrier row without a code said of it. The dialer
-            // writes it before Asterisk dials; only a replay brings it late.
-            Step::Carrier(_) if !self.by_code && !self.has_companion => Done::NotYet,
             Step::Carrier(cause) => {
                 let insert = self.carrier_row(cause);
                 self.carrier = Some(insert.clone());
