@@ -66,6 +66,8 @@ struct Plan {
     cause: Option<i64>,
     /// The listener of the manager interface brings it by an UPDATE.
     cause_late: bool,
+    /// The carrier's row names another channel of the call.
+    other_channel: bool,
     corrected: Option<&'static str>,
     weeks_ago: bool,
 }
@@ -101,6 +103,7 @@ fn plans() -> impl Strategy<Value = Plan> {
         prop::bool::weighted(0.3),
         any::<bool>(),
         prop::bool::weighted(0.3),
+        prop::bool::weighted(0.3),
     );
     let results = (
         select(vec!["SALE", "NI", "DROP", "INCALL"]),
@@ -110,7 +113,7 @@ fn plans() -> impl Strategy<Value = Plan> {
     );
     (known, chances, results).prop_map(|(known, chances, results)| {
         let (kind, lead, number, shown) = known;
-        let (linked, renamed, cause_late, weeks_ago) = chances;
+        let (linked, renamed, cause_late, weeks_ago, other_channel) = chances;
         let (status, seconds, cause, corrected) = results;
         Plan {
             kind,
@@ -123,6 +126,7 @@ fn plans() -> impl Strategy<Value = Plan> {
             seconds,
             cause,
             cause_late,
+            other_channel,
             corrected,
             // A row deleted later is taken for an archived one.
             weeks_ago: weeks_ago && kind != Kind::Machine,
@@ -232,7 +236,6 @@ struct Told {
     twin: Option<Log>,
     extended: BTreeMap<String, Row>,
     carrier: Option<Row>,
-    has_companion: bool,
     writers: Vec<std::collections::VecDeque<Step>>,
 }
 
@@ -262,7 +265,6 @@ impl Told {
             twin: None,
             extended: BTreeMap::new(),
             carrier: None,
-            has_companion: !matches!(plan.shown, Shown::Companion | Shown::Both),
             writers: writers(plan).into_iter().map(Into::into).collect(),
         }
     }
@@ -295,11 +297,7 @@ impl Told {
                 let is_shown = matches!(self.plan.shown, Shown::Dial | Shown::Both);
                 Done::Wrote(dial(&self.code, lead, second, number(is_shown)))
             }
-            Step::DialCid => {
-                let row = dial_cid(&self.code, second, number(true));
-                self.has_companion = true;
-                Done::Wrote(row)
-            }
+            Step::DialCid => Done::Wrote(dial_cid(&self.code, second, number(true))),
             Step::Insert(is_twin, status) => {
                 let mut log = Log::at(self.dialed_second + 20, lead, status);
                 let place = if is_twin {
@@ -335,10 +333,6 @@ impl Told {
                 let code = self.code.replacen('V', "Y", 1);
                 self.link(&self.uniqueid.clone(), &code, 90)
             }
-            // KNOWN DEFECT: the companion's row, which names no lead, makes a call
-            // forget what a carrier row without a code said of it. The dialer
-            // writes it before Asterisk dials; only a replay brings it late.
-            Step::Carrier(_) if !self.by_code && !self.has_companion => Done::NotYet,
             Step::Carrier(cause) => {
                 let insert = self.carrier_row(cause);
                 self.carrier = Some(insert.clone());
@@ -394,7 +388,9 @@ impl Told {
     fn carrier_row(&self, cause: i64) -> Row {
         let code = if self.by_code { self.code.as_str() } else { "" };
         let second = self.dialed_second - BEHIND_UTC + 30;
-        match carrier(&self.uniqueid, code, self.plan.lead, second, cause) {
+        let channel = if self.plan.other_channel { "5" } else { "" };
+        let uniqueid = format!("{}{channel}", self.uniqueid);
+        match carrier(&uniqueid, code, self.plan.lead, second, cause) {
             Change::Insert(row) => row,
             other => unreachable!("{other:?}"),
         }

@@ -221,3 +221,24 @@ async fn the_numbers_are_those_of_the_calls() {
     );
     assert_eq!(dump.recounted().len(), 3);
 }
+
+/// The carrier's row names no code; a row that names no lead comes behind it.
+#[tokio::test(start_paused = true)]
+async fn a_block_without_a_code_is_kept_when_a_later_row_looks_again() {
+    let mut log = Log::at(20, 7, "AB");
+    for renamed in [false, true] {
+        let mut groups = vec![
+            vec![dial(&code(0, 7), 7, 0, NUMBER)],
+            vec![log.insert()],
+            vec![link(&log.uniqueid, &code(0, 7), 7, 20)],
+            vec![carrier(&log.uniqueid, "", 7, 22, 21)],
+        ];
+        if renamed {
+            groups.push(vec![log.update(|log| log.uniqueid.push('9'))]);
+        }
+        groups.push(vec![dial_cid(&code(0, 7), 0, NUMBER)]);
+        let world = told(&groups).await;
+        assert_eq!(only_call(&world).outcome, Outcome::Blocked, "{renamed}");
+        assert_eq!(world.numbers(DID).blocked, 1);
+    }
+}
