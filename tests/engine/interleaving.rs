@@ -66,6 +66,8 @@ struct Plan {
     cause: Option<i64>,
     /// The listener of the manager interface brings it by an UPDATE.
     cause_late: bool,
+    /// The carrier's row names another channel of the call.
+    other_channel: bool,
     corrected: Option<&'static str>,
     weeks_ago: bool,
 }
@@ -101,6 +103,7 @@ fn plans() -> impl Strategy<Value = Plan> {
         prop::bool::weighted(0.3),
         any::<bool>(),
         prop::bool::weighted(0.3),
+        prop::bool::weighted(0.3),
     );
     let results = (
         select(vec!["SALE", "NI", "DROP", "INCALL"]),
@@ -110,7 +113,7 @@ fn plans() -> impl Strategy<Value = Plan> {
     );
     (known, chances, results).prop_map(|(known, chances, results)| {
         let (kind, lead, number, shown) = known;
-        let (linked, renamed, cause_late, weeks_ago) = chances;
+        let (linked, renamed, cause_late, weeks_ago, other_channel) = chances;
         let (status, seconds, cause, corrected) = results;
         Plan {
             kind,
@@ -123,6 +126,7 @@ fn plans() -> impl Strategy<Value = Plan> {
             seconds,
             cause,
             cause_late,
+            other_channel,
             corrected,
             // A row deleted later is taken for an archived one.
             weeks_ago: weeks_ago && kind != Kind::Machine,
@@ -384,7 +388,9 @@ impl Told {
     fn carrier_row(&self, cause: i64) -> Row {
         let code = if self.by_code { self.code.as_str() } else { "" };
         let second = self.dialed_second - BEHIND_UTC + 30;
-        match carrier(&self.uniqueid, code, self.plan.lead, second, cause) {
+        let channel = if self.plan.other_channel { "5" } else { "" };
+        let uniqueid = format!("{}{channel}", self.uniqueid);
+        match carrier(&uniqueid, code, self.plan.lead, second, cause) {
             Change::Insert(row) => row,
             other => unreachable!("{other:?}"),
         }
