@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::{Options, output, runtime};
 use crate::engine::recount;
 use crate::ledger::Counters;
+use crate::state::StateFile;
 use crate::store::SqliteStore;
 
 /// Judge all stored calls anew, by today's settings and VICIdial's flags
@@ -47,6 +48,12 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         return Ok(output::print_json(&document)?);
     }
     let mut text = String::new();
+    if StateFile::holder(&config.state.path).is_some() {
+        text.push_str(
+            "The daemon runs, and judges by the settings that it was started with:\n\
+             restart it after a change of the configuration.\n",
+        );
+    }
     let verb = if arguments.dry_run {
         "would change"
     } else {

@@ -123,10 +123,18 @@ impl SourceStatus {
             pairs.push(("missing", missing));
             if let Some(error) = &note.last_error {
                 let at = note.last_error_at.map(time::format).unwrap_or_default();
-                pairs.push(("stopped by", format!("{error} ({at})")));
+                let label = if holder.is_some() {
+                    "waits"
+                } else {
+                    "stopped by"
+                };
+                pairs.push((label, format!("{error} ({at})")));
             }
         }
         pairs.push(("rows set aside", self.quarantined.to_string()));
+        if self.attributed.is_none() {
+            pairs.push(("store", "none yet: the daemon makes it".to_owned()));
+        }
         let mut text = output::pairs(&pairs);
         if let Some([all, recent]) = &self.attributed {
             let row = |name: &str, all_calls: i64, recent_calls: i64| {

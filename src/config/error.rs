@@ -87,6 +87,9 @@ impl ConfigError {
                 ),
                 _ => format!("`ls -l {}` shows who may read it", path.display()),
             }),
+            Self::Invalid { problems } if list(problems).contains("Permission denied") => {
+                Some("run it as the user of the daemon: sudo -u didtail didtail …".to_owned())
+            }
             Self::Invalid { .. } => {
                 Some("`didtail config example` prints every key with its meaning".to_owned())
             }

@@ -16,7 +16,7 @@ use crate::engine::cache::StateCache;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::{self, Action, EngineError};
 use crate::ledger::{Frame, Keys, Loaded, Rules, Working, further_keys, keys};
-use crate::source::Source;
+use crate::source::{Source, SourceError};
 use crate::state::{Health, Missing, StateFile, StatusNote};
 use crate::store::{Durable, Store, StoreError, Trail};
 use crate::telemetry::field;
@@ -68,6 +68,8 @@ pub(super) struct Applier<S, St> {
 pub(super) enum Moment<'a> {
     /// It goes on.
     Running,
+    /// The source is away and tried again and again.
+    Waiting(&'a SourceError),
     /// It ended, in order or by a failure.
     Stopped(Option<&'a EngineError>),
 }
@@ -429,7 +431,8 @@ impl<S: Source, St: Store> Applier<S, St> {
     pub(super) fn note(&mut self, moment: Moment<'_>) -> Result<(), EngineError> {
         let now = (self.with.clock)();
         let (health, stopped_by) = match moment {
-            Moment::Stopped(error) => (Health::Stopped, error),
+            Moment::Stopped(error) => (Health::Stopped, error.map(ToString::to_string)),
+            Moment::Waiting(error) => (Health::Stopped, Some(error.to_string())),
             Moment::Running if self.done.missing.is_none() => (Health::Running, None),
             Moment::Running => (Health::Incomplete, None),
         };
@@ -439,8 +442,8 @@ impl<S: Source, St: Store> Applier<S, St> {
             missing: self.done.missing,
             lag_seconds: event_time.map(|time| (now - time).max(0)),
             rows_applied: self.done.tally.rows,
-            last_error: stopped_by.map(ToString::to_string),
-            last_error_at: stopped_by.map(|_| now),
+            last_error_at: stopped_by.as_ref().map(|_| now),
+            last_error: stopped_by,
             saved_at: now,
         };
         self.with.state.set_status(&self.with.source, &note)?;

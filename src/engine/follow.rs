@@ -21,6 +21,9 @@ use crate::vicidial::Table;
 /// Time between two lines of progress in the log.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Time between two looks whether a lost source is followed again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long a shutdown waits for the transaction at work.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -55,6 +58,8 @@ pub(super) struct Follow<S: Source, St: Store> {
     /// Turns true when it is time to stop.
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) idle: Arc<AtomicBool>,
+    /// The source was lost and is not known to be followed again.
+    pub(super) is_lost: bool,
 }
 
 enum SessionEnd {
@@ -86,6 +91,9 @@ impl<S: Source, St: Store> Follow<S, St> {
                 pauses = policy::pauses();
             }
             let pause = pauses.next().unwrap_or_default();
+            self.is_lost = true;
+            // The failure that is being waited out matters more than a note of it.
+            drop(self.applier.note(Moment::Waiting(&error)));
             tracing::warn!(
                 { field::SOURCE } = self.applier.with.source,
                 { field::ERROR } = %error,
@@ -182,6 +190,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         let mut progress = tokio::time::interval(PROGRESS_INTERVAL);
         progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         progress.tick().await;
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
         let mut seen = self.applier.done.clone();
         loop {
             tokio::select! {
@@ -193,16 +202,38 @@ impl<S: Source, St: Store> Follow<S, St> {
                         if !self.apply_within_grace(batch).await? {
                             return Ok(Some(SessionEnd::Shutdown));
                         }
+                        self.found()?;
                     }
                     None => return Ok(None),
                 },
                 _ = progress.tick() => {
                     self.report(&seen);
                     seen = self.applier.done.clone();
-                    self.applier.note(Moment::Running)?;
+                    if !self.is_lost {
+                        self.applier.note(Moment::Running)?;
+                    }
+                }
+                _ = look.tick(), if self.is_lost => {
+                    // Everything is read and nothing new comes: it is connected.
+                    if self.idle.load(Ordering::Relaxed) {
+                        self.found()?;
+                    }
                 }
             }
         }
+    }
+
+    /// The source is followed again, if it was lost.
+    fn found(&mut self) -> Result<(), EngineError> {
+        if std::mem::take(&mut self.is_lost) {
+            tracing::info!(
+                { field::SOURCE } = self.applier.with.source,
+                { field::POSITION } = %self.resume_at().position,
+                "the source is followed again"
+            );
+            self.applier.note(Moment::Running)?;
+        }
+        Ok(())
     }
 
     /// Applies a batch; after a shutdown was asked for, only as long as it may

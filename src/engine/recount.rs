@@ -116,10 +116,9 @@ impl<St: Store> Recount<'_, St> {
         let mut loaded = self.store.load(source, tenant, &page.keys).await?;
         let further = further_keys(&page.keys, &loaded);
         let more = self.store.load(source, tenant, &further).await?;
-        // Only the page's own calls are judged, and with all that is known of them.
         loaded.dials.extend(more.dials);
         let mut working = Working::new(loaded);
-        working.recount(&self.rules, &self.origin);
+        working.recount(&self.rules, &page.keys, &self.origin);
         let change = working.finish(Frame {
             source: source.clone(),
             tenant: tenant.clone(),

@@ -189,6 +189,7 @@ pub async fn follow<S: Source, St: Store>(
         until: settings.until,
         shutdown,
         idle: Arc::new(AtomicBool::new(false)),
+        is_lost: false,
     };
     follow.run(reading).await
 }

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{
-    Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Dial, DialKey, Loaded, Rules,
-    Subject, Tracked as _,
+    Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Dial, DialKey, Keys, Loaded,
+    Rules, Subject, Tracked as _,
 };
 use crate::vicidial::{CallBefore, CallName, CallRow, Detail, Fact, Origin, StatusBook};
 
@@ -166,16 +166,22 @@ impl Working {
         self.looks_up = false;
     }
 
-    /// Judges and attributes the loaded calls anew, after the rules or the zone
-    /// have changed.
-    pub fn recount(&mut self, rules: &Rules, origin: &Origin) {
+    /// Judges and attributes the calls and dials that `page` names anew, after
+    /// the rules or the zone have changed; others are loaded to compare with.
+    pub fn recount(&mut self, rules: &Rules, page: &Keys, origin: &Origin) {
         self.origin = origin.clone();
         self.table = "recount";
         for (key, mut dial) in self.dials.clone() {
+            if !page.caller_codes.contains(&key.caller_code) {
+                continue;
+            }
             dial.day = rules.zone.day(dial.dialed_at);
             self.put_dial(key, dial);
         }
         for (key, mut call) in self.calls.clone() {
+            if !page.uniqueids.contains(&key.uniqueid) {
+                continue;
+            }
             call.day = rules.zone.day(call.started_at);
             self.attribute(rules, &key, &mut call);
             rules.judge(&mut call);

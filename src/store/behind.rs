@@ -48,6 +48,31 @@ impl SqliteStore {
             .collect())
     }
 
+    /// The present key of a call that had this `uniqueid` once, as far as the
+    /// history goes. Looks through all of it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn renamed(
+        &self,
+        source: &str,
+        uniqueid: &str,
+    ) -> Result<Option<CallKey>, StoreError> {
+        const FIND: &str = "SELECT subject, part FROM change_history \
+             WHERE source = ? AND kind = 'call' AND instr(entries, ?) > 0 ORDER BY id DESC LIMIT 1";
+        let was = format!("\"uniqueid\":{}", serde_json::Value::from(uniqueid));
+        let found: Option<(String, i64)> = sqlx::query_as(FIND)
+            .bind(source)
+            .bind(was)
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|e| self.error("looking through the history", e))?;
+        Ok(found.map(|(uniqueid, lead)| CallKey {
+            uniqueid,
+            lead_id: lead.cast_unsigned(),
+        }))
+    }
+
     /// The names of the sources that the store knows.
     ///
     /// # Errors

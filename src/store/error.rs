@@ -157,11 +157,15 @@ impl StoreError {
             Self::OlderSchema { .. } => Some(
                 "let the daemon of this version open it once: systemctl restart didtail".to_owned(),
             ),
-            Self::Missing { .. } => Some(
-                "the daemon makes it on its first start: systemctl start didtail; its folder \
-                 must exist: install -d -o didtail -g didtail -m 0750 /var/lib/didtail"
-                    .to_owned(),
-            ),
+            Self::Missing { store } => {
+                let folder = std::path::Path::new(store).parent();
+                let folder = folder.unwrap_or(std::path::Path::new("/var/lib/didtail"));
+                Some(format!(
+                    "the daemon makes it on its first start: systemctl start didtail; its folder \
+                     must exist: install -d -o didtail -g didtail -m 0750 {}",
+                    folder.display()
+                ))
+            }
             Self::Unreachable { store, .. } => Some(format!(
                 "see whether this user may read the file and its folder: ls -ld {store} \
                  \"$(dirname {store})\""

@@ -112,7 +112,11 @@ async fn what_a_command_rewrote_is_read_again() {
     let mut rules = world.rules.clone();
     rules.success = didtail::ledger::Success::Set(["NA".to_owned()].into());
     let file = std::sync::Arc::from("recount");
-    working.recount(&rules, &didtail::vicidial::Origin::new(&file, 0, 0, NOON));
+    working.recount(
+        &rules,
+        &keys,
+        &didtail::vicidial::Origin::new(&file, 0, 0, NOON),
+    );
     let mut after = before.clone();
     after.revision += 1;
     let change = working.finish(didtail::ledger::Frame {

@@ -91,7 +91,7 @@ fn a_number_is_explained_row_by_row() {
     let dial = json(&site, &["explain", CODE]);
     assert_eq!(dial["explained"][0]["now"]["did"], DID);
     site.didtail(&["explain", "999"])
-        .fails(1, "no uniqueid", "");
+        .fails(1, "no uniqueid", "didtail stats");
 }
 
 #[test]

@@ -6,9 +6,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::stats::find_did;
+use super::stats::{find_did, screen};
 use super::{Options, output, runtime, time};
-use crate::ledger::{Call, CallKey, Dial, DialKey, Keys, Loaded, Subject};
+use crate::ledger::{
+    Attribution, CODE_WINDOW_SECONDS, Call, CallKey, ChangeEntry, Dial, DialKey, Keys,
+    LEAD_WINDOW_SECONDS, Loaded, Subject,
+};
 use crate::store::{Filter, SqliteStore, Store as _};
 use story::Line;
 
@@ -32,7 +35,7 @@ pub(super) struct Arguments {
     what: String,
 
     /// Changes of a DID's numbers shown, the newest
-    #[arg(long, value_name = "ROWS", default_value_t = 30)]
+    #[arg(long, value_name = "ROWS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 
@@ -40,11 +43,25 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     let config = options.load()?;
     let url = config.store.url.to_string();
     let explained = runtime()?.block_on(explain(&url, arguments))?;
+    let Some(explained) = explained else {
+        return Err(Failure::operator(
+            format!(
+                "`{}` is no uniqueid, caller code or DID in the store",
+                arguments.what
+            ),
+            "`didtail stats` shows the DIDs. A call is not there before its first row was \
+             applied (`didtail status`), when it is not an outbound one, or when it was made \
+             before didtail began",
+        ));
+    };
     if options.json {
         return Ok(output::print_json(&explained.document)?);
     }
     Ok(output::print(&explained.text)?)
 }
+
+/// Characters of a line where the output is no terminal.
+const WIDTH: usize = 100;
 
 /// The same in both forms.
 struct Explained {
@@ -52,7 +69,8 @@ struct Explained {
     document: Value,
 }
 
-async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Explained> {
+/// `None` for what the store does not know.
+async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Option<Explained>> {
     let store = SqliteStore::open_read(url).await?;
     let what = arguments.what.trim();
     let mut texts = Vec::new();
@@ -60,17 +78,22 @@ async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Explained> 
     for source in store.sources().await? {
         let asked = Keys {
             uniqueids: [what.to_owned()].into(),
-            caller_codes: [what.to_owned()].into(),
+            caller_codes: [what.to_uppercase()].into(),
             ..Keys::default()
         };
-        let loaded = store.load(&source, "", &asked).await?;
+        let mut loaded = store.load(&source, "", &asked).await?;
+        if loaded.calls.is_empty()
+            && let Some(key) = store.renamed(&source, what).await?
+        {
+            loaded = load(&store, &source, &Subject::Call(key)).await?;
+        }
         for (key, call) in &loaded.calls {
             let dials = dials_of(&store, &source, key, call).await?;
             let lines = lines_of_call(&store, &source, key, call, &dials).await?;
             texts.push(format!(
                 "{}\n{}",
-                output::pairs(&describe_call(&source, key, call)),
-                table(&lines)
+                output::pairs(&describe_call(&source, key, call, &dials)),
+                story(&lines)
             ));
             documents.push(json!({
                 "source": source,
@@ -86,7 +109,7 @@ async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Explained> 
                 texts.push(format!(
                     "{}\n{}",
                     output::pairs(&describe_dial(&source, key, dial)),
-                    table(&lines)
+                    story(&lines)
                 ));
                 documents.push(json!({
                     "source": source,
@@ -99,18 +122,15 @@ async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Explained> 
         }
     }
     if !documents.is_empty() {
-        return Ok(Explained {
+        return Ok(Some(Explained {
             text: texts.join("\n"),
             document: json!({ "explained": documents }),
-        });
+        }));
     }
-    let Ok(did) = find_did(&store, None, what).await else {
-        anyhow::bail!(
-            "`{what}` is no uniqueid of a call, no caller code and no DID in the store: \
-             see the DIDs with: didtail stats"
-        );
-    };
-    explain_did(&store, &did, arguments.limit).await
+    Ok(match find_did(&store, None, what).await {
+        Ok(did) => Some(explain_did(&store, &did, arguments.limit).await?),
+        Err(_) => None,
+    })
 }
 
 async fn explain_did(store: &SqliteStore, did: &str, limit: u32) -> anyhow::Result<Explained> {
@@ -150,7 +170,7 @@ async fn explain_did(store: &SqliteStore, did: &str, limit: u32) -> anyhow::Resu
         text: format!(
             "{}\nThe newest changes of these numbers:\n{}",
             output::pairs(&pairs),
-            table(&lines)
+            story(&lines)
         ),
         document: json!({
             "did": did,
@@ -177,15 +197,18 @@ async fn dials_of(
     key: &CallKey,
     call: &Call,
 ) -> anyhow::Result<Vec<(DialKey, Dial)>> {
+    let by_lead = call.attribution == Attribution::Lead;
+    let earliest = call.started_at.saturating_sub(LEAD_WINDOW_SECONDS);
     let keys = Keys {
         uniqueids: [key.uniqueid.clone()].into(),
         caller_codes: call.caller_code.clone().into_iter().collect(),
+        lead_ids: Some(key.lead_id).filter(|_| by_lead).into_iter().collect(),
+        lead_times: by_lead.then_some((earliest, call.started_at)),
         ..Keys::default()
     };
     let loaded = store.load(source, "", &keys).await?;
     let near = |dial: &DialKey| {
-        dial.opened_at.abs_diff(call.started_at)
-            <= crate::ledger::CODE_WINDOW_SECONDS.unsigned_abs()
+        dial.opened_at.abs_diff(call.started_at) <= CODE_WINDOW_SECONDS.unsigned_abs()
     };
     Ok(loaded
         .dials
@@ -218,11 +241,16 @@ async fn history(
     store: &SqliteStore,
     source: &str,
     key: &DialKey,
-) -> anyhow::Result<Vec<crate::ledger::ChangeEntry>> {
+) -> anyhow::Result<Vec<ChangeEntry>> {
     Ok(store.history(source, &Subject::Dial(key.clone())).await?)
 }
 
-fn describe_call(source: &str, key: &CallKey, call: &Call) -> Vec<(&'static str, String)> {
+fn describe_call(
+    source: &str,
+    key: &CallKey,
+    call: &Call,
+    dials: &[(DialKey, Dial)],
+) -> Vec<(&'static str, String)> {
     let or_none = |text: &str| {
         if text.is_empty() {
             "none".to_owned()
@@ -242,9 +270,13 @@ fn describe_call(source: &str, key: &CallKey, call: &Call) -> Vec<(&'static str,
             call.day
         ),
     };
-    let did = call.did.as_ref().map_or("not known".to_owned(), |did| {
-        format!("{did}, by {}", story::way(call.attribution))
-    });
+    let did = match &call.did {
+        Some(did) => format!("{did}, by {}", story::way(call.attribution)),
+        None if dials.iter().any(|(_, dial)| dial.is_logged()) => {
+            "none: it was dialled without a caller ID".to_owned()
+        }
+        None => "not known: no dial of it is".to_owned(),
+    };
     let mut carrier = Vec::new();
     carrier.extend(
         call.sip_code
@@ -300,10 +332,10 @@ fn describe_dial(source: &str, key: &DialKey, dial: &Dial) -> Vec<(&'static str,
     pairs
 }
 
-fn table(lines: &[Line]) -> String {
+fn story(lines: &[Line]) -> String {
     if lines.is_empty() {
         return "No change is kept: see retention.history_days.\n".to_owned();
     }
-    let rows: Vec<[String; 5]> = lines.iter().map(Line::row).collect();
-    output::table(["at", "row", "table", "change", "numbers"], &rows)
+    let width = screen().map_or(WIDTH, |(width, _)| usize::from(width).clamp(40, 120));
+    lines.iter().map(|line| line.text(width)).collect()
 }

@@ -13,6 +13,9 @@ pub(super) struct Line {
     event: String,
     table: String,
     at: i64,
+    /// How often an operator had gone back before this was applied: 0 for the
+    /// first time.
+    pass: u32,
     /// Fields with their old and new values; old values only where there were any.
     changed: Vec<(String, Option<Value>, Value)>,
     old: Option<Contribution>,
@@ -30,6 +33,8 @@ pub(super) fn of_call(
         let shown = |call: &Call| {
             fields(&json!({
                 "disposition": call.disposition,
+                "outcome": call.counted.then_some(call.outcome),
+                "duration_seconds": call.duration_seconds,
                 "campaign_id": call.campaign_id,
                 "agent_id": call.agent_id,
                 "did": call.did,
@@ -65,6 +70,7 @@ pub(super) fn of_call(
         let same = |(_, old, new): &(String, Option<Value>, Value)| old.as_ref() != Some(new);
         line.changed.retain(same);
     }
+    tell_passes(&mut lines);
     Ok(lines)
 }
 
@@ -92,7 +98,9 @@ pub(super) fn of_dial(
             Dial::contribution,
         )
     };
-    steps.iter().map(line).collect()
+    let mut lines: Vec<Line> = steps.iter().map(line).collect::<anyhow::Result<_>>()?;
+    tell_passes(&mut lines);
+    Ok(lines)
 }
 
 fn line<T: serde::Serialize>(
@@ -120,6 +128,7 @@ fn line<T: serde::Serialize>(
         event: step.entry.event.clone(),
         table: step.entry.table.clone(),
         at: step.entry.at().unwrap_or(0),
+        pass: 0,
         changed,
         old: step.before.as_ref().and_then(&contribution),
         new: contribution(&step.after),
@@ -133,17 +142,34 @@ fn fields(value: &Value) -> Map<String, Value> {
     all.into_iter().filter(|(_, value)| holds(value)).collect()
 }
 
-/// In the order of the binlog.
+/// Tells the passes of a subject's changes, which stand in the order in which
+/// they were applied: one that goes back in the binlog begins another.
+fn tell_passes(lines: &mut [Line]) {
+    let (mut pass, mut last) = (0, None);
+    for line in lines {
+        let here = (line.at, place(&line.event));
+        if last.as_ref().is_some_and(|last| here < *last) {
+            pass += 1;
+        }
+        line.pass = pass;
+        last = Some(here);
+    }
+}
+
+/// In the order of the binlog, replays behind the first time.
 pub(super) fn sort(lines: &mut [Line]) {
-    lines.sort_by(|a, b| (a.at, place(&a.event)).cmp(&(b.at, place(&b.event))));
+    lines.sort_by(|a, b| {
+        let key = |line: &Line| (line.pass, line.at, place(&line.event));
+        key(a).cmp(&key(b))
+    });
 }
 
 /// File, offset and row of an event's name.
-fn place(event: &str) -> Option<(&str, u64, u32)> {
+fn place(event: &str) -> Option<(String, u64, u32)> {
     let (place, _) = event.rsplit_once('@')?;
     let (position, row) = place.rsplit_once('/')?;
     let (file, offset) = position.rsplit_once(':')?;
-    Some((file, offset.parse().ok()?, row.parse().ok()?))
+    Some((file.to_owned(), offset.parse().ok()?, row.parse().ok()?))
 }
 
 /// In words, how a DID is known.
@@ -163,15 +189,28 @@ impl Line {
         self.old != self.new && (of(&self.old) || of(&self.new))
     }
 
-    pub(super) fn row(&self) -> [String; 5] {
-        let place = self.event.split('@').next().unwrap_or_default();
-        [
-            time::format(self.at),
-            place.to_owned(),
-            self.table.clone(),
-            self.change(),
-            self.numbers().join("\n"),
-        ]
+    /// When and where, then what changed, then the numbers; `width` wide where
+    /// that can be had.
+    pub(super) fn text(&self, width: usize) -> String {
+        let (place, row) = self
+            .event
+            .split('@')
+            .next()
+            .unwrap_or_default()
+            .rsplit_once('/')
+            .unwrap_or_default();
+        let place = match (place, row) {
+            ("recount:0" | "select:0", _) => String::new(),
+            (place, "0") => format!("  {place}"),
+            (place, row) => format!("  {place}, row {row}"),
+        };
+        let again = if self.pass > 0 { "  (replayed)" } else { "" };
+        let mut text = format!("{}  {}{place}{again}\n", time::format(self.at), self.table);
+        text.push_str(&wrapped(&self.subject, &self.change(), width));
+        for (of, numbers) in self.numbers() {
+            text.push_str(&wrapped(&of, &numbers, width));
+        }
+        text
     }
 
     pub(super) fn document(&self) -> Value {
@@ -203,70 +242,80 @@ impl Line {
             "event": self.event,
             "table": self.table,
             "at": time::format(self.at),
+            "replayed": self.pass > 0,
             "changed": changed.collect::<Map<String, Value>>(),
             "effect": effect,
         })
     }
 
-    /// `disposition INCALL → SALE`, a line each.
-    fn change(&self) -> String {
-        let mut lines = vec![self.subject.clone()];
-        for (name, old, new) in &self.changed {
-            lines.push(match old {
-                Some(old) => format!("{name} {} → {}", plain(old), plain(new)),
-                None => format!("{name} {}", plain(new)),
-            });
-        }
-        lines.join("\n")
+    /// `disposition INCALL → SALE`, one each.
+    fn change(&self) -> Vec<String> {
+        let changed = self.changed.iter().map(|(name, old, new)| match old {
+            Some(old) => format!("{name} {} → {}", plain(name, old), plain(name, new)),
+            None => format!("{name} {}", plain(name, new)),
+        });
+        changed.collect()
     }
 
-    /// `+1 total_calls`, a line each; those of another DID, day or campaign apart.
-    fn numbers(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        let differing = |of: &Contribution, than: Option<&Contribution>, sign: i64| {
-            let same_place = than.filter(|than| {
-                (&than.did, &than.day, &than.campaign_id) == (&of.did, &of.day, &of.campaign_id)
-            });
-            let mut changed = of.counters;
-            if let Some(than) = same_place {
-                changed -= than.counters;
-            }
-            let named = Counters::NAMES.into_iter().zip(changed.values());
-            let lines: Vec<String> = named
-                .filter(|(_, value)| *value != 0)
-                .map(|(name, value)| format!("{:+} {name}", sign * value))
-                .collect();
-            (lines, same_place.is_some())
-        };
+    /// `+1 total_calls`, one each, by what they are numbers of: those of another
+    /// DID, day or campaign apart.
+    fn numbers(&self) -> Vec<(String, Vec<String>)> {
         let place = |of: &Contribution| format!("{} on {}", of.did, of.day);
-        match (&self.old, &self.new) {
+        let named = |counters: Counters| {
+            let named = Counters::NAMES.into_iter().zip(counters.values());
+            let changed = named.filter(|(_, value)| *value != 0);
+            changed
+                .map(|(name, value)| format!("{value:+} {name}"))
+                .collect::<Vec<String>>()
+        };
+        let taken = |of: &Contribution| {
+            let mut taken = Counters::default();
+            taken -= of.counters;
+            (place(of), named(taken))
+        };
+        let given = |of: &Contribution| (place(of), named(of.counters));
+        let mut numbers = match (&self.old, &self.new) {
             (Some(old), Some(new)) => {
-                let (changed, same_place) = differing(new, Some(old), 1);
-                if !same_place {
-                    lines.push(place(old));
-                    lines.extend(differing(old, None, -1).0);
+                let is_same = (&old.did, &old.day, &old.campaign_id)
+                    == (&new.did, &new.day, &new.campaign_id);
+                if is_same {
+                    let mut changed = new.counters;
+                    changed -= old.counters;
+                    vec![(place(new), named(changed))]
+                } else {
+                    vec![taken(old), given(new)]
                 }
-                if !changed.is_empty() {
-                    lines.push(place(new));
-                    lines.extend(changed);
-                }
             }
-            (Some(old), None) => {
-                lines.push(place(old));
-                lines.extend(differing(old, None, -1).0);
-            }
-            (None, Some(new)) => {
-                lines.push(place(new));
-                lines.extend(differing(new, None, 1).0);
-            }
-            (None, None) => {}
-        }
-        lines
+            (Some(old), None) => vec![taken(old)],
+            (None, Some(new)) => vec![given(new)],
+            (None, None) => Vec::new(),
+        };
+        numbers.retain(|(_, numbers)| !numbers.is_empty());
+        numbers
     }
 }
 
-fn plain(value: &Value) -> String {
+/// `what: part, part`, indented and broken between parts.
+fn wrapped(what: &str, parts: &[String], width: usize) -> String {
+    let mut lines = vec![format!("  {what}:")];
+    for (number, part) in parts.iter().enumerate() {
+        let comma = if number + 1 < parts.len() { "," } else { "" };
+        let part = format!(" {part}{comma}");
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + part.chars().count() <= width => {
+                line.push_str(&part);
+            }
+            _ => lines.push(format!("   {part}")),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn plain(name: &str, value: &Value) -> String {
     match value {
+        Value::Number(at) if name.ends_with("_at") => {
+            at.as_i64().map_or_else(|| at.to_string(), time::format)
+        }
         Value::Null => "none".to_owned(),
         Value::String(text) if text.is_empty() => "none".to_owned(),
         Value::String(text) => text.clone(),
@@ -311,28 +360,34 @@ mod tests {
             entry("b.000001:9/1@101", Some(second.replaced(&first))),
         ];
         let lines = of_call(&key, &second, entries).expect("its own values");
+        let told = |line: &Line| -> Vec<String> {
+            let numbers = line.numbers().into_iter();
+            let told = numbers.map(|(of, numbers)| format!("{of}: {}", numbers.join(", ")));
+            told.collect()
+        };
         assert_eq!(
-            lines[0].numbers(),
-            ["+1 on 2026-03-01", "+1 total_calls", "+1 answered"]
+            told(&lines[0]),
+            ["+1 on 2026-03-01: +1 total_calls, +1 answered"]
         );
         assert_eq!(
-            lines[1].numbers(),
+            told(&lines[1]),
             [
-                "+1 on 2026-03-01",
-                "-1 total_calls",
-                "-1 answered",
-                "+2 on 2026-03-01",
-                "+1 total_calls",
-                "+1 answered"
+                "+1 on 2026-03-01: -1 total_calls, -1 answered",
+                "+2 on 2026-03-01: +1 total_calls, +1 answered",
             ]
         );
-        assert!(lines[1].change().contains("disposition SALE → NI"));
+        let text = lines[1].text(60);
+        assert!(text.contains("disposition SALE → NI"), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 60),
+            "{text}"
+        );
         assert!(lines[1].is_about("+1") && !lines[0].is_about("+2"));
         assert_eq!(lines[1].document()["effect"][0]["answered"], -1);
     }
 
     #[test]
-    fn lines_stand_in_the_order_of_the_binlog() {
+    fn what_was_replayed_stands_behind_the_first_time() {
         let key = CallKey {
             uniqueid: "1.1".to_owned(),
             lead_id: 1,
@@ -345,6 +400,7 @@ mod tests {
         ];
         let mut lines = of_call(&key, &present, entries).expect("its own values");
         sort(&mut lines);
-        assert!(lines[0].event.starts_with("b.000001:20/"));
+        assert!(lines[0].event.starts_with("b.000001:100/"));
+        assert!(lines[1].text(80).contains("b.000001:20  (replayed)"));
     }
 }

@@ -9,6 +9,7 @@ use crate::cli::{output, time};
 use crate::ledger::Counters;
 use crate::store::{DidSummary, Filter, Split, SqliteStore};
 use table::Line;
+pub(in crate::cli) use table::screen;
 
 /// Show the DIDs' numbers: dials, calls and how they ended
 ///

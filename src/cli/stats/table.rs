@@ -71,7 +71,7 @@ impl Line {
 }
 
 /// Columns and rows of the terminal; `None` where stdout is none.
-pub(super) fn screen() -> Option<(u16, u16)> {
+pub(in crate::cli) fn screen() -> Option<(u16, u16)> {
     let (width, height) = terminal_size::terminal_size_of(std::io::stdout())?;
     Some((width.0, height.0))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::binlog::GtidPosition;
-use crate::ledger::{Outcome, Prefer, Success};
+use crate::ledger::{Keys, Outcome, Prefer, Success};
 use crate::vicidial::{
     CarrierEnding, SipAnswer, StatusBook, StatusChange, StatusFlags, StatusKey, Zone,
 };
@@ -414,7 +414,16 @@ fn recounting_judges_by_the_rules_of_today() {
     today.success = Success::Set(["UPSELL".to_owned()].into());
     today.zone = Zone::fixed(-14 * 3600);
     let mut working = Working::new(loaded(&change));
-    working.recount(&today, &Origin::new(&Arc::from("recount"), 0, 0, START));
+    let mut page = Keys {
+        uniqueids: ["17.2".to_owned()].into(),
+        ..Keys::default()
+    };
+    let origin = Origin::new(&Arc::from("recount"), 0, 0, START);
+    working.recount(&today, &page, &origin);
+    assert!(working.history.is_empty(), "another page's");
+    page.uniqueids.insert("17.1".to_owned());
+    page.caller_codes.insert(CODE.to_owned());
+    working.recount(&today, &page, &origin);
     let change = working.finish(frame());
     assert_eq!(change.stats[DID].counters.successful_calls, 1);
     assert_eq!(change.stats[DID].counters.total_calls, 0);
