@@ -544,6 +544,26 @@ fn a_sale_by_flag_is_one_in_its_own_campaign_only() {
     assert_eq!(successes(&before), (0, 0));
 }
 
+#[test]
+fn only_answered_calls_talk_and_never_less_than_nothing() {
+    let talked = |status: &str, seconds| {
+        let mut call = call("17.1", status);
+        if let Detail::Call { row, .. } = &mut call {
+            row.length_in_sec = seconds;
+        }
+        run(&[dial(DID), call]).stats[DID].counters.talk_seconds
+    };
+    assert_eq!(talked("SALE", Some(83)), 83);
+    for (status, seconds) in [
+        ("SALE", Some(-7)),
+        ("SALE", None),
+        ("AA", Some(9)),
+        ("NA", Some(9)),
+    ] {
+        assert_eq!(talked(status, seconds), 0, "{status} {seconds:?}");
+    }
+}
+
 /// Going back through the history gives each state that there was.
 #[test]
 fn the_history_leads_back_through_every_state() {
