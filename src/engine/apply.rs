@@ -317,11 +317,12 @@ impl<S: Source, St: Store> Applier<S, St> {
         asked: &Keys,
         loaded: &Loaded,
     ) -> Result<Durable, StoreError> {
-        let statuses = !self.statuses_stored || rules.statuses != self.with.rules.statuses;
+        let statuses =
+            !self.statuses_stored || !Arc::ptr_eq(&rules.statuses, &self.with.rules.statuses);
         let change = working.finish(Frame {
             source: self.with.source.clone(),
             tenant: self.with.tenant.clone(),
-            statuses: statuses.then(|| rules.statuses.clone()),
+            statuses: statuses.then(|| rules.statuses.as_ref().clone()),
             expected: self.stored.clone(),
             checkpoint: self.checkpoint_behind(batch),
         });

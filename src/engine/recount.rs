@@ -21,8 +21,11 @@ use crate::vicidial::Origin;
 /// Calls or dials of one commit: some ten milliseconds, in which the daemon waits.
 const PAGE_ROWS: u32 = 1000;
 
+/// The same where the daemon commits in between again and again.
+const PAGE_ROWS_MIN: u32 = 16;
+
 /// Tries of one page while the daemon commits in between.
-const TRIES: u32 = 200;
+const TRIES: u32 = 1000;
 
 /// Pause before another try.
 const PAUSE: Duration = Duration::from_millis(15);
@@ -83,28 +86,23 @@ impl<St: Store> Recount<'_, St> {
         total: &mut Recounted,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), EngineError> {
-        let mut mark = Mark::default();
+        let (mut mark, mut rows, mut tries) = (Mark::default(), PAGE_ROWS, 0);
         let source = self.source.name.as_str();
-        while let Some(page) = self.store.page(source, mark, PAGE_ROWS).await? {
-            self.page(&page, total).await?;
-            mark = page.mark;
+        while let Some(page) = self.store.page(source, mark, rows).await? {
+            match self.try_page(&page, total).await {
+                Err(StoreError::OtherWriter { .. } | StoreError::Busy { .. }) if tries < TRIES => {
+                    // A smaller page fits between two commits of the daemon.
+                    (tries, rows) = (tries + 1, (rows / 2).max(PAGE_ROWS_MIN));
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                done => done?,
+            }
+            (mark, tries, rows) = (page.mark, 0, (rows * 2).min(PAGE_ROWS));
             total.looked_at += u64::from(page.rows);
             progress(total.looked_at);
         }
         Ok(())
-    }
-
-    async fn page(&mut self, page: &Page, total: &mut Recounted) -> Result<(), EngineError> {
-        let mut tries = 0;
-        loop {
-            match self.try_page(page, total).await {
-                Err(StoreError::OtherWriter { .. } | StoreError::Busy { .. }) if tries < TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(PAUSE).await;
-                }
-                done => return Ok(done?),
-            }
-        }
     }
 
     async fn try_page(&mut self, page: &Page, total: &mut Recounted) -> Result<(), StoreError> {

@@ -91,7 +91,7 @@ pub async fn run(
         // The source's flags are of now, and there are calls of before to read.
         let of_then = store.statuses(name).await?;
         if !of_then.is_empty() {
-            rules.statuses = of_then;
+            rules.statuses = Arc::new(of_then);
         }
     }
     let until = until_caught_up.then_some(head);
@@ -302,7 +302,7 @@ pub(super) async fn rules(
             PreferSetting::Reported => Prefer::Reported,
         },
         zone: zone(&source_config.time_zone, source).await?,
-        statuses: status_book(source).await?,
+        statuses: Arc::new(status_book(source).await?),
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a disposition counts as: the operator's settings and VICIdial's flags.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::ledger::{Attribution, Call, Outcome};
 use crate::vicidial::{StatusBook, StatusFlags, Zone};
@@ -61,7 +62,7 @@ pub struct Rules {
     /// The dialer's zone, which makes the days.
     pub zone: Zone,
     /// VICIdial's status flags as they are now.
-    pub statuses: StatusBook,
+    pub statuses: Arc<StatusBook>,
 }
 
 impl Rules {
@@ -163,7 +164,7 @@ mod tests {
             create_dids: true,
             prefer: Prefer::DialLog,
             zone: Zone::fixed(0),
-            statuses,
+            statuses: Arc::new(statuses),
         }
     }
 

@@ -105,7 +105,9 @@ impl Working {
                     if let Some(did) = did.filter(|_| *leading || dial.did.is_none()) {
                         dial.did = Some(did.clone());
                     }
-                    if let Some(sip) = sip.as_ref().filter(|_| dial.sip_code.is_none()) {
+                    // A carrier row decides alone: VICIdial finds its dial log
+                    // rows by a code that comes again a year later.
+                    if let Some(sip) = sip.as_ref().filter(|_| dial.hangup_cause.is_none()) {
                         dial.sip_code = Some(sip.code);
                         dial.sip_reason.clone_from(&sip.reason);
                     }
@@ -147,14 +149,11 @@ impl Working {
                     }
                     dial.hangup_cause = Some(ending.hangup_cause);
                     dial.dial_status.clone_from(&ending.dial_status);
-                    // Where it says nothing the dial log's answer stays.
-                    if ending.sip_code.is_some() {
-                        dial.sip_code = ending.sip_code;
-                        dial.sip_reason.clone_from(&ending.sip_reason);
-                    }
+                    dial.sip_code = ending.sip_code;
+                    dial.sip_reason.clone_from(&ending.sip_reason);
                 });
             }
-            Detail::Status(change) => rules.statuses.apply(change),
+            Detail::Status(change) => Arc::make_mut(&mut rules.statuses).apply(change),
         }
     }
 

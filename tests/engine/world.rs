@@ -13,7 +13,7 @@ use didtail::ledger::{Counters, Prefer, Rules, Success};
 use didtail::source::{Column, MemorySource};
 use didtail::state::{QuarantinedRow, StateFile};
 use didtail::store::{Dump, MemoryStore, Store};
-use didtail::vicidial::{StatusBook, Zone};
+use didtail::vicidial::Zone;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -308,6 +308,6 @@ fn rules() -> Rules {
         create_dids: true,
         prefer: Prefer::DialLog,
         zone: Zone::fixed(0),
-        statuses: StatusBook::default(),
+        statuses: Arc::default(),
     }
 }

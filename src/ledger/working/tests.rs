@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::binlog::GtidPosition;
 use crate::ledger::{Keys, Outcome, Prefer, Success};
-use crate::vicidial::{
-    CarrierEnding, SipAnswer, StatusBook, StatusChange, StatusFlags, StatusKey, Zone,
-};
+use crate::vicidial::{CarrierEnding, SipAnswer, StatusChange, StatusFlags, StatusKey, Zone};
 
 const START: i64 = 1_731_412_000;
 const CODE: &str = "V1112150007000012345";
@@ -20,7 +18,7 @@ fn rules() -> Rules {
         create_dids: true,
         prefer: Prefer::DialLog,
         zone: Zone::fixed(0),
-        statuses: StatusBook::default(),
+        statuses: Arc::default(),
     }
 }
 
@@ -359,7 +357,7 @@ fn a_carrier_row_without_a_code_finds_its_call_by_uniqueid_or_second() {
 }
 
 #[test]
-fn the_dial_logs_answer_serves_where_the_carrier_log_says_nothing() {
+fn the_dial_logs_answer_serves_where_there_is_no_carrier_row() {
     let mut answered = dial(DID);
     if let Detail::Dial { sip, .. } = &mut answered {
         *sip = Some(SipAnswer {
@@ -380,7 +378,7 @@ fn the_dial_logs_answer_serves_where_the_carrier_log_says_nothing() {
     }
     for order in orders(&[rows.to_vec(), vec![silent]].concat()) {
         let change = run(&order);
-        assert_eq!(only_call(&change).sip_code, Some(608), "{order:?}");
+        assert_eq!(only_call(&change).sip_code, None, "{order:?}");
         assert_eq!(only_call(&change).hangup_cause, Some(127));
     }
 }
