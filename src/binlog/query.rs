@@ -142,6 +142,24 @@ const NO_TABLES: [&str; 9] = [
 ];
 
 impl Query<'_> {
+    /// The part of the statement that names what it defines: what CREATE copies
+    /// from, behind LIKE or SELECT, is only read.
+    pub(super) fn defining_part(&self) -> &[u8] {
+        let mut words = Words(self.statement);
+        let is = |word: &[u8], wanted: &str| word.eq_ignore_ascii_case(wanted.as_bytes());
+        if !words.next().is_some_and(|first| is(first, "CREATE")) {
+            return self.statement;
+        }
+        while let Some(word) = words.next() {
+            if is(word, "LIKE") || is(word, "SELECT") {
+                let behind = words.0.len() + word.len();
+                let before = self.statement.len().saturating_sub(behind);
+                return self.statement.get(..before).unwrap_or(self.statement);
+            }
+        }
+        self.statement
+    }
+
     /// What a statement of [`Meaning::Other`] does to the tables that it names;
     /// `None`: nothing. In doubt it does more.
     pub(super) fn definition(&self) -> Option<Definition> {
@@ -300,5 +318,29 @@ mod tests {
         assert_eq!(meaning("ANALYZE TABLE vicidial_log"), Meaning::Other);
         assert_eq!(meaning(""), Meaning::Other);
         assert_eq!(meaning("/* never closed"), Meaning::Other);
+    }
+
+    #[test]
+    fn what_create_copies_from_is_not_defined() {
+        let part = |statement: &'static str| {
+            let query = Query {
+                thread_id: 1,
+                database: b"asterisk",
+                statement: statement.as_bytes(),
+            };
+            String::from_utf8_lossy(query.defining_part()).into_owned()
+        };
+        for (statement, defines) in [
+            ("CREATE TABLE a LIKE b", "CREATE TABLE a "),
+            (
+                "create table if not exists `a` like b",
+                "create table if not exists `a` ",
+            ),
+            ("CREATE TABLE a AS SELECT * FROM b", "CREATE TABLE a AS "),
+            ("CREATE TABLE a (b INT)", "CREATE TABLE a (b INT)"),
+            ("DROP TABLE a, b", "DROP TABLE a, b"),
+        ] {
+            assert_eq!(part(statement), defines);
+        }
     }
 }

@@ -328,6 +328,10 @@ impl Reader {
                     });
                 }
                 if let Some(definition) = query.definition() {
+                    let watched = self.watch.named_in(query.database, query.defining_part());
+                    if watched.is_empty() {
+                        return Ok(Step::Nothing);
+                    }
                     return Ok(Step::Definition {
                         watched,
                         definition,
