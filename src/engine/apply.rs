@@ -294,13 +294,13 @@ impl<S: Source, St: Store> Applier<S, St> {
                 return self.write(batch, rules, working, &asked, &loaded).await;
             }
         };
-        let both: Vec<Fact> = batch.facts.iter().chain(&found).cloned().collect();
-        let (asked, loaded) = self.load(&both).await?;
-        let mut rules = self.with.rules.clone();
-        let mut working = Working::new(loaded.clone());
-        for fact in &batch.facts {
-            working.apply(&mut rules, fact);
-        }
+        let (also_asked, more) = self.load(&found).await?;
+        working.load_more(&more);
+        let (mut asked, mut loaded) = (asked, loaded);
+        asked.uniqueids.extend(also_asked.uniqueids);
+        asked.caller_codes.extend(also_asked.caller_codes);
+        loaded.calls.extend(more.calls);
+        loaded.dials.extend(more.dials);
         for fact in &found {
             working.apply_looked_up(&mut rules, fact);
         }

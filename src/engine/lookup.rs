@@ -67,6 +67,9 @@ pub(super) struct LookUp<S> {
     source: Arc<S>,
     interpreter: Interpreter,
     asked: Cache<CallKey, ()>,
+    /// The columns of each table, as they were when it was first asked; asked
+    /// again after a failure.
+    layouts: BTreeMap<Table, Option<(Layout, Vec<String>)>>,
     /// Calls that could not be asked about, the first so many.
     waiting: BTreeMap<CallKey, Lonely>,
     /// When it failed; seconds since 1970 (UTC).
@@ -79,6 +82,7 @@ impl<S: Source> LookUp<S> {
             source,
             interpreter,
             asked: Cache::new(ASKED_MAX),
+            layouts: BTreeMap::new(),
             waiting: BTreeMap::new(),
             failed_at: 0,
         }
@@ -131,6 +135,7 @@ impl<S: Source> LookUp<S> {
         });
         if answer.is_err() {
             self.failed_at = now;
+            self.layouts.clear();
         }
         answer
     }
@@ -187,17 +192,17 @@ impl<S: Source> LookUp<S> {
     ) -> Result<Vec<Detail>, SourceError> {
         values.sort();
         values.dedup();
-        let existing = self.source.columns(table.name()).await?;
-        let wanted = COLUMNS.iter().find(|(of, _)| *of == table);
-        let wanted = wanted.map_or(&[][..], |(_, columns)| columns);
-        let columns: Vec<Column> = wanted
-            .iter()
-            .filter_map(|name| existing.iter().find(|column| column.name == *name).cloned())
-            .collect();
-        let Ok(layout) = Layout::of_select(table, &columns) else {
+        if values.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !self.layouts.contains_key(&table) {
+            let layout = self.layout(table).await?;
+            self.layouts.insert(table, layout);
+        }
+        let Some(Some((layout, names))) = self.layouts.get(&table) else {
             return Ok(Vec::new());
         };
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let found = self
             .source
             .select(table.name(), &names, key, &values)
@@ -209,9 +214,24 @@ impl<S: Source> LookUp<S> {
                 cells: cells.collect(),
             };
             // A row that cannot be one of its table says nothing of a dial.
-            details.extend(self.interpreter.selected(&layout, &row, now).ok().flatten());
+            details.extend(self.interpreter.selected(layout, &row, now).ok().flatten());
         }
         Ok(details)
+    }
+
+    /// The columns that are asked of a table, as far as it has them; `None` for
+    /// a table without those that are needed.
+    async fn layout(&self, table: Table) -> Result<Option<(Layout, Vec<String>)>, SourceError> {
+        let existing = self.source.columns(table.name()).await?;
+        let wanted = COLUMNS.iter().find(|(of, _)| *of == table);
+        let wanted = wanted.map_or(&[][..], |(_, columns)| columns);
+        let columns: Vec<Column> = wanted
+            .iter()
+            .filter_map(|name| existing.iter().find(|column| column.name == *name).cloned())
+            .collect();
+        let names = columns.iter().map(|column| column.name.clone()).collect();
+        let layout = Layout::of_select(table, &columns).ok();
+        Ok(layout.map(|layout| (layout, names)))
     }
 }
 

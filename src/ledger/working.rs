@@ -72,6 +72,29 @@ impl Working {
         working
     }
 
+    /// Takes over states that were not loaded before; those at work stay.
+    pub fn load_more(&mut self, more: &Loaded) {
+        for (key, call) in &more.calls {
+            if !self.loaded.calls.contains_key(key) && !self.calls.contains_key(key) {
+                self.stored_keys.insert(key.clone(), key.clone());
+                self.calls_of_lead
+                    .entry(key.lead_id)
+                    .or_default()
+                    .insert(key.clone());
+                self.calls.insert(key.clone(), call.clone());
+                self.loaded.calls.insert(key.clone(), call.clone());
+            }
+        }
+        for (key, dial) in &more.dials {
+            if !self.dials.contains_key(key) {
+                self.index_dial(key, dial);
+                self.dials.insert(key.clone(), dial.clone());
+                self.loaded.dials.insert(key.clone(), dial.clone());
+            }
+        }
+        self.loaded.dids.extend(more.dids.iter().cloned());
+    }
+
     /// Applies one fact. Facts about statuses change the rules for those behind them.
     pub fn apply(&mut self, rules: &mut Rules, fact: &Fact) {
         self.origin = fact.origin.clone();
