@@ -12,7 +12,7 @@ use crate::engine::apply::{Applier, Moment};
 use crate::engine::batch::{BATCHES_WAITING_MAX, Batch};
 use crate::engine::intake::{Ended, Intake, Reading};
 use crate::engine::policy::{self, Action, EngineError};
-use crate::source::Source;
+use crate::source::{Source, SourceError};
 use crate::state::Missing;
 use crate::store::Store;
 use crate::telemetry::{field, spawn_named};
@@ -23,6 +23,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Time between two looks whether a lost source is followed again.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the source may take to say where its binlog ends.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a shutdown waits for the transaction at work.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
@@ -212,6 +215,7 @@ impl<S: Source, St: Store> Follow<S, St> {
                     if !self.is_lost {
                         self.applier.note(Moment::Running)?;
                     }
+                    self.check_head().await?;
                 }
                 _ = look.tick(), if self.is_lost => {
                     // Everything is read and nothing new comes: it is connected.
@@ -220,6 +224,26 @@ impl<S: Source, St: Store> Follow<S, St> {
                     }
                 }
             }
+        }
+    }
+
+    /// A binlog that is reset while a dump opens leaves the dump on a file that
+    /// nobody writes any more, with heartbeats and nothing else. Its end then
+    /// lies before what is applied.
+    async fn check_head(&mut self) -> Result<(), EngineError> {
+        if !self.idle.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let here = self.resume_at().position.clone();
+        let asked = tokio::time::timeout(HEAD_PATIENCE, self.source.head()).await;
+        match asked {
+            Ok(Ok(head)) if head < here => Err(SourceError::ImpossiblePosition {
+                position: here.to_string(),
+                detail: format!("the source's binlog ends at {head}"),
+            }
+            .into()),
+            // A source that does not answer shows in its stream.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

@@ -80,8 +80,8 @@ pub(super) struct Intake<S: Source> {
     batch: Batch,
     sent_at: Instant,
     file_name: Arc<str>,
-    /// The last row event was not the last of its statement.
-    in_statement: bool,
+    /// Where the group began in which a statement deletes calls in several events.
+    deleting: Option<Position>,
     /// The last look at the tables and at the binlog up to then.
     ahead: Option<Ahead>,
 }
@@ -106,7 +106,7 @@ impl<S: Source> Intake<S> {
             idle,
             batch,
             sent_at: Instant::now(),
-            in_statement: false,
+            deleting: None,
             ahead: None,
         }
     }
@@ -298,9 +298,14 @@ impl<S: Source> Intake<S> {
         }
         // VICIdial's clean-up removes one duplicate at a time; a statement that
         // deletes several calls archives them, which says nothing about them.
-        let continues = std::mem::replace(&mut self.in_statement, !rows.ends_statement());
+        let is_deletion = table == Table::Log && rows.kind.operation == Operation::Delete;
+        let group = (is_deletion && !rows.ends_statement()).then(|| self.reader.position().clone());
+        let continues = is_deletion && self.deleting.as_ref() == Some(self.reader.position());
         let alone = changes.len() == 1 && !continues && rows.ends_statement();
-        if table == Table::Log && rows.kind.operation == Operation::Delete && !alone {
+        if is_deletion {
+            self.deleting = group.or(self.deleting.take().filter(|_| continues));
+        }
+        if is_deletion && !alone {
             self.batch.tally.rows += changes.len() as u64;
             return Ok(());
         }
