@@ -299,11 +299,11 @@ impl<S: Source> Intake<S> {
         // VICIdial's clean-up removes one duplicate at a time; a statement that
         // deletes several calls archives them, which says nothing about them.
         let is_deletion = table == Table::Log && rows.kind.operation == Operation::Delete;
-        let group = (is_deletion && !rows.ends_statement()).then(|| self.reader.position().clone());
-        let continues = is_deletion && self.deleting.as_ref() == Some(self.reader.position());
+        let group = self.reader.position();
+        let continues = self.deleting.as_ref() == Some(group);
         let alone = changes.len() == 1 && !continues && rows.ends_statement();
-        if is_deletion {
-            self.deleting = group.or(self.deleting.take().filter(|_| continues));
+        if is_deletion && !rows.ends_statement() {
+            self.deleting = Some(group.clone());
         }
         if is_deletion && !alone {
             self.batch.tally.rows += changes.len() as u64;

@@ -60,13 +60,10 @@ impl Working {
         };
         for (key, call) in &loaded.calls {
             working.stored_keys.insert(key.clone(), key.clone());
-            let of_lead = working.calls_of_lead.entry(key.lead_id).or_default();
-            of_lead.insert(key.clone());
-            working.calls.insert(key.clone(), call.clone());
+            working.hold_call(key.clone(), call.clone());
         }
         for (key, dial) in &loaded.dials {
-            working.index_dial(key, dial);
-            working.dials.insert(key.clone(), dial.clone());
+            working.hold_dial(key.clone(), dial.clone());
         }
         working.loaded = loaded;
         working
@@ -77,18 +74,13 @@ impl Working {
         for (key, call) in &more.calls {
             if !self.loaded.calls.contains_key(key) && !self.calls.contains_key(key) {
                 self.stored_keys.insert(key.clone(), key.clone());
-                self.calls_of_lead
-                    .entry(key.lead_id)
-                    .or_default()
-                    .insert(key.clone());
-                self.calls.insert(key.clone(), call.clone());
+                self.hold_call(key.clone(), call.clone());
                 self.loaded.calls.insert(key.clone(), call.clone());
             }
         }
         for (key, dial) in &more.dials {
             if !self.dials.contains_key(key) {
-                self.index_dial(key, dial);
-                self.dials.insert(key.clone(), dial.clone());
+                self.hold_dial(key.clone(), dial.clone());
                 self.loaded.dials.insert(key.clone(), dial.clone());
             }
         }
@@ -123,7 +115,6 @@ impl Working {
             } => {
                 let did = did.as_ref().filter(|did| self.may_count(rules, did));
                 let looked_up = self.looks_up;
-                let zone = rules.zone.clone();
                 self.of_dial(rules, caller_code, *at, *lead_id, |dial| {
                     if let Some(did) = did.filter(|_| *leading || dial.did.is_none()) {
                         dial.did = Some(did.clone());
@@ -136,7 +127,7 @@ impl Working {
                     }
                     if *leading || !dial.is_logged() {
                         dial.dialed_at = *at;
-                        dial.day = zone.day(*at);
+                        dial.day = rules.zone.day(*at);
                     }
                     dial.counted |= !looked_up;
                     dial.looked_up = looked_up && !dial.counted;
@@ -373,11 +364,7 @@ impl Working {
         was.insert("lead_id".to_owned(), Value::from(old.lead_id));
         history.push(self.entry(Some(was), left));
         self.history.insert(subject(new), history);
-        self.calls_of_lead
-            .entry(new.lead_id)
-            .or_default()
-            .insert(new.clone());
-        self.calls.insert(new.clone(), call);
+        self.hold_call(new.clone(), call);
     }
 
     /// Later rows of the carrier log find the call through its dial. The call
@@ -417,6 +404,10 @@ impl Working {
             entries.or_default().push(entry);
         }
         call.updated_at = call.updated_at.max(self.origin.time);
+        self.hold_call(key, call);
+    }
+
+    fn hold_call(&mut self, key: CallKey, call: Call) {
         let of_lead = self.calls_of_lead.entry(key.lead_id).or_default();
         of_lead.insert(key.clone());
         self.calls.insert(key, call);
@@ -433,18 +424,17 @@ impl Working {
         let entry = self.entry(was, left);
         let entries = self.history.entry(Subject::Dial(key.clone()));
         entries.or_default().push(entry);
-        self.index_dial(&key, &dial);
-        self.dials.insert(key, dial);
+        self.hold_dial(key, dial);
     }
 
-    fn index_dial(&mut self, key: &DialKey, dial: &Dial) {
-        let before = self.dials.get(key);
+    fn hold_dial(&mut self, key: DialKey, dial: Dial) {
+        let before = self.dials.get(&key);
         let (old_lead, old_uniqueid) = before
             .map(|before| (before.lead_id, before.uniqueid.clone()))
             .unwrap_or_default();
         if old_lead != dial.lead_id {
             if let Some(keys) = old_lead.and_then(|lead| self.dials_of_lead.get_mut(&lead)) {
-                keys.remove(key);
+                keys.remove(&key);
             }
             if let Some(lead) = dial.lead_id {
                 let keys = self.dials_of_lead.entry(lead).or_default();
@@ -454,13 +444,14 @@ impl Working {
         if old_uniqueid != dial.uniqueid {
             let of_old = old_uniqueid.and_then(|old| self.dials_of_uniqueid.get_mut(&old));
             if let Some(keys) = of_old {
-                keys.remove(key);
+                keys.remove(&key);
             }
             if let Some(uniqueid) = &dial.uniqueid {
                 let keys = self.dials_of_uniqueid.entry(uniqueid.clone()).or_default();
                 keys.insert(key.clone());
             }
         }
+        self.dials.insert(key, dial);
     }
 
     fn entry(&self, was: Option<Map<String, Value>>, left: Option<String>) -> ChangeEntry {

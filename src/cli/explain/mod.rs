@@ -73,26 +73,45 @@ struct Explained {
 async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Option<Explained>> {
     let store = SqliteStore::open_read(url).await?;
     let what = arguments.what.trim();
-    let mut texts = Vec::new();
-    let mut documents = Vec::new();
+    let mut found = Vec::new();
     for source in store.sources().await? {
         let asked = Keys {
             uniqueids: [what.to_owned()].into(),
             caller_codes: [what.to_uppercase()].into(),
             ..Keys::default()
         };
-        let mut loaded = store.load(&source, "", &asked).await?;
-        if loaded.calls.is_empty()
-            && let Some(key) = store.renamed(&source, what).await?
-        {
-            loaded = load(&store, &source, &Subject::Call(key)).await?;
+        let loaded = store.load(&source, "", &asked).await?;
+        found.push((source, loaded));
+    }
+    if let Some(explained) = explain_found(&store, &found).await? {
+        return Ok(Some(explained));
+    }
+    if let Ok(did) = find_did(&store, None, what).await {
+        return explain_did(&store, &did, arguments.limit).await.map(Some);
+    }
+    // Last, because it looks through the whole history.
+    for (source, loaded) in &mut found {
+        if let Some(key) = store.renamed(source, what).await? {
+            *loaded = load(&store, source, &Subject::Call(key)).await?;
         }
+    }
+    explain_found(&store, &found).await
+}
+
+/// The calls, and where there are none the dials, of each source.
+async fn explain_found(
+    store: &SqliteStore,
+    found: &[(String, Loaded)],
+) -> anyhow::Result<Option<Explained>> {
+    let mut texts = Vec::new();
+    let mut documents = Vec::new();
+    for (source, loaded) in found {
         for (key, call) in &loaded.calls {
-            let dials = dials_of(&store, &source, key, call).await?;
-            let lines = lines_of_call(&store, &source, key, call, &dials).await?;
+            let dials = dials_of(store, source, key, call).await?;
+            let lines = lines_of_call(store, source, key, call, &dials).await?;
             texts.push(format!(
                 "{}\n{}",
-                output::pairs(&describe_call(&source, key, call, &dials)),
+                output::pairs(&describe_call(source, key, call, &dials)),
                 story(&lines)
             ));
             documents.push(json!({
@@ -105,10 +124,10 @@ async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Option<Expl
         }
         if loaded.calls.is_empty() {
             for (key, dial) in &loaded.dials {
-                let lines = story::of_dial(key, dial, history(&store, &source, key).await?)?;
+                let lines = story::of_dial(key, dial, history(store, source, key).await?)?;
                 texts.push(format!(
                     "{}\n{}",
-                    output::pairs(&describe_dial(&source, key, dial)),
+                    output::pairs(&describe_dial(source, key, dial)),
                     story(&lines)
                 ));
                 documents.push(json!({
@@ -121,16 +140,10 @@ async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Option<Expl
             }
         }
     }
-    if !documents.is_empty() {
-        return Ok(Some(Explained {
-            text: texts.join("\n"),
-            document: json!({ "explained": documents }),
-        }));
-    }
-    Ok(match find_did(&store, None, what).await {
-        Ok(did) => Some(explain_did(&store, &did, arguments.limit).await?),
-        Err(_) => None,
-    })
+    Ok((!documents.is_empty()).then(|| Explained {
+        text: texts.join("\n"),
+        document: json!({ "explained": documents }),
+    }))
 }
 
 async fn explain_did(store: &SqliteStore, did: &str, limit: u32) -> anyhow::Result<Explained> {
