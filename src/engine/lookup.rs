@@ -10,32 +10,16 @@ use std::time::Duration;
 
 use quick_cache::unsync::Cache;
 
-use crate::binlog::{MySqlValue, Row};
+use crate::engine::selection::Selection;
 use crate::ledger::{CODE_WINDOW_SECONDS, Call, CallKey, LEAD_WINDOW_SECONDS};
-use crate::source::{Source, SourceError};
-use crate::vicidial::{Column, Detail, Fact, Interpreter, Layout, Origin, Table};
+use crate::source::{Condition, Source, SourceError};
+use crate::vicidial::{Detail, Fact, Interpreter, Origin, Table};
 
 /// Calls asked about in one batch; the rest waits for the next.
 const CALLS_MAX: usize = 256;
 
 /// Calls remembered as asked about, and calls that may wait.
 const ASKED_MAX: usize = 8192;
-
-/// What is asked of each table, as far as an install has it.
-const COLUMNS: [(Table, &[&str]); 3] = [
-    (
-        Table::LogExtended,
-        &["uniqueid", "caller_code", "call_date", "lead_id"],
-    ),
-    (
-        Table::DialLog,
-        &["caller_code", "lead_id", "call_date", "outbound_cid"],
-    ),
-    (
-        Table::DialCidLog,
-        &["caller_code", "call_date", "outbound_cid"],
-    ),
-];
 
 /// A call that no dial is known of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +48,8 @@ const PAUSE_SECONDS: i64 = 60;
 
 /// Looks dials up on the source.
 pub(super) struct LookUp<S> {
-    source: Arc<S>,
-    interpreter: Interpreter,
+    selection: Selection<S>,
     asked: Cache<CallKey, ()>,
-    /// The columns of each table, as they were when it was first asked; asked
-    /// again after a failure.
-    layouts: BTreeMap<Table, Option<(Layout, Vec<String>)>>,
     /// Calls that could not be asked about, the first so many.
     waiting: BTreeMap<CallKey, Lonely>,
     /// When it failed; seconds since 1970 (UTC).
@@ -79,10 +59,8 @@ pub(super) struct LookUp<S> {
 impl<S: Source> LookUp<S> {
     pub(super) fn new(source: Arc<S>, interpreter: Interpreter) -> Self {
         Self {
-            source,
-            interpreter,
+            selection: Selection::new(source, interpreter),
             asked: Cache::new(ASKED_MAX),
-            layouts: BTreeMap::new(),
             waiting: BTreeMap::new(),
             failed_at: 0,
         }
@@ -135,7 +113,7 @@ impl<S: Source> LookUp<S> {
         });
         if answer.is_err() {
             self.failed_at = now;
-            self.layouts.clear();
+            self.selection.forget();
         }
         answer
     }
@@ -195,43 +173,11 @@ impl<S: Source> LookUp<S> {
         if values.is_empty() {
             return Ok(Vec::new());
         }
-        if !self.layouts.contains_key(&table) {
-            let layout = self.layout(table).await?;
-            self.layouts.insert(table, layout);
-        }
-        let Some(Some((layout, names))) = self.layouts.get(&table) else {
-            return Ok(Vec::new());
+        let condition = Condition {
+            key: Some((key, &values)),
+            window: None,
         };
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let found = self
-            .source
-            .select(table.name(), &names, key, &values)
-            .await?;
-        let mut details = Vec::new();
-        for cells in found {
-            let cells = cells.into_iter().map(|cell| cell.map(MySqlValue::Blob));
-            let row = Row {
-                cells: cells.collect(),
-            };
-            // A row that cannot be one of its table says nothing of a dial.
-            details.extend(self.interpreter.selected(layout, &row, now).ok().flatten());
-        }
-        Ok(details)
-    }
-
-    /// The columns that are asked of a table, as far as it has them; `None` for
-    /// a table without those that are needed.
-    async fn layout(&self, table: Table) -> Result<Option<(Layout, Vec<String>)>, SourceError> {
-        let existing = self.source.columns(table.name()).await?;
-        let wanted = COLUMNS.iter().find(|(of, _)| *of == table);
-        let wanted = wanted.map_or(&[][..], |(_, columns)| columns);
-        let columns: Vec<Column> = wanted
-            .iter()
-            .filter_map(|name| existing.iter().find(|column| column.name == *name).cloned())
-            .collect();
-        let names = columns.iter().map(|column| column.name.clone()).collect();
-        let layout = Layout::of_select(table, &columns).ok();
-        Ok(layout.map(|layout| (layout, names)))
+        self.selection.details(table, condition, now).await
     }
 }
 

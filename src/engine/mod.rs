@@ -16,6 +16,7 @@ mod lookup;
 mod policy;
 mod recount;
 mod run;
+mod selection;
 mod statuses;
 
 pub use apply::Clock;

@@ -10,7 +10,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Framer, OwnedEvent};
-use super::{Column, EventStream, Source, SourceError, TableRow};
+use super::{Column, Condition, EventStream, Source, SourceError, TableRow};
 use crate::binlog::{
     BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, HEADER_BYTES, Position, RawEvent, Reader, Watch,
 };
@@ -312,8 +312,7 @@ impl Source for FileSource {
         &self,
         _table: &str,
         _columns: &[&str],
-        _key: &str,
-        _values: &[String],
+        _condition: Condition<'_>,
     ) -> Result<Vec<TableRow>, SourceError> {
         Ok(Vec::new())
     }

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::frame::OwnedEvent;
-use super::{Column, EventStream, Source, SourceError, TableRow};
+use super::{Column, Condition, EventStream, Source, SourceError, TableRow};
 use crate::binlog::{
     BinlogFile, EventHeader, FIRST_EVENT_OFFSET, GtidPosition, HEADER_BYTES, Position, RawEvent,
     Reader, Watch,
 };
+use crate::vicidial::WallClock;
 
 /// Bytes of the checksum that each event is taken to have.
 const CHECKSUM_BYTES: u32 = 4;
@@ -256,13 +257,19 @@ impl Source for MemorySource {
         &self,
         table: &str,
         columns: &[&str],
-        key: &str,
-        values: &[String],
+        condition: Condition<'_>,
     ) -> Result<Vec<TableRow>, SourceError> {
         let script = self.script();
         let rows = script.rows.get(table).into_iter().flatten();
         let asked = |row: &&BTreeMap<String, String>| {
-            row.get(key).is_some_and(|value| values.contains(value))
+            let has_key = condition.key.is_none_or(|(key, values)| {
+                row.get(key).is_some_and(|value| values.contains(value))
+            });
+            let is_inside = condition.window.is_none_or(|(column, from, until)| {
+                let wall = row.get(column).and_then(|text| WallClock::parse(text));
+                wall.is_some_and(|wall| from <= wall && wall < until)
+            });
+            has_key && is_inside
         };
         let cells = |row: &BTreeMap<String, String>| {
             let cell = |column: &&str| row.get(*column).map(|text| text.clone().into_bytes());

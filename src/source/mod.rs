@@ -22,12 +22,25 @@ pub use wire::{Flavour, Server};
 pub use crate::vicidial::Column;
 
 use crate::binlog::{Position, RawEvent};
+use crate::vicidial::WallClock;
 
 /// Cells of a row as text in the column's own character set; `None` is NULL.
 pub type TableRow = Vec<Option<Vec<u8>>>;
 
-/// Rows that one [`Source::select`] returns at most.
+/// Rows that one [`Source::select`] returns at most: an answer of so many is
+/// cut off.
 pub const SELECTED_ROWS_MAX: usize = 20_000;
+
+/// Which rows of a table a [`Source::select`] is for: those that meet all of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Condition<'a> {
+    /// A column, and the values of which it has one. Values that are no plain
+    /// names or numbers are left out, since VICIdial's keys are.
+    pub key: Option<(&'a str, &'a [String])>,
+    /// A DATETIME column, and the first wall clock that is in and the first
+    /// behind it that is out.
+    pub window: Option<(&'a str, WallClock, WallClock)>,
+}
 
 /// A VICIdial database that can be followed.
 ///
@@ -66,15 +79,13 @@ pub trait Source: Send + Sync + 'static {
     fn columns(&self, table: &str)
     -> impl Future<Output = Result<Vec<Column>, SourceError>> + Send;
 
-    /// These columns of the rows of a table whose column `key` has one of
-    /// `values`, as text; values that are no plain names or numbers are left
-    /// out, since VICIdial's keys are. Bounded: see [`SELECTED_ROWS_MAX`].
+    /// These columns of some rows of a table, as text. Bounded: see
+    /// [`SELECTED_ROWS_MAX`].
     fn select(
         &self,
         table: &str,
         columns: &[&str],
-        key: &str,
-        values: &[String],
+        condition: Condition<'_>,
     ) -> impl Future<Output = Result<Vec<TableRow>, SourceError>> + Send;
 
     /// All rows of a small table.

@@ -11,7 +11,7 @@ pub(super) struct Cells<'a> {
 }
 
 /// A DATETIME as written: wall-clock time without a zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallClock {
     /// Year, 0 for a zero date.
     pub year: i16,
@@ -40,6 +40,24 @@ impl WallClock {
             minute: written.minute(),
             second: written.second(),
         })
+    }
+}
+
+impl std::fmt::Display for WallClock {
+    /// As SQL writes it: `2024-11-15 12:00:00`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = self;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
+        )
     }
 }
 

@@ -93,6 +93,46 @@ impl Table {
         }
     }
 
+    /// Every column that is read, as far as an install has it.
+    #[must_use]
+    pub fn read(self) -> Vec<&'static str> {
+        let more: &[&str] = match self {
+            Self::Log => &[
+                "list_id",
+                "phone_code",
+                "term_reason",
+                "end_epoch",
+                "called_count",
+            ],
+            Self::LogExtended => &["lead_id"],
+            Self::DialLog => &["sip_hangup_cause", "sip_hangup_reason"],
+            Self::DialCidLog => &[],
+            Self::CarrierLog => &[
+                "lead_id",
+                "caller_code",
+                "sip_hangup_cause",
+                "sip_hangup_reason",
+            ],
+            Self::Statuses | Self::CampaignStatuses => {
+                &["human_answered", "sale", "dnc", "answering_machine"]
+            }
+            Self::ShakenLog => &["db_time"],
+        };
+        [self.needed(), more].concat()
+    }
+
+    /// The column with the time of a row, as a wall clock; `None` for status tables.
+    #[must_use]
+    pub fn time_column(self) -> Option<&'static str> {
+        match self {
+            Self::Log | Self::LogExtended | Self::DialLog | Self::DialCidLog | Self::CarrierLog => {
+                Some("call_date")
+            }
+            Self::ShakenLog => Some("db_time"),
+            Self::Statuses | Self::CampaignStatuses => None,
+        }
+    }
+
     /// Columns that older installs lack, and what is lost there.
     #[must_use]
     pub fn since(self) -> &'static [(&'static str, &'static str)] {

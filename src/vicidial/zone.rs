@@ -61,6 +61,21 @@ impl Zone {
         let timestamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         self.0.to_datetime(timestamp).date().to_string()
     }
+
+    /// The wall clock of a time in seconds since 1970 (UTC).
+    #[must_use]
+    pub fn wall_clock(&self, seconds: i64) -> WallClock {
+        let timestamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        let date = self.0.to_datetime(timestamp);
+        WallClock {
+            year: date.year(),
+            month: date.month(),
+            day: date.day(),
+            hour: date.hour(),
+            minute: date.minute(),
+            second: date.second(),
+        }
+    }
 }
 
 fn date(wall: WallClock) -> Option<civil::DateTime> {

@@ -4,7 +4,7 @@ use super::replica::fnv1a;
 use super::{Flavour, MySqlSource};
 use crate::binlog::{BinlogFile, Position};
 use crate::source::wire::{Cell, Table, text};
-use crate::source::{Column, SELECTED_ROWS_MAX, SourceError, TableRow};
+use crate::source::{Column, Condition, SELECTED_ROWS_MAX, SourceError, TableRow};
 use crate::vicidial::Zone;
 
 /// Rows that a small table may have. VICIdial's status tables have a few
@@ -168,28 +168,42 @@ impl MySqlSource {
         Ok(answer.rows)
     }
 
-    /// Some columns of the rows of a table that have one of these keys.
-    pub(super) async fn rows_with(
+    /// Some columns of the rows of a table that meet a condition.
+    pub(super) async fn rows_that_meet(
         &self,
         table: &str,
         columns: &[&str],
-        key: &str,
-        values: &[String],
+        condition: Condition<'_>,
     ) -> Result<Vec<TableRow>, SourceError> {
-        let (table, key) = (identifier(table)?, identifier(key)?);
-        let quoted: Vec<String> = values
-            .iter()
-            .filter(|value| is_plain(value))
-            .map(|value| format!("'{value}'"))
-            .collect();
-        if quoted.is_empty() {
-            return Ok(Vec::new());
+        let table = identifier(table)?;
+        let mut terms = Vec::new();
+        if let Some((column, values)) = condition.key {
+            let quoted: Vec<String> = values
+                .iter()
+                .filter(|value| is_plain(value))
+                .map(|value| format!("'{value}'"))
+                .collect();
+            if quoted.is_empty() {
+                return Ok(Vec::new());
+            }
+            terms.push(format!(
+                "`{}` IN ({})",
+                identifier(column)?,
+                quoted.join(", ")
+            ));
+        }
+        if let Some((column, from, until)) = condition.window {
+            let column = identifier(column)?;
+            terms.push(format!("`{column}` >= '{from}' AND `{column}` < '{until}'"));
+        }
+        if terms.is_empty() {
+            return Err(unusable("rows", "they were asked for without a condition"));
         }
         let sql = format!(
-            "SELECT {} FROM `{}`.`{table}` WHERE `{key}` IN ({}) LIMIT {SELECTED_ROWS_MAX}",
+            "SELECT {} FROM `{}`.`{table}` WHERE {} LIMIT {SELECTED_ROWS_MAX}",
             column_list(columns)?,
             self.database(),
-            quoted.join(", "),
+            terms.join(" AND "),
         );
         let what = format!("rows of {table}");
         Ok(self.ask(&what, &sql).await?.rows)

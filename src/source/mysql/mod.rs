@@ -17,7 +17,7 @@ use replica::Purpose;
 
 use super::settings::ConnectSettings;
 use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
-use super::{Column, Source, SourceError, TableRow};
+use super::{Column, Condition, Source, SourceError, TableRow};
 use crate::binlog::Position;
 
 /// A VICIdial database on a real server.
@@ -138,10 +138,9 @@ impl Source for MySqlSource {
         &self,
         table: &str,
         columns: &[&str],
-        key: &str,
-        values: &[String],
+        condition: Condition<'_>,
     ) -> Result<Vec<TableRow>, SourceError> {
-        self.rows_with(table, columns, key, values).await
+        self.rows_that_meet(table, columns, condition).await
     }
 
     async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<TableRow>, SourceError> {
