@@ -1,17 +1,19 @@
-//! A private MariaDB server.
+//! A private MariaDB or MySQL server.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
 use super::workspace;
 
-/// The kind that the tests run against: ViciBox 12 ships this version.
+/// What a test runs against where it does not say: ViciBox 12 ships this version.
 const KIND: &str = "mariadb-10.11";
 
 /// A server that ends with the value, and at the latest with the test program.
 #[derive(Debug)]
 pub struct Server {
+    kind: &'static str,
     dir: PathBuf,
     arguments: Vec<String>,
     port: u16,
@@ -20,11 +22,17 @@ pub struct Server {
 impl Server {
     /// Starts a server of its own for a test; `name` is for its directory.
     pub fn start(name: &str, arguments: &[&str]) -> Self {
-        install();
+        Self::of_kind(KIND, name, arguments)
+    }
+
+    /// The same, of another kind that `tests/support/dbserver list` names.
+    pub fn of_kind(kind: &'static str, name: &str, arguments: &[&str]) -> Self {
+        install(kind);
         let dir = workspace().join(format!("server-{name}"));
         let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-        let port = launch(&dir, "auto", &arguments);
+        let port = launch(kind, &dir, "auto", &arguments);
         Self {
+            kind,
             dir,
             arguments,
             port,
@@ -60,12 +68,21 @@ impl Server {
 
     /// Continues a stopped server where it was, on the same port.
     pub fn start_again(&self) {
-        launch(&self.dir, &self.port.to_string(), &self.arguments);
+        launch(
+            self.kind,
+            &self.dir,
+            &self.port.to_string(),
+            &self.arguments,
+        );
     }
 
     /// The binlog's end, as `FILE:OFFSET`.
     pub fn binlog_end(&self) -> String {
-        let status = self.sql("SHOW MASTER STATUS");
+        let status = self.sql(if self.kind.starts_with("mysql") {
+            "SHOW BINARY LOG STATUS"
+        } else {
+            "SHOW MASTER STATUS"
+        });
         let mut columns = status.split('\t');
         let (file, offset) = (columns.next(), columns.next());
         format!(
@@ -94,20 +111,20 @@ fn program() -> PathBuf {
 }
 
 /// Fetches the server's programs where this machine does not have them yet.
-fn install() {
-    static INSTALLED: Mutex<bool> = Mutex::new(false);
+fn install(kind: &'static str) {
+    static INSTALLED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     // A failed attempt poisons the lock: every other test fails with it.
     let mut installed = INSTALLED.lock().expect("the server could be installed");
-    if !*installed {
-        dbserver(Command::new(program()).args(["install", KIND]));
-        *installed = true;
+    if !installed.contains(kind) {
+        dbserver(Command::new(program()).args(["install", kind]));
+        installed.insert(kind);
     }
 }
 
-fn launch(dir: &PathBuf, port: &str, arguments: &[String]) -> u16 {
+fn launch(kind: &str, dir: &PathBuf, port: &str, arguments: &[String]) -> u16 {
     let answer = dbserver(
         Command::new(program())
-            .args(["start", KIND, "--dir"])
+            .args(["start", kind, "--dir"])
             .arg(dir)
             .args(["--port", port, "--owner"])
             .arg(std::process::id().to_string())
