@@ -85,7 +85,11 @@ impl Watch {
     pub(super) fn named_in(&self, session_database: &[u8], statement: &[u8]) -> Vec<usize> {
         let mut named = BTreeSet::new();
         let is_word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'$';
-        for found in self.names.iter().flat_map(|names| names.find_overlapping_iter(statement)) {
+        for found in self
+            .names
+            .iter()
+            .flat_map(|names| names.find_overlapping_iter(statement))
+        {
             let before = found.start().checked_sub(1).and_then(|j| statement.get(j));
             let after = statement.get(found.end());
             if !before.is_some_and(is_word) && !after.is_some_and(is_word) {

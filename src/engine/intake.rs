@@ -378,7 +378,10 @@ impl<S: Source> Intake<S> {
                     }
                     self.window(change.table, from, until, &origin).await?;
                 }
-                WrittenRows::All => self.statuses_anew(change.table, Definition::Replaced).await?,
+                WrittenRows::All => {
+                    self.statuses_anew(change.table, Definition::Replaced)
+                        .await?
+                }
             }
         }
         Ok(())

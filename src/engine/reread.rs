@@ -111,20 +111,26 @@ impl<S: Source> Rereader<S> {
             cut_off(&mut change.rows, width);
             let values = change.rows.values.iter().cloned();
             if change.rows.inserted {
-                new.entry((table, column)).or_default().extend(values.clone());
+                new.entry((table, column))
+                    .or_default()
+                    .extend(values.clone());
             }
             wanted.entry((table, column)).or_default().extend(values);
         }
         let mut found = FoundRows::default();
         let mut rows = 0;
         for ((table, column), values) in wanted {
-            rows += self.select(table.name(), table, column, values, now, &mut found).await?;
+            rows += self
+                .select(table.name(), table, column, values, now, &mut found)
+                .await?;
         }
         // What was new and is gone was archived since.
         for ((table, column), mut values) in new {
             values.retain(|value| found.of(table, column, value).is_empty());
             if let Some(archive) = archive(table).filter(|_| !values.is_empty()) {
-                rows += self.select(archive, table, column, values, now, &mut found).await?;
+                rows += self
+                    .select(archive, table, column, values, now, &mut found)
+                    .await?;
             }
         }
         let facts = changes
@@ -167,7 +173,9 @@ impl<S: Source> Rereader<S> {
                 continue;
             }
             if answer.is_cut {
-                found.cut.extend(chunk.iter().map(|value| (table, key(value))));
+                found
+                    .cut
+                    .extend(chunk.iter().map(|value| (table, key(value))));
             }
             rows += u64::try_from(answer.details.len()).unwrap_or(0);
             for detail in answer.details {
@@ -193,10 +201,20 @@ impl<S: Source> Rereader<S> {
             .filter(|detail| is_of(detail, rows))
             .collect();
         let calls = || of_change.iter().filter_map(|detail| call_of(detail));
-        let present = || calls().map(|call| call.uniqueid.clone()).collect::<Vec<_>>();
+        let present = || {
+            calls()
+                .map(|call| call.uniqueid.clone())
+                .collect::<Vec<_>>()
+        };
         match (&rows.effect, rows.column) {
             (Effect::None, _) => {}
-            (Effect::Renamed { to, from: Some(from) }, "uniqueid") => {
+            (
+                Effect::Renamed {
+                    to,
+                    from: Some(from),
+                },
+                "uniqueid",
+            ) => {
                 let is_there = |name: &String| present().contains(name);
                 let new = calls().find(|call| call.uniqueid == *to);
                 if let Some(row) = new.filter(|_| !is_there(from)) {
@@ -244,7 +262,9 @@ impl<S: Source> Rereader<S> {
         // A caller code comes again every year, and a lead is called for months.
         let is_exact = matches!(rows.column, "uniqueid");
         for detail in of_change {
-            let age = origin.time.saturating_sub(time_of(detail).unwrap_or(origin.time));
+            let age = origin
+                .time
+                .saturating_sub(time_of(detail).unwrap_or(origin.time));
             let is_other = rows.inserted && age.saturating_abs() > CODE_WINDOW_SECONDS;
             if is_exact || age <= YOUNG_SECONDS {
                 details.push(detail.clone());
@@ -318,7 +338,10 @@ impl<S: Source> Rereader<S> {
             window: Some((column, bounds.0, bounds.1)),
         };
         let name = table.name();
-        let found = self.selection.find(name, table, condition, origin.time).await?;
+        let found = self
+            .selection
+            .find(name, table, condition, origin.time)
+            .await?;
         let middle = slice.from + (slice.until - slice.from) / 2;
         if found.is_cut && middle > slice.from {
             slices.push(Slice {

@@ -127,11 +127,7 @@ impl<S: Source> Selection<S> {
     }
 
     /// The columns that are read of a table, as far as it has them.
-    async fn layout(
-        &self,
-        name: &str,
-        table: Table,
-    ) -> Result<Option<Known>, SourceError> {
+    async fn layout(&self, name: &str, table: Table) -> Result<Option<Known>, SourceError> {
         let existing = self.source.columns(name).await?;
         let columns: Vec<Column> = table
             .read()

@@ -102,7 +102,11 @@ impl Working {
             } => {
                 let lead_ids = match lead_id {
                     Some(lead_id) => vec![*lead_id],
-                    None => self.calls_with(uniqueid).into_iter().map(|key| key.lead_id).collect(),
+                    None => self
+                        .calls_with(uniqueid)
+                        .into_iter()
+                        .map(|key| key.lead_id)
+                        .collect(),
                 };
                 for lead_id in lead_ids {
                     self.deleted(rules, uniqueid, lead_id);

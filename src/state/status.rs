@@ -100,7 +100,10 @@ impl Missing {
             incidents,
         } = *self;
         [
-            (statements, "statements whose rows could not all be read again"),
+            (
+                statements,
+                "statements whose rows could not all be read again",
+            ),
             (unrecognised, "events of unknown kind"),
             (quarantined, "rows set aside"),
             (incidents, "gaps reported by the source"),

@@ -178,7 +178,9 @@ fn parse(text: &[u8]) -> Option<Vec<Sql>> {
         .iter()
         .find(|token| !matches!(token.token, Token::Whitespace(_)));
     if first.is_some() && opening.is_some_and(is_wrapped) {
-        let start = tokens.iter().position(|token| verb(&token.token).is_some())?;
+        let start = tokens
+            .iter()
+            .position(|token| verb(&token.token).is_some())?;
         return attempt(tokens.get(start..)?);
     }
     attempt(&tokens)
@@ -201,9 +203,10 @@ fn verb(token: &Token) -> Option<Keyword> {
 /// brackets, of which an INSERT of many rows has any number.
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Word(word) => {
-            !matches!(word.keyword, Keyword::NoKeyword | Keyword::NULL | Keyword::DEFAULT)
-        }
+        Token::Word(word) => !matches!(
+            word.keyword,
+            Keyword::NoKeyword | Keyword::NULL | Keyword::DEFAULT
+        ),
         Token::Number(..)
         | Token::SingleQuotedString(_)
         | Token::DoubleQuotedString(_)
@@ -249,7 +252,9 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         };
         let rows = self.inserted_rows(table, insert);
         let window = |rows: &[Vec<(String, Option<String>)>]| {
-            let times = rows.iter().filter_map(|row| wall_clock(value_of(row, table.time_column()?)?));
+            let times = rows
+                .iter()
+                .filter_map(|row| wall_clock(value_of(row, table.time_column()?)?));
             let (first, last) = (times.clone().min(), times.max());
             Written {
                 table,
@@ -339,7 +344,11 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
                 columns.iter().cloned().zip(literals).collect()
             })
         };
-        values.rows.iter().map(|parens| row(&parens.content)).collect()
+        values
+            .rows
+            .iter()
+            .map(|parens| row(&parens.content))
+            .collect()
     }
 
     fn update(&self, update: &Update) -> Vec<Written> {
@@ -347,7 +356,10 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         let tables = self.tables(std::slice::from_ref(&update.table));
         if !is_single || tables.len() > 1 {
             let shape = "UPDATE of several tables";
-            return tables.iter().map(|table| anything(*table, shape, None)).collect();
+            return tables
+                .iter()
+                .map(|table| anything(*table, shape, None))
+                .collect();
         }
         let Some(table) = tables.first().copied() else {
             return Vec::new();
@@ -433,7 +445,10 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
 
     fn table(&self, name: &ObjectName) -> Option<Table> {
         let name = last_name(name)?;
-        self.named.iter().copied().find(|table| table.name() == name)
+        self.named
+            .iter()
+            .copied()
+            .find(|table| table.name() == name)
     }
 
     fn tables(&self, from: &[TableWithJoins]) -> Vec<Table> {
@@ -550,7 +565,8 @@ impl Conditions {
                 } => {
                     if let Some(column) = column(expr) {
                         self.name(&column);
-                        self.least.extend(literal(low).map(|low| (column.clone(), low)));
+                        self.least
+                            .extend(literal(low).map(|low| (column.clone(), low)));
                         self.most.extend(literal(high).map(|high| (column, high)));
                     }
                 }
@@ -596,7 +612,9 @@ impl Conditions {
 
     fn equal(&self, column: &str) -> Option<&Vec<String>> {
         let mut equal = self.equal.iter();
-        equal.find(|(name, _)| name == column).map(|(_, values)| values)
+        equal
+            .find(|(name, _)| name == column)
+            .map(|(_, values)| values)
     }
 
     /// The rows by the best key that there is.
@@ -622,7 +640,9 @@ impl Conditions {
     fn window(&self, table: Table) -> (Option<WallClock>, Option<WallClock>) {
         let time = table.time_column();
         let of = |bounds: &[(String, String)]| {
-            let mut bounds = bounds.iter().filter(|(name, _)| Some(name.as_str()) == time);
+            let mut bounds = bounds
+                .iter()
+                .filter(|(name, _)| Some(name.as_str()) == time);
             bounds.find_map(|(_, value)| wall_clock(value))
         };
         (of(&self.least), of(&self.most))
