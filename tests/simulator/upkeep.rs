@@ -91,6 +91,22 @@ pub enum Job {
     Format(Format),
 }
 
+impl Job {
+    /// Whether rows that it takes are gone from their table.
+    pub fn takes_rows_away(self) -> bool {
+        match self {
+            Self::Archive | Self::ArchiveCalls | Self::Wipe => true,
+            Self::Optimize
+            | Self::Export
+            | Self::MassEdit
+            | Self::EmptyMemory
+            | Self::NewStatus
+            | Self::NewColumn
+            | Self::Format(_) => false,
+        }
+    }
+}
+
 /// A server's `binlog_format`.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 #[value(rename_all = "UPPER")]
