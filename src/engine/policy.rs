@@ -94,6 +94,14 @@ pub enum EngineError {
         /// Where it is.
         position: String,
     },
+    /// Binlog files that cannot be replayed.
+    #[error("{what}")]
+    Replay {
+        /// Why not.
+        what: String,
+        /// How to mend it.
+        fix: String,
+    },
     /// A part of didtail ended without saying why.
     #[error("{0}")]
     Bug(String),
@@ -116,6 +124,7 @@ impl EngineError {
                  `didtail checkpoint reset --to latest`"
                     .to_owned(),
             ),
+            Self::Replay { fix, .. } => Some(fix.clone()),
             Self::Bug(_) => None,
         }
     }

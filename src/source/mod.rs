@@ -1,5 +1,6 @@
 //! The only place that talks to a VICIdial database.
 
+mod behind;
 mod error;
 mod file;
 mod frame;
@@ -10,6 +11,7 @@ mod preflight;
 mod settings;
 mod wire;
 
+pub use behind::{FilesBefore, FilesThenLive};
 pub use error::SourceError;
 pub use file::{FileSource, FileStream, Splitter};
 pub use locate::{Located, Target};

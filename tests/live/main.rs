@@ -17,6 +17,7 @@ mod keep_up;
 mod kill;
 mod matrix;
 mod numbers;
+mod replay;
 mod reset;
 mod seeds;
 mod shutdown;
