@@ -154,6 +154,9 @@ pub enum Pick {
     All,
     /// `ORDER BY uniqueid DESC LIMIT 1`.
     GreatestUniqueid,
+    /// The first: the statement gives it a name that no other can have too, so
+    /// that it fails with the second.
+    LeastUniqueid,
     /// `ORDER BY call_date DESC LIMIT 1`.
     Newest,
     /// `ORDER BY call_date LIMIT 1`.

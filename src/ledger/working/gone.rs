@@ -20,13 +20,12 @@ impl Working {
         renamed_to: Option<&String>,
     ) {
         let known = self.calls_of_second(of_second, lead_id).cloned();
-        let is_gone = |key: &CallKey| {
-            let call = self.calls.get(key);
-            !present.contains(&key.uniqueid) && call.is_some_and(|call| !call.removed)
-        };
-        let gone: Vec<CallKey> = known.filter(is_gone).collect();
+        let counts = |key: &CallKey| self.calls.get(key).is_some_and(|call| !call.removed);
+        let known: Vec<CallKey> = known.filter(counts).collect();
+        let is_gone = |key: &&CallKey| !present.contains(&key.uniqueid);
         let Some(uniqueid) = renamed_to else {
-            for key in gone {
+            // Of duplicates VICIdial deletes the newest.
+            if let Some(key) = known.iter().rev().find(is_gone) {
                 self.deleted(rules, &key.uniqueid, lead_id);
             }
             return;
@@ -35,9 +34,12 @@ impl Working {
             uniqueid: uniqueid.clone(),
             lead_id,
         };
-        // One statement gives one row the name; another that is gone was archived.
-        if let Some(old) = gone.into_iter().find(|old| *old != new) {
-            self.move_call(&old, &new);
+        // The first gets the name, and with the second the statement fails.
+        if let Some(old) = known.first() {
+            if *old == new || !is_gone(&old) {
+                return;
+            }
+            self.move_call(old, &new);
             if let Some(mut call) = self.calls.get(&new).cloned() {
                 self.attribute(rules, &new, &mut call);
                 rules.judge(&mut call);
@@ -83,6 +85,7 @@ impl Working {
         let reached: Vec<CallKey> = match assigned.pick {
             Pick::All => meeting.cloned().collect(),
             Pick::GreatestUniqueid => meeting.max().cloned().into_iter().collect(),
+            Pick::LeastUniqueid => meeting.min().cloned().into_iter().collect(),
             Pick::Newest => meeting.max_by_key(time).cloned().into_iter().collect(),
             Pick::Oldest => meeting.min_by_key(time).cloned().into_iter().collect(),
         };
