@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::binlog::{
-    DecodeError, Definition, Operation, Position, RawEvent, Reader, RowsEvent, Step,
+    DecodeError, Definition, Operation, Payload, Position, RawEvent, Reader, RowsEvent, Step,
 };
 use crate::config::BadRow;
 use crate::engine::ahead::Ahead;
@@ -137,7 +137,11 @@ impl<S: Source> Intake<S> {
                 return Ok(Ended::NobodyApplies);
             }
             match stream.try_next() {
-                Some(event) => self.take(event?).await?,
+                Some(event) => {
+                    if !self.take(event?).await? {
+                        return Ok(Ended::NobodyApplies);
+                    }
+                }
                 None => {
                     if !self.wait(&mut stream).await? {
                         return Ok(Ended::NobodyApplies);
@@ -163,7 +167,7 @@ impl<S: Source> Intake<S> {
             }
             event = stream.next() => {
                 self.idle.store(false, Ordering::Relaxed);
-                self.take(event?).await?;
+                return self.take(event?).await;
             }
             () = tokio::time::sleep_until(position_due), if moved => {
                 return Ok(self.send().await);
@@ -215,9 +219,54 @@ impl<S: Source> Intake<S> {
         batch
     }
 
-    async fn take(&mut self, event: RawEvent<'_>) -> Result<(), EngineError> {
+    /// Takes an event, and what is packed in it. False when nobody applies any more.
+    async fn take(&mut self, event: RawEvent<'_>) -> Result<bool, EngineError> {
         self.batch.tally.events += 1;
         match self.reader.event(event) {
+            Ok(Step::Payload(payload)) => self.payload(payload, event).await,
+            step => {
+                self.step(step, event, 0).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes the events of a compressed transaction, and sends them on the way
+    /// as they fill batches: the transaction may be of any size.
+    async fn payload(
+        &mut self,
+        mut payload: Payload<'_>,
+        whole: RawEvent<'_>,
+    ) -> Result<bool, EngineError> {
+        loop {
+            let number = payload.read_up_to();
+            match payload.next() {
+                Ok(Some(inner)) => {
+                    let step = self.reader.inner(inner);
+                    self.step(step, inner.event, inner.before).await?;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.step(Err(error), whole, number).await?;
+                    break;
+                }
+            }
+            if self.batch.is_full() && !self.send().await {
+                return Ok(false);
+            }
+        }
+        self.reader.end_payload();
+        Ok(true)
+    }
+
+    /// Does what a step says; `number` is that of the event's first row.
+    async fn step(
+        &mut self,
+        step: Result<Step<'_>, DecodeError>,
+        event: RawEvent<'_>,
+        number: u32,
+    ) -> Result<(), EngineError> {
+        match step {
             Ok(Step::Nothing | Step::Idle) => {}
             Ok(Step::Rows(rows)) => self.rows(&rows).await?,
             Ok(Step::Statement { watched, thread_id }) => {
@@ -258,13 +307,12 @@ impl<S: Source> Intake<S> {
                     "the source reports that it lost binlog events here"
                 );
             }
-            Ok(Step::Unsupported { what }) => {
-                let position = self.reader.position().to_string();
-                return Err(EngineError::Unsupported { what, position });
+            Ok(Step::Payload(_)) => {
+                return Err(EngineError::Bug("a payload in a payload".to_owned()));
             }
             Err(error) => {
                 let place = self.reader.event_place();
-                self.set_aside_event(place, event, &error)?;
+                self.set_aside_event(place, event, number, &error)?;
             }
         }
         Ok(())
@@ -279,19 +327,19 @@ impl<S: Source> Intake<S> {
         };
         let layout = match self.layout(table, rows).await? {
             Ok(layout) => layout,
-            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+            Err(error) => return self.set_aside(place, rows, rows.first_row, error.to_string()),
         };
         match rows.is_full_image() {
             Ok(true) => {}
             Ok(false) => {
                 let reason = "its image is partial (binlog_row_image is not FULL)";
-                return self.set_aside(place, rows, 0, reason.to_owned());
+                return self.set_aside(place, rows, rows.first_row, reason.to_owned());
             }
-            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+            Err(error) => return self.set_aside(place, rows, rows.first_row, error.to_string()),
         }
         let changes = match rows.decode() {
             Ok(changes) => changes,
-            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+            Err(error) => return self.set_aside(place, rows, rows.first_row, error.to_string()),
         };
         if *self.file_name != *place.file.as_str() {
             self.file_name = Arc::from(place.file.as_str());
@@ -310,7 +358,7 @@ impl<S: Source> Intake<S> {
             return Ok(());
         }
         let time = i64::from(rows.timestamp);
-        for (number, change) in (0_u32..).zip(&changes) {
+        for (number, change) in (rows.first_row..).zip(&changes) {
             self.batch.tally.rows += 1;
             let origin = Origin::new(&self.file_name, rows.offset, number, time);
             match self.reading.interpreter.fact(&layout, change, origin) {
@@ -483,11 +531,12 @@ impl<S: Source> Intake<S> {
         &mut self,
         place: Position,
         event: RawEvent<'_>,
+        number: u32,
         error: &DecodeError,
     ) -> Result<(), EngineError> {
         self.quarantine(QuarantinedRow {
             position: place,
-            row_index: 0,
+            row_index: number,
             event_time: i64::from(event.header.timestamp),
             table: String::new(),
             reason: error.to_string(),

@@ -2,7 +2,7 @@
 
 use super::replica::fnv1a;
 use super::{Flavour, MySqlSource};
-use crate::binlog::{BinlogFile, Position};
+use crate::binlog::{BinlogFile, GtidPosition, Position};
 use crate::source::wire::{Cell, Table, text};
 use crate::source::{Column, Condition, SELECTED_ROWS_MAX, SourceError, TableRow};
 use crate::vicidial::Zone;
@@ -76,16 +76,23 @@ impl MySqlSource {
         Ok(files)
     }
 
-    /// The end of the last complete group, now.
-    pub(super) async fn binlog_end(&self) -> Result<Position, SourceError> {
+    /// The end of the last complete group, now; of MySQL also the transactions
+    /// up to there. Of those that are being committed some may be missing in
+    /// the set, and none is in it that is not before the end.
+    pub(in crate::source) async fn binlog_end_and_gtid(
+        &self,
+    ) -> Result<(Position, Option<GtidPosition>), SourceError> {
         let what = "the end of its binlog";
         let status = self.binlog_status().await?;
         let (Some(file), Some(next)) = (status.first("File"), status.first("Position")) else {
             return Err(unusable(what, "the binary log is off"));
         };
-        format!("{file}:{next}")
+        let position = format!("{file}:{next}")
             .parse()
-            .map_err(|e: crate::binlog::PositionError| unusable(what, &e.to_string()))
+            .map_err(|e: crate::binlog::PositionError| unusable(what, &e.to_string()))?;
+        let executed = status.first("Executed_Gtid_Set");
+        let executed = executed.map(|set| set.parse().unwrap_or_default());
+        Ok((position, executed))
     }
 
     /// The server's binlog status; its statement has had three names.

@@ -127,7 +127,7 @@ impl Source for MySqlSource {
     }
 
     async fn head(&self) -> Result<Position, SourceError> {
-        self.binlog_end().await
+        Ok(self.binlog_end_and_gtid().await?.0)
     }
 
     async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {
