@@ -18,6 +18,7 @@ mod kill;
 mod numbers;
 mod reset;
 mod seeds;
+mod servers;
 mod shutdown;
 mod statuses;
 mod stream;
