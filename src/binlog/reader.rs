@@ -38,13 +38,8 @@ pub enum Step<'a> {
     Idle,
     /// Rows of a watched table, to be decoded.
     Rows(RowsEvent<'a>),
-    /// A statement that changed rows of a watched table without row images.
-    Statement {
-        /// Rank of the table in the [`Watch`] list.
-        watched: usize,
-        /// The session that ran it.
-        thread_id: u32,
-    },
+    /// A statement that changed rows, perhaps of a watched table, without row images.
+    Statement(Statement),
     /// A statement of another kind that names watched tables: DDL, TRUNCATE.
     Definition {
         /// Ranks of the tables in the [`Watch`] list.
@@ -69,6 +64,23 @@ pub enum Step<'a> {
 struct Place {
     offset: u64,
     first_row: u32,
+}
+
+/// A statement that names watched tables and is in the binlog as its text.
+#[derive(Debug)]
+pub struct Statement {
+    /// Ranks in the [`Watch`] list of the tables that it names.
+    pub watched: Vec<usize>,
+    /// The session that ran it.
+    pub thread_id: u32,
+    /// The text, in the session's character set.
+    pub text: Vec<u8>,
+    /// Offset of its event in the binlog file; see [`RowsEvent::offset`].
+    pub offset: u64,
+    /// See [`RowsEvent::first_row`].
+    pub first_row: u32,
+    /// When it began, by the source's clock; seconds since 1970.
+    pub timestamp: u32,
 }
 
 #[derive(Debug)]
@@ -357,14 +369,14 @@ impl Reader {
                     return Err(DecodeError::PartialJson);
                 }
             }
-            Kind::Query => return self.query(Query::decode(body)?),
+            Kind::Query => return self.query(Query::decode(body)?, &event, place),
             Kind::LoadQuery => {
                 let plain = load_query(body)?;
-                return self.query(Query::decode(&plain)?);
+                return self.query(Query::decode(&plain)?, &event, place);
             }
             Kind::CompressedQuery => {
                 let expanded = compressed::query(body)?;
-                return self.query(Query::decode(&expanded)?);
+                return self.query(Query::decode(&expanded)?, &event, place);
             }
             Kind::Incident => return Ok(Step::Incident),
             Kind::TransactionPayload => {
@@ -468,7 +480,12 @@ impl Reader {
         }))
     }
 
-    fn query<'a>(&mut self, query: Query<'_>) -> Result<Step<'a>, DecodeError> {
+    fn query<'a>(
+        &mut self,
+        query: Query<'_>,
+        event: &RawEvent<'_>,
+        place: Place,
+    ) -> Result<Step<'a>, DecodeError> {
         let meaning = query.meaning();
         match meaning {
             Meaning::Begin => self.begin(true),
@@ -479,14 +496,18 @@ impl Reader {
                     self.end();
                 }
                 let watched = self.watch.named_in(query.database, query.statement);
-                let Some(first) = watched.first() else {
+                if watched.is_empty() {
                     return Ok(Step::Nothing);
-                };
+                }
                 if meaning == Meaning::ChangesRows {
-                    return Ok(Step::Statement {
-                        watched: *first,
+                    return Ok(Step::Statement(Statement {
+                        watched,
                         thread_id: query.thread_id,
-                    });
+                        text: query.statement.to_vec(),
+                        offset: place.offset,
+                        first_row: place.first_row,
+                        timestamp: event.header.timestamp,
+                    }));
                 }
                 if let Some(definition) = query.definition() {
                     let watched = self.watch.named_in(query.database, query.defining_part());
