@@ -158,7 +158,7 @@ impl GtidPosition {
     /// MySQL's sets as an operator means them: `UUID:7` says up to 7, where no
     /// earlier number is given.
     #[must_use]
-    pub fn from_the_first(mut self) -> Self {
+    pub fn begun_at_the_first(mut self) -> Self {
         self.executed.fill_below();
         self
     }

@@ -119,7 +119,7 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     /// [`DecodeError`] when nothing behind the events so far can be read.
-    pub fn next(&mut self) -> Result<Option<InnerEvent<'_>>, DecodeError> {
+    pub fn next_event(&mut self) -> Result<Option<InnerEvent<'_>>, DecodeError> {
         if self.ended {
             return Ok(None);
         }

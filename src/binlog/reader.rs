@@ -238,7 +238,7 @@ impl Reader {
             kind,
             Kind::Rows(_) | Kind::CompressedRows(_) | Kind::PartialJsonRows
         );
-        if !inner.is_whole && !(is_rows && self.watched_rows(event.body)?.is_none()) {
+        if !inner.is_whole && (!is_rows || self.watched_rows(event.body)?.is_some()) {
             let size = event.header.size;
             return Err(DecodeError::TooLarge { size });
         }

@@ -110,7 +110,7 @@ async fn definitions<S: Source>(
         };
         match reader.event(event) {
             Ok(Step::Payload(mut payload)) => {
-                while let Ok(Some(inner)) = payload.next() {
+                while let Ok(Some(inner)) = payload.next_event() {
                     let step = reader.inner(inner);
                     note(&mut found, step, reader.position());
                 }

@@ -274,7 +274,7 @@ impl<S: Source> Intake<S> {
     ) -> Result<bool, EngineError> {
         loop {
             let number = payload.read_up_to();
-            match payload.next() {
+            match payload.next_event() {
                 Ok(Some(inner)) => {
                     let step = self.reader.inner(inner);
                     self.step(step, inner.event, inner.before).await?;

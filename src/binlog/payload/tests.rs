@@ -44,14 +44,14 @@ fn read(body: &[u8]) -> (Vec<(u8, usize, u32)>, Option<DecodeError>) {
         Err(error) => return (found, Some(error)),
     };
     loop {
-        match payload.next() {
+        match payload.next_event() {
             Ok(Some(inner)) => {
                 let RawEvent { header, body } = inner.event;
                 found.push((header.code, body.len(), inner.before));
             }
             Ok(None) => return (found, None),
             Err(error) => {
-                assert_eq!(payload.next().map(|_| ()), Ok(()), "it is over");
+                assert_eq!(payload.next_event().map(|_| ()), Ok(()), "it is over");
                 return (found, Some(error));
             }
         }
@@ -104,11 +104,11 @@ fn a_bomb_takes_no_memory() {
     let body = payload(0, &event);
     assert!(body.len() < 100_000, "{}", body.len());
     let mut payload = Payload::open(&body).expect("opens");
-    let first = payload.next().expect("reads").expect("an event");
+    let first = payload.next_event().expect("reads").expect("an event");
     assert!(!first.is_whole && first.event.body.len() == 64);
-    let second = payload.next().expect("reads").expect("an event");
+    let second = payload.next_event().expect("reads").expect("an event");
     assert_eq!(second.event.header.code, 16);
-    assert_eq!(payload.next().map(|end| end.is_none()), Ok(true));
+    assert_eq!(payload.next_event().map(|end| end.is_none()), Ok(true));
     assert!(payload.body.capacity() <= INNER_BYTES_KEPT);
 }
 
@@ -134,7 +134,7 @@ fn take(reader: &mut Reader, body: &[u8]) -> Vec<Result<String, DecodeError>> {
         panic!("no payload: {step:?}");
     };
     let mut steps = Vec::new();
-    while let Ok(Some(inner)) = payload.next() {
+    while let Ok(Some(inner)) = payload.next_event() {
         let step = reader.inner(inner).map(|step| match step {
             Step::Rows(rows) => format!("rows {}/{}", rows.offset, rows.first_row),
             other => format!("{other:?}"),
