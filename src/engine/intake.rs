@@ -13,12 +13,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::binlog::{
-    DecodeError, Definition, Operation, Payload, Position, RawEvent, Reader, Row, RowChange,
+    DecodeError, Definition, Kind, Operation, Payload, Position, RawEvent, Reader, Row, RowChange,
     RowsEvent, Statement, Step,
 };
 use crate::config::BadRow;
 use crate::engine::ahead::Ahead;
 use crate::engine::batch::Batch;
+use crate::engine::failover::History;
 use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
 use crate::engine::reread::{Pending, Rereader};
@@ -85,6 +86,8 @@ pub(super) struct Intake<S: Source> {
     batches: mpsc::Sender<Batch>,
     /// Where to end; `None`: never.
     until: Option<Position>,
+    /// What the stream must be a part of.
+    history: History,
     /// True while the stream has nothing more to read.
     idle: Arc<AtomicBool>,
     batch: Batch,
@@ -103,6 +106,7 @@ impl<S: Source> Intake<S> {
         reading: Reading,
         batches: mpsc::Sender<Batch>,
         until: Option<Position>,
+        history: History,
         idle: Arc<AtomicBool>,
     ) -> Self {
         let batch = Batch::new(reader.position().clone(), reader.gtid().clone(), None);
@@ -114,6 +118,7 @@ impl<S: Source> Intake<S> {
             reading,
             batches,
             until,
+            history,
             idle,
             batch,
             sent_at: Instant::now(),
@@ -134,6 +139,8 @@ impl<S: Source> Intake<S> {
 
     async fn read(&mut self) -> Result<Ended, EngineError> {
         let mut stream = self.source.stream(self.reader.position()).await?;
+        // Before the first event: a position of another server may be one here too.
+        self.history.check_server(stream.server())?;
         self.settle(Table::ALL.into()).await?;
         loop {
             if self.is_at_end() {
@@ -249,6 +256,7 @@ impl<S: Source> Intake<S> {
         batch.position = position;
         batch.gtid = gtid;
         batch.event_time = event_time.or(batch.event_time);
+        batch.file_begun = self.reader.file_begun();
         self.sent_at = Instant::now();
         batch
     }
@@ -260,6 +268,10 @@ impl<S: Source> Intake<S> {
             Ok(Step::Payload(payload)) => self.payload(payload, event).await,
             step => {
                 self.step(step, event, 0).await?;
+                if Kind::of(event.header.code) == Kind::FormatDescription {
+                    let place = self.reader.event_place();
+                    self.history.check_file(&place, self.reader.file_begun())?;
+                }
                 Ok(true)
             }
         }

@@ -95,7 +95,10 @@ impl MySqlSource {
                 gtid: self.gtid_at(position, &binlog).await?,
             }),
             Target::Time(time) => self.by_time(*time, &binlog).await,
-            Target::Gtid(gtid) => self.by_gtid(&gtid.clone().begun_at_the_first(), &binlog).await,
+            Target::Gtid(gtid) => {
+                self.by_gtid(&gtid.clone().begun_at_the_first(), &binlog)
+                    .await
+            }
         }
     }
 

@@ -115,22 +115,7 @@ impl MySqlSource {
     /// # Errors
     /// [`SourceError`] when the source cannot be asked.
     pub async fn identity(&self) -> Result<String, SourceError> {
-        let names = "'server_uuid', 'server_uid', 'hostname', 'port', 'datadir'";
-        let sql = format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})");
-        let table = self.ask("its identity", &sql).await?;
-        let value = |name: &str| {
-            let mut rows = table.rows.iter();
-            let row = rows.find(|row| row.first().and_then(text).as_deref() == Some(name));
-            row.and_then(|row| text(row.get(1)?))
-                .filter(|value| !value.is_empty())
-        };
-        if let Some(own) = value("server_uuid").or_else(|| value("server_uid")) {
-            return Ok(own);
-        }
-        let place = [value("hostname"), value("port"), value("datadir")]
-            .map(Option::unwrap_or_default)
-            .join("\n");
-        Ok(format!("{:016x}", fnv1a(place.as_bytes(), 0)))
+        Ok(identity_in(&self.ask("its identity", IDENTITY).await?))
     }
 
     /// The columns of a table of VICIdial's database; empty without the table.
@@ -244,6 +229,27 @@ impl MySqlSource {
         let seconds = table.scalar().and_then(|s| s.parse().ok());
         seconds.ok_or_else(|| unusable(what, "no time"))
     }
+}
+
+/// Asks a server for what [`identity_in`] reads.
+pub(super) const IDENTITY: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
+     ('server_uuid', 'server_uid', 'hostname', 'port', 'datadir')";
+
+/// A name of a server that survives restarts and tells it from its replicas.
+pub(super) fn identity_in(table: &Table) -> String {
+    let value = |name: &str| {
+        let mut rows = table.rows.iter();
+        let row = rows.find(|row| row.first().and_then(text).as_deref() == Some(name));
+        row.and_then(|row| text(row.get(1)?))
+            .filter(|value| !value.is_empty())
+    };
+    if let Some(own) = value("server_uuid").or_else(|| value("server_uid")) {
+        return own;
+    }
+    let place = [value("hostname"), value("port"), value("datadir")]
+        .map(Option::unwrap_or_default)
+        .join("\n");
+    format!("{:016x}", fnv1a(place.as_bytes(), 0))
 }
 
 /// A list of columns for a SELECT.

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::MySqlSource;
 use super::replica::{Purpose, Replica};
+use super::{MySqlSource, facts};
 use crate::binlog::{Position, RawEvent};
 use crate::source::frame::Framer;
 use crate::source::wire::{Flavour, Packets, Place, Wire, WireError, refusal};
@@ -40,6 +40,8 @@ pub struct MySqlStream {
     packets: Packets,
     framer: Framer,
     address: String,
+    /// What the server calls itself, on this very connection.
+    server: String,
     /// Where the dump began, for messages.
     from: String,
     server_id: u32,
@@ -65,6 +67,11 @@ impl MySqlStream {
         let connected = Wire::connect(&source.settings).await;
         let mut wire = connected.map_err(|e| SourceError::from_wire(e, &address, "a session"))?;
         let flavour = wire.server().flavour;
+        if flavour != source.server.flavour {
+            return Err(SourceError::OtherServer {
+                server: wire.server().text.clone(),
+            });
+        }
         let period = HEARTBEAT_PERIOD.as_nanos();
         let session = match flavour {
             Flavour::MariaDb => format!(
@@ -78,6 +85,7 @@ impl MySqlStream {
             ),
         };
         wire.query(&session).await.map_err(sort)?;
+        let server = facts::identity_in(&wire.query(facts::IDENTITY).await.map_err(sort)?);
         let flags = match flavour {
             Flavour::MariaDb => SEND_ANNOTATE,
             Flavour::MySql => 0,
@@ -90,6 +98,7 @@ impl MySqlStream {
             packets,
             framer: Framer::new(),
             address,
+            server,
             from: from.to_string(),
             server_id,
             silence: Box::pin(sleep(SILENCE_MAX)),
@@ -172,6 +181,10 @@ impl MySqlStream {
 }
 
 impl EventStream for MySqlStream {
+    fn server(&self) -> Option<&str> {
+        Some(&self.server)
+    }
+
     async fn next(&mut self) -> Result<RawEvent<'_>, SourceError> {
         self.check()?;
         let packet = poll_fn(|cx| self.poll_packet(cx)).await;
