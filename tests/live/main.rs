@@ -13,6 +13,7 @@ mod bad_input;
 mod bad_place;
 mod clocks;
 mod drift;
+mod failover;
 mod keep_up;
 mod kill;
 mod matrix;
