@@ -128,6 +128,12 @@ impl MySqlSource {
         Ok(Some(self.file_start(&file).await?.time))
     }
 
+    /// When a binlog file was begun, in seconds since 1970.
+    pub(super) async fn file_begun(&self, file: &BinlogFile) -> Result<Option<i64>, SourceError> {
+        let start = self.file_start(file).await?;
+        Ok(Some(start.time).filter(|time| *time != 0))
+    }
+
     async fn by_time(&self, time: i64, binlog: &Binlog) -> Result<Located, SourceError> {
         // Everything in the files before was written before this one began.
         let (mut low, mut high) = (0, binlog.files.len());

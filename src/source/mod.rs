@@ -8,6 +8,7 @@ mod memory;
 mod mysql;
 mod preflight;
 mod settings;
+mod standing;
 mod wire;
 
 pub use error::SourceError;
@@ -17,6 +18,7 @@ pub use memory::{Fault, MemorySource, MemoryStream};
 pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
 pub use preflight::{Finding, Outcome, check_clock, preflight, verdict};
 pub use settings::{ConnectSettings, TlsMode};
+pub use standing::standing;
 pub use wire::{Flavour, Server};
 
 pub use crate::vicidial::Column;

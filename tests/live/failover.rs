@@ -63,7 +63,7 @@ impl Address {
 /// What differs between the flavours.
 struct Words {
     kind: &'static str,
-    replica_arguments: &'static [&'static str],
+    arguments: &'static [&'static str],
     /// Made to follow, with `{}` for the primary's.
     follow: &'static str,
     promote: &'static str,
@@ -77,8 +77,8 @@ struct Words {
 
 const MARIADB: Words = Words {
     kind: "mariadb-11.8",
-    replica_arguments: &["--server-id=2", "--log-slave-updates=ON"],
-    follow: "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='root', \
+    arguments: &["--log-slave-updates=ON"],
+    follow: "SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_binlog_pos; CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='root', \
              MASTER_SSL_VERIFY_SERVER_CERT=0, MASTER_USE_GTID=slave_pos; START SLAVE",
     promote: "STOP SLAVE; RESET SLAVE ALL",
     gtid: "SELECT @@GLOBAL.gtid_binlog_pos",
@@ -89,7 +89,7 @@ const MARIADB: Words = Words {
 
 const MYSQL: Words = Words {
     kind: "mysql-9",
-    replica_arguments: &["--server-id=2", "--performance-schema=OFF"],
+    arguments: &["--performance-schema=OFF"],
     follow: "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={}, \
              SOURCE_USER='root', SOURCE_SSL=1, SOURCE_AUTO_POSITION=1; START REPLICA",
     promote: "STOP REPLICA; RESET REPLICA ALL",
@@ -116,11 +116,13 @@ impl Words {
 /// A replica with files and offsets of its own is promoted while didtail is
 /// behind and traffic goes on; later the address moves back.
 fn a_replica_is_promoted(words: &Words, database: &str) {
-    let old = Server::of_kind(words.kind, &format!("{database}-old"), &[]);
-    let new = Server::of_kind(
-        words.kind,
-        &format!("{database}-new"),
-        words.replica_arguments,
+    let server = |name: &str, id: &str| {
+        let arguments = [words.arguments, &[id]].concat();
+        Server::of_kind(words.kind, &format!("{database}-{name}"), &arguments)
+    };
+    let (old, new) = (
+        server("old", "--server-id=1"),
+        server("new", "--server-id=2"),
     );
     let address = Address::of(&old);
     new.sql("FLUSH BINARY LOGS; FLUSH BINARY LOGS");
@@ -176,12 +178,30 @@ fn a_replica_is_promoted(words: &Words, database: &str) {
         site.stored::<i64>("SELECT epoch FROM replication_progress"),
         2
     );
-    // The old server has nothing of what the new one wrote since.
-    let mut daemon = site.following();
-    let (position, numbers) = (site.position(), site.numbers());
+    // Back to the old server, which has followed the new one since.
+    let port_of = |server: &Server| server.port().to_string();
+    old.sql(&words.follow.replace("{}", &port_of(&new)));
+    beside.calls(20, 4);
+    words.wait_for(&old, &new);
+    old.sql(words.promote);
     address.turn_to(old.port());
+    let doctor = site.didtail(&["doctor"]).good();
+    assert!(doctor.contains("didtail would go on at"), "{doctor}");
+    site.catch_up();
+    is_there(&site, &old, 3);
+    assert!(site.assert_equals_source() > 95);
+    // What the old server writes from here on, the new one has not.
+    site.calls(5, 5);
+    let mut daemon = site.following();
+    site.wait_for_end(&old);
+    let (position, numbers) = (site.position(), site.numbers());
+    address.turn_to(new.port());
     let ended = daemon.wait();
     ended.fails(1, words.lacks, "didtail checkpoint reset --to latest");
+    site.didtail(&["doctor"])
+        .fails(1, "checks failed", "mend what is BAD");
+    let doctor = site.didtail(&["doctor"]).stdout;
+    assert!(doctor.contains(words.lacks), "{doctor}");
     assert_eq!(site.position(), position);
     assert!(site.numbers() == numbers, "a number moved");
 }
@@ -232,6 +252,8 @@ fn a_reset_binlog_coincides(words: &Words, database: &str) {
         "is another one than was read before",
         "didtail checkpoint reset --to earliest",
     );
+    let doctor = site.didtail(&["doctor"]).stdout;
+    assert!(doctor.contains("binlog.000001 was begun at"), "{doctor}");
     assert_eq!(site.position(), Some(position));
     assert_eq!(site.stored::<i64>(calls), 5);
     site.didtail(&["checkpoint", "reset", "--to", "earliest", "--yes"])
