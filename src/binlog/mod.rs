@@ -35,6 +35,7 @@ pub use payload::{InnerEvent, Payload};
 pub use position::{BinlogFile, FIRST_EVENT_OFFSET, Position, PositionError};
 pub use query::Definition;
 pub use raw::{ARTIFICIAL_FLAG, EventHeader, HEADER_BYTES, RawEvent};
+pub(crate) use reader::end_of;
 pub use reader::{Reader, Statement, Step};
 pub use rows::{Row, RowChange, RowsEvent};
 pub use table_map::{TableMap, Watch};

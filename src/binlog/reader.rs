@@ -22,8 +22,8 @@ use crate::binlog::payload::{InnerEvent, Payload};
 use crate::binlog::query::{Definition, Meaning, Query};
 use crate::binlog::table_map::TableMaps;
 use crate::binlog::{
-    ARTIFICIAL_FLAG, BinlogFile, DecodeError, FIRST_EVENT_OFFSET, Gtid, GtidPosition, Kind,
-    Position, RawEvent, RowsEvent, Watch, compressed,
+    ARTIFICIAL_FLAG, BinlogFile, DecodeError, EventHeader, FIRST_EVENT_OFFSET, Gtid, GtidPosition,
+    Kind, Position, RawEvent, RowsEvent, Watch, compressed,
 };
 
 /// Flag of a MariaDB GTID event: no COMMIT follows (`FL_STANDALONE`).
@@ -306,9 +306,8 @@ impl Reader {
         if header.timestamp != 0 {
             self.event_time = Some(i64::from(header.timestamp));
         }
-        let size = u64::from(header.size);
-        self.offset = nearest(self.offset + size, header.end_low);
-        self.offset.saturating_sub(size)
+        self.offset = end_of(self.offset, header);
+        self.offset.saturating_sub(u64::from(header.size))
     }
 
     fn interpret<'a>(
@@ -535,9 +534,14 @@ fn load_query(body: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(plain)
 }
 
+/// Where an event ends that comes next at an offset.
+pub(crate) fn end_of(offset: u64, header: &EventHeader) -> u64 {
+    nearest(offset + u64::from(header.size), header.end_low)
+}
+
 /// The offset with these low 32 bits that is nearest to the computed one; the
 /// computed one where the header does not say.
-pub(crate) fn nearest(computed: u64, end_low: u32) -> u64 {
+fn nearest(computed: u64, end_low: u32) -> u64 {
     const WRAP: u64 = 1 << 32;
     if end_low == 0 {
         return computed;

@@ -6,6 +6,7 @@
 
 mod facts;
 mod replica;
+mod skip;
 mod stream;
 
 use tokio::sync::Mutex;

@@ -13,8 +13,9 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::replica::{Purpose, Replica};
+use super::skip::{Skip, Verdict};
 use super::{MySqlSource, facts};
-use crate::binlog::{Position, RawEvent};
+use crate::binlog::{EventHeader, Position, RawEvent};
 use crate::source::frame::Framer;
 use crate::source::wire::{Flavour, Packets, Place, Wire, WireError, refusal};
 use crate::source::{EventStream, SourceError};
@@ -50,6 +51,8 @@ pub struct MySqlStream {
     /// True while `silence` runs, that is since nothing was there to read.
     waiting: bool,
     broken: bool,
+    /// The way to where reading begins, while it is not there yet.
+    skip: Option<Skip>,
 }
 
 impl MySqlStream {
@@ -104,6 +107,7 @@ impl MySqlStream {
             silence: Box::pin(sleep(SILENCE_MAX)),
             waiting: false,
             broken: false,
+            skip: start.skip,
         })
     }
 
@@ -123,6 +127,36 @@ impl MySqlStream {
                 seconds: SILENCE_MAX.as_secs(),
             })
         })
+    }
+
+    /// Whether an event is in front of where reading begins.
+    fn drops(&mut self, place: &Place) -> Result<bool, SourceError> {
+        let Some(skip) = &mut self.skip else {
+            return Ok(false);
+        };
+        // Behind the status byte; what is no event is told when it is opened.
+        let event = self.packets.payload(place).split_first();
+        let Some((0x00, event)) = event else {
+            return Ok(false);
+        };
+        let Some(header) = EventHeader::read(event) else {
+            return Ok(false);
+        };
+        match skip.event(&header) {
+            Verdict::Drop => Ok(true),
+            Verdict::Pass => Ok(false),
+            Verdict::Arrived => {
+                self.skip = None;
+                Ok(false)
+            }
+            Verdict::Inside => {
+                self.broken = true;
+                Err(SourceError::ImpossiblePosition {
+                    position: self.from.clone(),
+                    detail: "it is inside of an event".to_owned(),
+                })
+            }
+        }
     }
 
     /// The event in a packet.
@@ -187,14 +221,22 @@ impl EventStream for MySqlStream {
 
     async fn next(&mut self) -> Result<RawEvent<'_>, SourceError> {
         self.check()?;
-        let packet = poll_fn(|cx| self.poll_packet(cx)).await;
-        let place = self.intact(packet)?;
-        self.event(&place)
+        loop {
+            let packet = poll_fn(|cx| self.poll_packet(cx)).await;
+            let place = self.intact(packet)?;
+            if !self.drops(&place)? {
+                return self.event(&place);
+            }
+        }
     }
 
     fn try_next(&mut self) -> Option<Result<RawEvent<'_>, SourceError>> {
         if let Err(error) = self.check() {
             return Some(Err(error));
+        }
+        if self.skip.is_some() {
+            // It takes long, and others must have their turn.
+            return None;
         }
         // Outside of the runtime's budget: "nothing there" must mean that.
         let mut once = std::pin::pin!(unconstrained(poll_fn(|cx| self.poll_packet(cx))));
