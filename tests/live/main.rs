@@ -11,6 +11,7 @@ mod support;
 
 mod bad_input;
 mod bad_place;
+mod beyond;
 mod clocks;
 mod drift;
 mod failover;
