@@ -438,7 +438,9 @@ impl<S: Source> Intake<S> {
                     }
                     self.window(change.table, from, until, &origin).await?;
                 }
-                WrittenRows::Archived { before } => self.rereader.archived(before, time),
+                WrittenRows::Archived { before } => {
+                    self.rereader.archived(change.table, before, time)
+                }
                 WrittenRows::All => {
                     self.statuses_anew(change.table, Definition::Replaced)
                         .await?
@@ -466,7 +468,7 @@ impl<S: Source> Intake<S> {
             at: self.batch.facts.len(),
             table,
             rows,
-            gone_before: self.rereader.gone_before,
+            gone_before: self.rereader.gone_before(table),
             origin: origin.clone(),
         });
     }
@@ -617,9 +619,9 @@ impl<S: Source> Intake<S> {
             self.statuses_anew(table, definition).await?;
         }
         self.rereader.forget();
-        if table == Table::Log && definition == Definition::Emptied {
+        if definition == Definition::Emptied {
             let time = self.reader.event_time().unwrap_or(0);
-            self.rereader.archived(None, time);
+            self.rereader.archived(table, None, time);
         }
         let position = self.reader.position().clone();
         let layouts = &mut self.reading.layouts;
