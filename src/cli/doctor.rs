@@ -6,7 +6,7 @@ use super::failure::{Exit, Failure};
 use super::{Options, output, runtime};
 use crate::checkpoint::{Checkpoint, Resume, resume};
 use crate::config::{Config, SourceTimeZone};
-use crate::source::{Finding, MySqlSource, Outcome, check_clock, preflight};
+use crate::source::{Finding, MySqlSource, Outcome, check_clock, preflight, standing};
 use crate::state::{StateError, StateFile};
 use crate::store::{SqliteStore, Store as _, StoreError};
 use crate::vicidial::Zone;
@@ -64,6 +64,14 @@ async fn findings(config: &Config) -> Vec<Finding> {
         };
         match MySqlSource::connect(&source.connect_settings(&config.state)).await {
             Ok(connection) => {
+                let mut known = known;
+                if let Some(checkpoint) = &mut known {
+                    let (server, file_begun) = followed(config, &source.name);
+                    let (finding, there) =
+                        standing(&connection, server.as_deref(), file_begun, checkpoint).await;
+                    findings.push(finding);
+                    *checkpoint = there;
+                }
                 findings.extend(preflight(&connection, known.as_ref()).await);
                 let zone = match &source.time_zone {
                     SourceTimeZone::Named(name) => Zone::named(name),
@@ -75,6 +83,17 @@ async fn findings(config: &Config) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The server that was followed last, and when its file at the position was
+/// begun; what cannot be read is told by another check.
+fn followed(config: &Config, source: &str) -> (Option<String>, Option<i64>) {
+    let Ok(state) = StateFile::open(&config.state.path) else {
+        return (None, None);
+    };
+    let record = state.source(source).ok().flatten();
+    let server = record.and_then(|record| record.identity);
+    (server, state.file_begun(source).ok().flatten())
 }
 
 fn state(config: &Config, source: &str, findings: &mut Vec<Finding>) -> Option<Checkpoint> {

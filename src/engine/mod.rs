@@ -9,6 +9,7 @@ mod ahead;
 mod apply;
 mod batch;
 mod cache;
+mod failover;
 mod follow;
 mod intake;
 mod layouts;

@@ -86,14 +86,6 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An event that this version cannot read, and behind which rows may hide.
-    #[error("the event at {position} is {what}, which this version cannot read")]
-    Unsupported {
-        /// What it is.
-        what: &'static str,
-        /// Where it is.
-        position: String,
-    },
     /// A part of didtail ended without saying why.
     #[error("{0}")]
     Bug(String),
@@ -109,11 +101,6 @@ impl EngineError {
             Self::State(error) => error.hint(),
             Self::BadRow { .. } => Some(
                 "set bad_row = \"quarantine\" in [errors] to keep such rows aside and go on"
-                    .to_owned(),
-            ),
-            Self::Unsupported { .. } => Some(
-                "on the source: SET GLOBAL binlog_transaction_compression = OFF, and then \
-                 `didtail checkpoint reset --to latest`"
                     .to_owned(),
             ),
             Self::Bug(_) => None,

@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
 use crate::engine::batch::Batch;
+use crate::engine::failover;
 use crate::engine::follow::{Follow, Summary};
 use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
@@ -78,8 +79,17 @@ pub async fn run(
     let mut state = StateFile::open_exclusive(&config.state.path)?;
     let store = SqliteStore::open(&config.store.url.to_string()).await?;
     let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
-    state.bind(name, &source.identity().await?)?;
-    let decided = decide(&state, &store, name).await?;
+    let server = source.identity().await?;
+    let recorded = state.source(name)?.and_then(|record| record.identity);
+    let decided = match decide(&state, &store, name).await? {
+        Some(known) if recorded.is_some_and(|recorded| recorded != server) => {
+            Some(failover::move_on(&mut state, &source, name, &known, &server).await?)
+        }
+        decided => {
+            state.bind(name, &server)?;
+            decided
+        }
+    };
     check(&source, decided.as_ref()).await?;
     let start = match decided {
         Some(known) => known,

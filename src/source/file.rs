@@ -295,7 +295,7 @@ impl Source for FileSource {
         loop {
             match splitter.event() {
                 // What cannot be decoded is said when it is streamed.
-                Ok(Some(event)) => drop(reader.event(event)),
+                Ok(Some(event)) => reader.pass(event),
                 Ok(None) | Err(SourceError::Truncated { .. }) => break,
                 Err(error) => return Err(error),
             }

@@ -11,14 +11,17 @@ mod support;
 
 mod bad_input;
 mod bad_place;
+mod beyond;
 mod clocks;
 mod drift;
+mod failover;
 mod keep_up;
 mod kill;
 mod matrix;
 mod numbers;
 mod reset;
 mod seeds;
+mod servers;
 mod shutdown;
 mod statuses;
 mod stream;
