@@ -12,6 +12,7 @@ mod support;
 mod bad_input;
 mod bad_place;
 mod clocks;
+mod connect;
 mod drift;
 mod keep_up;
 mod kill;

@@ -1,11 +1,13 @@
 //! What the live tests share: servers, a VICIdial database with its didtail,
 //! processes, and the comparison of store and source.
 
+mod authority;
 mod compare;
 mod process;
 mod server;
 mod site;
 
+pub use authority::Authority;
 pub use compare::{Numbers, differences};
 pub use process::{Daemon, Ended};
 pub use server::Server;
