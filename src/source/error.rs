@@ -285,7 +285,9 @@ impl From<FrameError> for SourceError {
     fn from(error: FrameError) -> Self {
         let detail = error.to_string();
         match error {
-            FrameError::Size { .. } | FrameError::Checksum { .. } => Self::Damaged { detail },
+            FrameError::Size { .. } | FrameError::Checksum { .. } | FrameError::Early { .. } => {
+                Self::Damaged { detail }
+            }
             FrameError::Algorithm { .. } => Self::NotABinlog { detail },
         }
     }

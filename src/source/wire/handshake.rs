@@ -3,6 +3,7 @@
 //! The plugins' arithmetic is `mysql_common`'s; this is the conversation
 //! around it. See <https://mariadb.com/kb/en/connection/>.
 
+use std::io::{Error, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mysql_common::packets::AuthPlugin;
@@ -32,6 +33,10 @@ const ROUNDS_MAX: usize = 8;
 /// MySQL's plugin of before caching_sha2_password; a library knows it no more.
 const SHA256: &[u8] = b"sha256_password";
 
+/// The work that a server may ask for with parsec, as a power of two of 1024
+/// rounds: a million take half a second. MariaDB asks for 2^0.
+const PARSEC_FACTOR_MAX: u8 = 10;
+
 /// Why a plugin is not used that hands the password to whoever listens.
 const NOT_SAFE: &str = "which is not safe";
 
@@ -60,9 +65,9 @@ pub(super) async fn log_in(
     settings: &ConnectSettings,
 ) -> Result<(Packets, Server), WireError> {
     let greeting = {
-        let payload = packets.receive().await?;
+        let payload = packets.receive().await.map_err(foreign)?;
         refusal(payload)?;
-        parse(payload).ok_or_else(|| invalid("the server's greeting is malformed"))?
+        parse(payload).ok_or_else(|| foreign(invalid("its greeting is malformed")))?
     };
     let mut wanted = capability::LONG_PASSWORD
         | capability::LONG_FLAG
@@ -85,6 +90,16 @@ pub(super) async fn log_in(
     )
     .await?;
     Ok((packets, Server::from_version(&greeting.version)))
+}
+
+/// Says of a greeting that breaks the protocol what that means.
+fn foreign(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::InvalidData => invalid(&format!(
+            "what answers there is no MySQL or MariaDB server: {error}"
+        )),
+        _ => error,
+    }
 }
 
 fn parse(payload: &[u8]) -> Option<Greeting> {
@@ -260,6 +275,9 @@ async fn proceed(
         (AuthPlugin::Other(name), key) if **name == *SHA256 => {
             let sealed = sealed(password, challenge, key)?;
             Ok(packets.send(&sealed).await?)
+        }
+        (AuthPlugin::MariadbParsec { .. }, [_, factor, ..]) if *factor > PARSEC_FACTOR_MAX => {
+            Err(invalid("the server's parsec salt asks for too much work").into())
         }
         (AuthPlugin::MariadbParsec { .. }, salt) => {
             plugin
