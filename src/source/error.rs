@@ -207,8 +207,8 @@ impl SourceError {
             },
             WireError::Plugin { .. } => Self::Plugin { address, detail },
             WireError::Refused { code, .. } => match code {
-                // Wrong password, host not allowed, plugin missing, TLS demanded, password expired.
-                1045 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159 | 3878 => {
+                // Wrong password, host blocked or not allowed, plugin missing, TLS demanded, password expired.
+                1045 | 1129 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159 | 3878 => {
                     Self::AccessDenied { address, detail }
                 }
                 1044 | 1142 | 1143 | 1227 | 1370 => Self::NotGranted {

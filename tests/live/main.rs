@@ -16,6 +16,7 @@ mod connect;
 mod drift;
 mod keep_up;
 mod kill;
+mod lies;
 mod numbers;
 mod reset;
 mod seeds;
