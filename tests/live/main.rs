@@ -18,6 +18,7 @@ mod keep_up;
 mod kill;
 mod lies;
 mod numbers;
+mod proxy;
 mod reset;
 mod seeds;
 mod shutdown;

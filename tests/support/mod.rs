@@ -4,12 +4,14 @@
 mod authority;
 mod compare;
 mod process;
+mod proxy;
 mod server;
 mod site;
 
 pub use authority::Authority;
 pub use compare::{Numbers, differences};
 pub use process::{Daemon, Ended};
+pub use proxy::{Proxy, Trouble};
 pub use server::Server;
 pub use site::Site;
 
