@@ -17,6 +17,7 @@ mod drift;
 mod keep_up;
 mod kill;
 mod lies;
+mod matrix;
 mod numbers;
 mod proxy;
 mod reset;
