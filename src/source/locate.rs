@@ -99,6 +99,11 @@ impl MySqlSource {
         Ok(Some(self.file_start(&file).await?.time))
     }
 
+    /// When a binlog was begun, in seconds since 1970.
+    pub(super) async fn begin_of(&self, file: &BinlogFile) -> Result<i64, SourceError> {
+        Ok(self.file_start(file).await?.time)
+    }
+
     async fn by_time(
         &self,
         time: i64,
