@@ -13,6 +13,7 @@ mod bad_input;
 mod bad_place;
 mod clocks;
 mod connect;
+mod doctor;
 mod drift;
 mod keep_up;
 mod kill;
