@@ -1,5 +1,6 @@
 //! The only place that talks to a VICIdial database.
 
+mod behind;
 mod error;
 mod file;
 mod frame;
@@ -11,6 +12,7 @@ mod settings;
 mod standing;
 mod wire;
 
+pub use behind::{FilesBefore, FilesThenLive};
 pub use error::SourceError;
 pub use file::{FileSource, FileStream, Splitter};
 pub use locate::{Located, Target};

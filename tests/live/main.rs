@@ -23,6 +23,7 @@ mod lies;
 mod matrix;
 mod numbers;
 mod proxy;
+mod replay;
 mod reset;
 mod seeds;
 mod servers;
