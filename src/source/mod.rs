@@ -18,7 +18,7 @@ pub use file::{FileSource, FileStream, Splitter};
 pub use locate::{Located, Target};
 pub use memory::{Fault, MemorySource, MemoryStream};
 pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
-pub use preflight::{Finding, Outcome, check_clock, preflight, verdict};
+pub use preflight::{Finding, Outcome, check_clock, outlook, preflight, verdict, within};
 pub use settings::{ConnectSettings, TlsMode};
 pub use standing::standing;
 pub use wire::{Flavour, Server};

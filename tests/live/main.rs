@@ -11,13 +11,18 @@ mod support;
 
 mod bad_input;
 mod bad_place;
+mod beyond;
 mod clocks;
+mod connect;
+mod doctor;
 mod drift;
 mod failover;
 mod keep_up;
 mod kill;
+mod lies;
 mod matrix;
 mod numbers;
+mod proxy;
 mod replay;
 mod reset;
 mod seeds;

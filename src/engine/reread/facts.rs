@@ -32,7 +32,7 @@ pub(super) fn of<S: Source>(
     let mut details = Vec::new();
     if *table == Table::Log {
         details.extend(of_gone_calls(change, &live, selection, zone));
-        details.extend(effect(rows, &live, origin));
+        details.extend(effect(change, &live));
     }
     // What was inserted and is gone was as the statement says.
     for said in &rows.inserted {
@@ -153,12 +153,14 @@ fn of_gone_calls<S: Source>(
 }
 
 /// What a change did to the names of calls.
-fn effect(rows: &KeyedRows, live: &[&Detail], origin: &Origin) -> Vec<Detail> {
+fn effect(change: &Pending, live: &[&Detail]) -> Vec<Detail> {
+    let Pending { rows, origin, .. } = change;
     let is_there = |name: &String| present(live).any(|there| there == name);
     let of_second = |lead_id: u64, renamed_to: Option<&String>| {
         Some(Detail::CallsOfSecond {
             lead_id,
             second: second(rows.among.prefix.as_ref()?).to_owned(),
+            since: change.gone_before,
             present: present(live).cloned().collect(),
             renamed_to: renamed_to.cloned(),
         })
@@ -189,10 +191,13 @@ fn effect(rows: &KeyedRows, live: &[&Detail], origin: &Origin) -> Vec<Detail> {
             .collect(),
         (Effect::Deleted, "uniqueid") => {
             let gone = rows.values.iter().filter(|name| !is_there(name));
+            let began = |name: &str| second(name).parse().unwrap_or(origin.time);
+            // Archived before, and deleted then.
+            let gone = gone.filter(|name| began(name) >= change.gone_before);
             gone.map(|uniqueid| Detail::CallDeleted {
                 uniqueid: uniqueid.clone(),
                 lead_id: rows.among.lead_id,
-                started_at: second(uniqueid).parse().unwrap_or(origin.time),
+                started_at: began(uniqueid),
             })
             .collect()
         }

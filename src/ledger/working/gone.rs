@@ -9,19 +9,27 @@ use crate::ledger::working::Working;
 use crate::vicidial::{CallAssigned, CallPatch, CallRow, Pick, second};
 
 impl Working {
-    /// A statement renamed or deleted a call of this second without saying
-    /// which; see [`Detail::CallsOfSecond`].
+    /// The calls of a lead that began in one second, which is not before `since`,
+    /// and count as calls.
+    pub(super) fn known_in_second(&self, lead_id: u64, second: &str, since: i64) -> Vec<CallKey> {
+        let was_there = |key: &&CallKey| {
+            let call = self.calls.get(*key);
+            call.is_some_and(|call| !call.removed && call.started_at >= since)
+        };
+        let of_second = self.calls_of_second(second, lead_id);
+        of_second.filter(was_there).cloned().collect()
+    }
+
+    /// A statement renamed or deleted one of the `known` calls of this second
+    /// without saying which; see [`crate::vicidial::Detail::CallsOfSecond`].
     pub(super) fn changed_in_second(
         &mut self,
         rules: &Rules,
-        lead_id: u64,
-        of_second: &str,
+        (lead_id, of_second): (u64, &str),
+        known: &[CallKey],
         present: &[String],
         renamed_to: Option<&String>,
     ) {
-        let known = self.calls_of_second(of_second, lead_id).cloned();
-        let counts = |key: &CallKey| self.calls.get(key).is_some_and(|call| !call.removed);
-        let known: Vec<CallKey> = known.filter(counts).collect();
         let is_gone = |key: &&CallKey| !present.contains(&key.uniqueid);
         let Some(uniqueid) = renamed_to else {
             // Of duplicates VICIdial deletes the newest.
