@@ -40,8 +40,9 @@ const OPERATORS_MAX: usize = 1000;
 /// Keys taken from one statement.
 const KEYS_MAX: usize = 10_000;
 
-/// Nesting of what is taken apart.
-const DEPTH_MAX: usize = 50;
+/// Nesting of what is taken apart; VICIdial's has a handful. A level takes some
+/// hundred kilobytes of an unoptimised thread's stack, which has two megabytes.
+const DEPTH_MAX: usize = 20;
 
 /// A change of rows of one watched table, by a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
