@@ -128,6 +128,11 @@ impl From<EngineError> for Failure {
                 hint,
                 error: error.into(),
             },
+            EngineError::Replay { .. } => Self {
+                exit: Exit::Operator,
+                hint,
+                error: error.into(),
+            },
             EngineError::Bug(_) => Self {
                 exit: Exit::Bug,
                 hint,

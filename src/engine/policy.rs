@@ -86,6 +86,14 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Binlog files that cannot be replayed.
+    #[error("{what}")]
+    Replay {
+        /// Why not.
+        what: String,
+        /// How to mend it.
+        fix: String,
+    },
     /// A part of didtail ended without saying why.
     #[error("{0}")]
     Bug(String),
@@ -103,6 +111,7 @@ impl EngineError {
                 "set bad_row = \"quarantine\" in [errors] to keep such rows aside and go on"
                     .to_owned(),
             ),
+            Self::Replay { fix, .. } => Some(fix.clone()),
             Self::Bug(_) => None,
         }
     }

@@ -1,5 +1,6 @@
 //! The only place that talks to a VICIdial database.
 
+mod behind;
 mod error;
 mod file;
 mod frame;
@@ -11,12 +12,13 @@ mod settings;
 mod standing;
 mod wire;
 
+pub use behind::{FilesBefore, FilesThenLive};
 pub use error::SourceError;
 pub use file::{FileSource, FileStream, Splitter};
 pub use locate::{Located, Target};
 pub use memory::{Fault, MemorySource, MemoryStream};
 pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
-pub use preflight::{Finding, Outcome, check_clock, preflight, verdict};
+pub use preflight::{Finding, Outcome, check_clock, outlook, preflight, verdict, within};
 pub use settings::{ConnectSettings, TlsMode};
 pub use standing::standing;
 pub use wire::{Flavour, Server};

@@ -191,10 +191,13 @@ fn effect(change: &Pending, live: &[&Detail]) -> Vec<Detail> {
             .collect(),
         (Effect::Deleted, "uniqueid") => {
             let gone = rows.values.iter().filter(|name| !is_there(name));
+            let began = |name: &str| second(name).parse().unwrap_or(origin.time);
+            // Archived before, and deleted then.
+            let gone = gone.filter(|name| began(name) >= change.gone_before);
             gone.map(|uniqueid| Detail::CallDeleted {
                 uniqueid: uniqueid.clone(),
                 lead_id: rows.among.lead_id,
-                started_at: second(uniqueid).parse().unwrap_or(origin.time),
+                started_at: began(uniqueid),
             })
             .collect()
         }

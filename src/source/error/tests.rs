@@ -9,6 +9,7 @@ fn kind(error: &SourceError) -> &'static str {
         SourceError::AccessDenied { .. } => "access denied",
         SourceError::NotGranted { .. } => "not granted",
         SourceError::Tls { .. } => "tls",
+        SourceError::Plugin { .. } => "plugin",
         SourceError::Unfit(_) => "unfit",
         SourceError::Purged { .. } => "purged",
         SourceError::ServerIdClash { .. } => "clash",

@@ -71,6 +71,11 @@ impl MySqlSource {
         drop(self.control.lock().await.take());
     }
 
+    /// The replica id that a daemon would follow the source with, now.
+    pub(super) async fn replica_id(&self) -> Result<u32, SourceError> {
+        Ok(self.replica(Purpose::Follow).await?.server_id)
+    }
+
     /// Runs a statement; `what` names in words what it asks for.
     pub(crate) async fn ask(&self, what: &str, sql: &str) -> Result<Table, SourceError> {
         self.attempt(sql)

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::task::coop::unconstrained;
@@ -26,6 +26,11 @@ const HEARTBEAT_PERIOD: Duration = Duration::from_secs(10);
 
 /// Silence after which the connection is given up: three heartbeats.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of an unfinished packet that count as a sign of life within that
+/// time: a large event may take minutes. Heartbeats alone bring some hundred,
+/// so that a length which was damaged on its way is not waited for.
+const ALIVE_BYTES: u64 = 64 * 1024;
 
 /// Seconds that the server waits for a reader which does not read, before it
 /// hangs up. The default, 60, is shorter than a slow commit.
@@ -48,8 +53,9 @@ pub struct MySqlStream {
     server_id: u32,
     /// Ends the wait for an event.
     silence: Pin<Box<Sleep>>,
-    /// True while `silence` runs, that is since nothing was there to read.
-    waiting: bool,
+    /// While `silence` runs, that is since nothing was there to read: how many
+    /// bytes had arrived when it began.
+    waiting: Option<u64>,
     broken: bool,
     /// The way to where reading begins, while it is not there yet.
     skip: Option<Skip>,
@@ -105,7 +111,7 @@ impl MySqlStream {
             from: from.to_string(),
             server_id,
             silence: Box::pin(sleep(SILENCE_MAX)),
-            waiting: false,
+            waiting: None,
             broken: false,
             skip: start.skip,
         })
@@ -115,18 +121,26 @@ impl MySqlStream {
     #[inline]
     fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, SourceError>> {
         if let Poll::Ready(received) = self.packets.poll_receive(cx) {
-            self.waiting = false;
+            self.waiting = None;
             return Poll::Ready(received.map_err(|e| self.lost(&e.to_string())));
         }
-        if !self.waiting {
-            self.waiting = true;
+        loop {
+            let received = self.packets.received();
+            let begun = match self.waiting {
+                Some(begun) => {
+                    ready!(self.silence.as_mut().poll(cx));
+                    begun
+                }
+                None => received.wrapping_sub(ALIVE_BYTES),
+            };
+            if received.wrapping_sub(begun) < ALIVE_BYTES {
+                return Poll::Ready(Err(SourceError::Silent {
+                    seconds: SILENCE_MAX.as_secs(),
+                }));
+            }
+            self.waiting = Some(received);
             self.silence.as_mut().reset(Instant::now() + SILENCE_MAX);
         }
-        self.silence.as_mut().poll(cx).map(|()| {
-            Err(SourceError::Silent {
-                seconds: SILENCE_MAX.as_secs(),
-            })
-        })
     }
 
     /// Whether an event is in front of where reading begins.
@@ -178,14 +192,18 @@ impl MySqlStream {
                 address: self.address.clone(),
                 detail: "the server ended the stream".to_owned(),
             },
-            Some((first, _)) => match refusal(packets.payload(place)) {
+            // What a server says has a state in it; else the byte was damaged.
+            Some((0xff, [_, _, b'#', ..])) => match refusal(packets.payload(place)) {
                 Err(e) => SourceError::from_dump(e, &self.address, &self.from, self.server_id),
-                Ok(()) => SourceError::NotABinlog {
-                    detail: format!("the server sent a packet of unknown kind {first:#04x}"),
+                Ok(()) => SourceError::Damaged {
+                    detail: "the server's error has no text".to_owned(),
                 },
             },
-            None => SourceError::NotABinlog {
-                detail: "the server sent an empty packet".to_owned(),
+            Some((first, _)) => SourceError::Damaged {
+                detail: format!("a packet is of the unknown kind {first:#04x}"),
+            },
+            None => SourceError::Damaged {
+                detail: "a packet is empty".to_owned(),
             },
         };
         *broken = true;

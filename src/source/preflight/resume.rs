@@ -1,5 +1,6 @@
 //! Is the binlog that the daemon would go on with still there?
 
+use super::retention::keep_for_a_week;
 use super::{Finding, Outcome};
 use crate::binlog::{GtidPosition, Position};
 use crate::checkpoint::Checkpoint;
@@ -51,7 +52,9 @@ pub(super) async fn resume(source: &MySqlSource, checkpoint: &Checkpoint) -> Vec
                 finding(Outcome::Bad, &actual).fix(
                     "run `didtail checkpoint reset --to earliest`: the changes between the last \
                  applied call (`didtail checkpoint show`) and the oldest binlog are lost to the \
-                 numbers; let the source keep its binlogs for longer (expire_logs_days)",
+                 numbers; let the source keep its binlogs for longer: "
+                        .to_owned()
+                        + keep_for_a_week(source.server()),
                 )
             }
             None => {
