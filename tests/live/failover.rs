@@ -92,7 +92,7 @@ const MARIADB: Words = Words {
 
 const MYSQL: Words = Words {
     kind: "mysql-9",
-    arguments: &["--performance-schema=OFF"],
+    arguments: &["--performance-schema=OFF", "--sync-binlog=0"],
     follow: "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={}, \
              SOURCE_USER='root', SOURCE_SSL=1, SOURCE_AUTO_POSITION=1; START REPLICA",
     promote: "STOP REPLICA; RESET REPLICA ALL",

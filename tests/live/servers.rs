@@ -50,7 +50,11 @@ fn follows(server: &Server, site: &Site, settings: &[&str]) {
 
 #[test]
 fn mysql_9_in_every_form_of_its_binlog() {
-    let server = Server::of_kind("mysql-9", "mysql", &["--performance-schema=OFF"]);
+    let server = Server::of_kind(
+        "mysql-9",
+        "mysql",
+        &["--performance-schema=OFF", "--sync-binlog=0"],
+    );
     let site = Site::new(&server, "nine");
     // Only what can be rolled back is compressed.
     for table in WATCHED {
