@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. Imported by nobody but `main.rs`.
 
+mod backfill;
 mod checkpoint;
 mod config;
 mod distance;
@@ -54,6 +55,7 @@ Examples:
   didtail status
   didtail stats --watch
   didtail explain +13125550100
+  didtail backfill --since 30d
   didtail checkpoint show
   didtail checkpoint reset --to 24h --dry-run"
 )]
@@ -87,7 +89,7 @@ struct Options {
     #[arg(long, global = true, value_name = "PATH")]
     state: Option<String>,
 
-    /// Where to begin with an unknown source: latest or earliest [env: DIDTAIL_START_AT]
+    /// Where to begin with an unknown source: latest, earliest or backfill:30d [env: DIDTAIL_START_AT]
     #[arg(long, global = true, value_name = "WHERE")]
     start_at: Option<String>,
 
@@ -111,6 +113,7 @@ enum Command {
     Status(status::Arguments),
     Stats(stats::StatsArgs),
     Explain(explain::Arguments),
+    Backfill(backfill::Arguments),
     Recount(recount::Arguments),
     /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
@@ -202,6 +205,7 @@ impl Cli {
                 Ok(runtime()?.block_on(shown)?)
             }
             Command::Explain(arguments) => explain::run(options, &arguments),
+            Command::Backfill(arguments) => backfill::run(options, &arguments),
             Command::Recount(arguments) => recount::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
             Command::Config(command) => config::run(options, &command),

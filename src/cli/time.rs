@@ -25,6 +25,14 @@ pub(super) fn parse(text: &str, now: i64) -> Result<i64, String> {
     })
 }
 
+/// Lets through what [`parse`] reads, for the command line.
+///
+/// # Errors
+/// What was expected.
+pub(super) fn check(text: &str) -> Result<String, String> {
+    parse(text, 0).map(|_| text.to_owned())
+}
+
 fn seconds_ago(text: &str) -> Option<i64> {
     let unit = text.chars().next_back()?;
     let seconds = match unit {

@@ -7,6 +7,7 @@
 
 mod ahead;
 mod apply;
+mod backfill;
 mod batch;
 mod cache;
 mod follow;
@@ -20,6 +21,7 @@ mod selection;
 mod statuses;
 
 pub use apply::Clock;
+pub use backfill::{Backfill, Ends, Loaded, Range, backfill};
 pub use batch::Tally;
 pub use follow::Summary;
 pub use policy::{Action, EngineError, on_source, on_store};

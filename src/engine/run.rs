@@ -28,7 +28,7 @@ use crate::telemetry::field;
 use crate::vicidial::{Interpreter, Phones, StatusBook, Table, Zone};
 
 /// Epoch of a source that was never reset.
-const FIRST_EPOCH: u64 = 1;
+pub(super) const FIRST_EPOCH: u64 = 1;
 
 /// How one source is to be followed.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ pub async fn follow<S: Source, St: Store>(
 }
 
 /// Where to resume, from the state file and the store; `None` at the very first start.
-async fn decide(
+pub(super) async fn decide(
     state: &StateFile,
     store: &impl Store,
     name: &str,

@@ -7,6 +7,15 @@ use crate::binlog::{MySqlValue, Row};
 use crate::source::{Column, Condition, Source, SourceError};
 use crate::vicidial::{Detail, Interpreter, Layout, Table};
 
+/// What a SELECT found.
+#[derive(Debug, Default)]
+pub(super) struct Selected {
+    /// What the rows say, as far as they say anything.
+    pub(super) details: Vec<Detail>,
+    /// How many rows there were.
+    pub(super) rows: usize,
+}
+
 /// Reads rows of watched tables from the source.
 pub(super) struct Selection<S> {
     source: Arc<S>,
@@ -53,16 +62,29 @@ impl<S: Source> Selection<S> {
         condition: Condition<'_>,
         now: i64,
     ) -> Result<Vec<Detail>, SourceError> {
+        Ok(self.selected(name, table, condition, now).await?.details)
+    }
+
+    /// As [`Selection::details_of`], with the number of rows: an answer of
+    /// [`SELECTED_ROWS_MAX`](crate::source::SELECTED_ROWS_MAX) is cut off.
+    pub(super) async fn selected(
+        &mut self,
+        name: &str,
+        table: Table,
+        condition: Condition<'_>,
+        now: i64,
+    ) -> Result<Selected, SourceError> {
         if !self.layouts.contains_key(name) {
             let layout = self.layout(name, table).await?;
             self.layouts.insert(name.to_owned(), layout);
         }
         let Some(Some((layout, columns))) = self.layouts.get(name) else {
-            return Ok(Vec::new());
+            return Ok(Selected::default());
         };
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         let found = self.source.select(name, &columns, condition).await?;
-        let mut details = Vec::with_capacity(found.len());
+        let rows = found.len();
+        let mut details = Vec::with_capacity(rows);
         for cells in found {
             let cells = cells.into_iter().map(|cell| cell.map(MySqlValue::Blob));
             let row = Row {
@@ -70,7 +92,7 @@ impl<S: Source> Selection<S> {
             };
             details.extend(self.interpreter.selected(layout, &row, now).ok().flatten());
         }
-        Ok(details)
+        Ok(Selected { details, rows })
     }
 
     /// The columns that are read of a table, as far as it has them.

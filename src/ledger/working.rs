@@ -509,6 +509,7 @@ impl Working {
     }
 }
 
+mod archived;
 mod attribution;
 #[cfg(test)]
 mod tests;

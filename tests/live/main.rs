@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backfill;
 mod bad_input;
 mod bad_place;
 mod clocks;

@@ -1,0 +1,115 @@
+//! Calls of the past are loaded by SELECT while calls go on, and everything ends
+//! as the source has it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Ended, Server, Site};
+
+/// Calls before didtail, and as many while it loads; `BACKFILL_CALLS` for more.
+fn calls() -> u32 {
+    let said = std::env::var("BACKFILL_CALLS").ok();
+    said.map_or(4000, |calls| calls.parse().expect("a number"))
+}
+
+/// A database with calls that no didtail has seen, and a didtail that begins now.
+fn with_a_past(server: &Server, database: &str, calls: u32) -> Site {
+    let site = Site::new(server, database);
+    site.configure(&site.config().replace("earliest", "latest"));
+    site.simulator(
+        "run",
+        &[
+            "--calls",
+            &calls.to_string(),
+            "--noise",
+            "0",
+            "--connections",
+            "6",
+        ],
+    );
+    site
+}
+
+/// Calls that are written meanwhile, others than those before.
+fn traffic(site: &Site, calls: u32) -> std::thread::JoinHandle<Ended> {
+    let mut run: Command = site.simulator_command("run");
+    let calls = calls.to_string();
+    run.args(["--calls", &calls, "--seed", "2", "--noise", "1"]);
+    std::thread::spawn(move || Ended::of(&mut run))
+}
+
+#[track_caller]
+fn load(site: &Site, arguments: &[&str]) -> Value {
+    let all = [&["backfill", "--json"], arguments].concat();
+    let said = site.didtail(&all).json();
+    assert_eq!(said["differences"], serde_json::json!([]), "{said}");
+    said["sources"][0].clone()
+}
+
+#[test]
+fn beside_traffic_it_ends_as_the_source_has_it() {
+    let server = Server::start("backfill", &[]);
+    let site = with_a_past(&server, "asterisk", calls());
+    let daemon = site.following();
+    let traffic = traffic(&site, calls());
+    let said = load(&site, &["--since", "3d"]);
+    traffic.join().expect("the simulator ran").good();
+    println!("{said}");
+    assert!(
+        said["tally"]["calls"].as_u64() > Some(u64::from(calls() / 2)),
+        "{said}"
+    );
+    assert_eq!(said["resumed_at"], Value::Null);
+    site.wait_for_end(&server);
+    site.assert_equals_source();
+    // Again, now that everything is there: at most a call's code is found that
+    // the stream did not tell, and then nothing changes any more.
+    let numbers = site.numbers();
+    load(&site, &["--since", "3d"]);
+    let said = load(&site, &["--since", "3d"]);
+    let tally = &said["tally"];
+    assert_eq!(
+        [&tally["new"], &tally["changed"], &tally["dials"]],
+        [0, 0, 0],
+        "{said}"
+    );
+    assert_eq!(tally["calls"], tally["unchanged"], "{said}");
+    assert_eq!(site.numbers(), numbers);
+    let log = daemon.stop();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// Killed and asked again, a load goes on where it was; also without a daemon.
+#[test]
+fn killed_in_the_middle_it_goes_on() {
+    let server = Server::start("backfill-kill", &[]);
+    let site = with_a_past(&server, "asterisk", calls());
+    let traffic = traffic(&site, calls());
+    let mut resumed = 0;
+    for kill in 0..40 {
+        let mut load = site.command(&["backfill", "--since", "3d", "--json"]);
+        load.stdout(std::process::Stdio::null());
+        let mut load = load.spawn().expect("didtail runs");
+        std::thread::sleep(std::time::Duration::from_millis(300 + kill * 41 % 400));
+        load.kill().expect("it is ours");
+        load.wait().expect("it was killed");
+        let note = "SELECT ifnull(max(json_extract(note, '$.next') > \
+                    json_extract(note, '$.since')), 0) FROM backfills";
+        let is_there = "SELECT count(*) FROM sqlite_schema WHERE name = 'backfills'";
+        let store = site.store();
+        let is_there: u32 = store.query_row(is_there, [], |row| row.get(0)).unwrap_or(0);
+        let begun = is_there > 0 && site.stored::<bool>(note);
+        resumed += u32::from(begun);
+        if begun && kill > 2 {
+            break;
+        }
+    }
+    assert!(resumed > 0, "it was never killed in the middle");
+    let said = load(&site, &["--since", "3d"]);
+    println!("{said}");
+    assert!(said["resumed_at"].is_i64(), "{said}");
+    traffic.join().expect("the simulator ran").good();
+    site.catch_up();
+    site.assert_equals_source();
+}
