@@ -33,7 +33,7 @@ pub use mysql_cdc::events::row_events::mysql_value::MySqlValue;
 pub use position::{BinlogFile, FIRST_EVENT_OFFSET, Position, PositionError};
 pub use query::Definition;
 pub use raw::{ARTIFICIAL_FLAG, EventHeader, HEADER_BYTES, RawEvent};
-pub use reader::{Reader, Step};
+pub use reader::{Reader, Statement, Step};
 pub use rows::{Row, RowChange, RowsEvent};
 pub use table_map::{TableMap, Watch};
 

@@ -36,13 +36,8 @@ pub enum Step<'a> {
     Idle,
     /// Rows of a watched table, to be decoded.
     Rows(RowsEvent<'a>),
-    /// A statement that changed rows of a watched table without row images.
-    Statement {
-        /// Rank of the table in the [`Watch`] list.
-        watched: usize,
-        /// The session that ran it.
-        thread_id: u32,
-    },
+    /// A statement that changed rows, perhaps of a watched table, without row images.
+    Statement(Statement),
     /// A statement of another kind that names watched tables: DDL, TRUNCATE.
     Definition {
         /// Ranks of the tables in the [`Watch`] list.
@@ -62,6 +57,21 @@ pub enum Step<'a> {
         /// What it is.
         what: &'static str,
     },
+}
+
+/// A statement that names watched tables and is in the binlog as its text.
+#[derive(Debug)]
+pub struct Statement {
+    /// Ranks in the [`Watch`] list of the tables that it names.
+    pub watched: Vec<usize>,
+    /// The session that ran it.
+    pub thread_id: u32,
+    /// The text, in the session's character set.
+    pub text: Vec<u8>,
+    /// Offset of its event in the binlog file.
+    pub offset: u64,
+    /// When it began, by the source's clock; seconds since 1970.
+    pub timestamp: u32,
 }
 
 #[derive(Debug)]
@@ -227,10 +237,10 @@ impl Reader {
                 let body = Cow::Owned(compressed::rows(body, rows)?);
                 return self.rows(body, rows, &event, start);
             }
-            Kind::Query => return self.query(Query::decode(body)?),
+            Kind::Query => return self.query(Query::decode(body)?, &event, start),
             Kind::CompressedQuery => {
                 let expanded = compressed::query(body)?;
-                return self.query(Query::decode(&expanded)?);
+                return self.query(Query::decode(&expanded)?, &event, start);
             }
             Kind::Incident => return Ok(Step::Incident),
             Kind::TransactionPayload => {
@@ -307,7 +317,12 @@ impl Reader {
         }))
     }
 
-    fn query<'a>(&mut self, query: Query<'_>) -> Result<Step<'a>, DecodeError> {
+    fn query<'a>(
+        &mut self,
+        query: Query<'_>,
+        event: &RawEvent<'_>,
+        start: u64,
+    ) -> Result<Step<'a>, DecodeError> {
         let meaning = query.meaning();
         match meaning {
             Meaning::Begin => self.begin(true),
@@ -318,14 +333,17 @@ impl Reader {
                     self.end();
                 }
                 let watched = self.watch.named_in(query.database, query.statement);
-                let Some(first) = watched.first() else {
+                if watched.is_empty() {
                     return Ok(Step::Nothing);
-                };
+                }
                 if meaning == Meaning::ChangesRows {
-                    return Ok(Step::Statement {
-                        watched: *first,
+                    return Ok(Step::Statement(Statement {
+                        watched,
                         thread_id: query.thread_id,
-                    });
+                        text: query.statement.to_vec(),
+                        offset: start,
+                        timestamp: event.header.timestamp,
+                    }));
                 }
                 if let Some(definition) = query.definition() {
                     let watched = self.watch.named_in(query.database, query.defining_part());

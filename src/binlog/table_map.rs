@@ -3,8 +3,10 @@
 //! Over 95 % of a VICIdial binlog is about other tables, so the name is
 //! compared as bytes before anything is decoded.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
 use mysql_cdc::events::table_map_event::TableMapEvent;
 
 use crate::binlog::DecodeError;
@@ -46,6 +48,9 @@ pub(super) fn real_type((kind, metadata): (u8, u16)) -> u8 {
 pub struct Watch {
     database: Vec<u8>,
     tables: Vec<Vec<u8>>,
+    /// Finds the names in statements, of which a source without row images has
+    /// one for every change of every table. `None` where there are no names.
+    names: Option<AhoCorasick>,
 }
 
 impl Watch {
@@ -56,6 +61,10 @@ impl Watch {
         Self {
             database: database.as_bytes().to_vec(),
             tables: tables.iter().map(|t| t.as_bytes().to_vec()).collect(),
+            names: AhoCorasickBuilder::new()
+                .ascii_case_insensitive(true)
+                .build(tables)
+                .ok(),
         }
     }
 
@@ -74,27 +83,28 @@ impl Watch {
     /// `vicidial_log_archive` is not taken for `vicidial_log`. From a session in
     /// another database the statement must name the database too.
     pub(super) fn named_in(&self, session_database: &[u8], statement: &[u8]) -> Vec<usize> {
-        let names_database = || {
-            statement
-                .windows(self.database.len().max(1))
-                .any(|found| found.eq_ignore_ascii_case(&self.database))
-        };
-        if !session_database.eq_ignore_ascii_case(&self.database) && !names_database() {
-            return Vec::new();
+        let mut named = BTreeSet::new();
+        let is_word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'$';
+        for found in self
+            .names
+            .iter()
+            .flat_map(|names| names.find_overlapping_iter(statement))
+        {
+            let before = found.start().checked_sub(1).and_then(|j| statement.get(j));
+            let after = statement.get(found.end());
+            if !before.is_some_and(is_word) && !after.is_some_and(is_word) {
+                named.insert(found.pattern().as_usize());
+            }
         }
-        let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'$';
-        let is_named = |name: &Vec<u8>| {
-            statement.windows(name.len()).enumerate().any(|(i, found)| {
-                let before = i.checked_sub(1).and_then(|j| statement.get(j));
-                let after = statement.get(i + name.len());
-                found.eq_ignore_ascii_case(name)
-                    && !before.is_some_and(|&b| is_word(b))
-                    && !after.is_some_and(|&b| is_word(b))
-            })
-        };
-        let named = self.tables.iter().enumerate();
-        let named = named.filter(|(_, name)| is_named(name));
-        named.map(|(rank, _)| rank).collect()
+        if named.is_empty() || session_database.eq_ignore_ascii_case(&self.database) {
+            return named.into_iter().collect();
+        }
+        let mut words = statement.windows(self.database.len().max(1));
+        if words.any(|found| found.eq_ignore_ascii_case(&self.database)) {
+            named.into_iter().collect()
+        } else {
+            Vec::new()
+        }
     }
 }
 

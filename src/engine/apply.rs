@@ -17,7 +17,7 @@ use crate::engine::lookup::LookUp;
 use crate::engine::policy::{self, Action, EngineError};
 use crate::ledger::{Frame, Keys, Loaded, Rules, Working, further_keys, keys};
 use crate::source::{Source, SourceError};
-use crate::state::{Health, Missing, StateFile, StatusNote};
+use crate::state::{Health, Missing, Rereads, StateFile, StatusNote};
 use crate::store::{Durable, Store, StoreError, Trail};
 use crate::telemetry::field;
 use crate::vicidial::Fact;
@@ -80,6 +80,7 @@ pub(super) enum Moment<'a> {
 pub(super) struct Done {
     pub(super) tally: Tally,
     pub(super) missing: Missing,
+    pub(super) rereads: Rereads,
     pub(super) facts: u64,
     pub(super) results: u64,
     pub(super) batches: u64,
@@ -110,6 +111,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             statuses_stored: false,
             done: Done {
                 missing: note.missing,
+                rereads: note.rereads,
                 ..Done::default()
             },
             pruned_at: 0,
@@ -159,6 +161,7 @@ impl<S: Source, St: Store> Applier<S, St> {
         self.with
             .state
             .save_checkpoint(&self.with.source, durable.checkpoint())?;
+        self.done.rereads.add(&batch.rereads);
         self.done.tally.events += batch.tally.events;
         self.done.tally.rows += batch.tally.rows;
         self.applied_to = Some(batch.position.clone());
@@ -302,7 +305,7 @@ impl<S: Source, St: Store> Applier<S, St> {
         loaded.calls.extend(more.calls);
         loaded.dials.extend(more.dials);
         for fact in &found {
-            working.apply_looked_up(&mut rules, fact);
+            working.apply(&mut rules, fact);
         }
         let durable = self.write(batch, rules, working, &asked, &loaded).await?;
         self.with.look_up.remember(&lonely);
@@ -347,7 +350,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             asked.dids.clear();
         }
         self.load_round(asked.clone(), &mut loaded).await?;
-        let further = further_keys(&asked, &loaded);
+        let further = further_keys(facts, &asked, &loaded);
         asked.uniqueids.extend(further.uniqueids.iter().cloned());
         asked
             .caller_codes
@@ -441,6 +444,7 @@ impl<S: Source, St: Store> Applier<S, St> {
         let note = StatusNote {
             health,
             missing: self.done.missing,
+            rereads: self.done.rereads.clone(),
             lag_seconds: event_time.map(|time| (now - time).max(0)),
             rows_applied: self.done.tally.rows,
             last_error_at: stopped_by.as_ref().map(|_| now),

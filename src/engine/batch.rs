@@ -1,7 +1,8 @@
 //! What is applied in one transaction, and how large it may become.
 
 use crate::binlog::{GtidPosition, Position};
-use crate::state::{Missing, QuarantinedRow};
+use crate::engine::reread::Pending;
+use crate::state::{Missing, QuarantinedRow, Rereads};
 use crate::vicidial::{Column, Fact, Table};
 
 /// Facts in a batch. Enough that a backlog is applied in large transactions,
@@ -11,6 +12,9 @@ pub(super) const FACTS_MAX: usize = 4096;
 /// Bytes of undecodable events in a batch, kept for quarantine.
 pub(super) const BAD_BYTES_MAX: usize = 1 << 20;
 
+/// Keys of rows to be read again in a batch; a lead has some dozens of rows.
+pub(super) const KEYS_MAX: usize = 512;
+
 /// Batches on their way from the reader to the store; with the one being
 /// filled and the one being applied they bound the memory.
 pub(super) const BATCHES_WAITING_MAX: usize = 2;
@@ -19,6 +23,8 @@ pub(super) const BATCHES_WAITING_MAX: usize = 2;
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) facts: Vec<Fact>,
+    /// Changes whose rows must be read again before the batch can be applied.
+    pub(super) pending: Vec<Pending>,
     pub(super) bad: Vec<QuarantinedRow>,
     /// Columns of tables seen for the first time.
     pub(super) schemas: Vec<(Table, Position, Vec<Column>)>,
@@ -31,6 +37,7 @@ pub(super) struct Batch {
     /// Things that make the numbers incomplete.
     pub(super) missing: Missing,
     pub(super) tally: Tally,
+    pub(super) rereads: Rereads,
 }
 
 /// How much was read.
@@ -46,6 +53,7 @@ impl Batch {
     pub(super) fn new(position: Position, gtid: GtidPosition, event_time: Option<i64>) -> Self {
         Self {
             facts: Vec::new(),
+            pending: Vec::new(),
             bad: Vec::new(),
             schemas: Vec::new(),
             begin: position.clone(),
@@ -54,17 +62,20 @@ impl Batch {
             event_time,
             missing: Missing::default(),
             tally: Tally::default(),
+            rereads: Rereads::default(),
         }
     }
 
     pub(super) fn is_full(&self) -> bool {
         let bad_bytes: usize = self.bad.iter().map(|row| row.body.len()).sum();
-        self.facts.len() >= FACTS_MAX || bad_bytes >= BAD_BYTES_MAX
+        let keys: usize = self.pending.iter().map(Pending::keys).sum();
+        self.facts.len() >= FACTS_MAX || bad_bytes >= BAD_BYTES_MAX || keys >= KEYS_MAX
     }
 
     /// True when there is more in it than a new position.
     pub(super) fn has_work(&self) -> bool {
         !self.facts.is_empty()
+            || !self.pending.is_empty()
             || !self.bad.is_empty()
             || !self.schemas.is_empty()
             || self.missing != Missing::default()

@@ -156,7 +156,7 @@ impl<S: Source> LookUp<S> {
             .zip(links.into_iter().chain(dials).chain(caller_ids))
             .map(|(row, detail)| Fact {
                 origin: Origin::new(&file, 0, row, now),
-                detail,
+                detail: Detail::LookedUp(Box::new(detail)),
             })
             .collect())
     }

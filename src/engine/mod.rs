@@ -16,6 +16,7 @@ mod layouts;
 mod lookup;
 mod policy;
 mod recount;
+mod reread;
 mod run;
 mod selection;
 mod statuses;

@@ -112,7 +112,7 @@ impl<St: Store> Recount<'_, St> {
             return Ok(());
         };
         let mut loaded = self.store.load(source, tenant, &page.keys).await?;
-        let further = further_keys(&page.keys, &loaded);
+        let further = further_keys(&[], &page.keys, &loaded);
         let more = self.store.load(source, tenant, &further).await?;
         loaded.dials.extend(more.dials);
         let mut working = Working::new(loaded);

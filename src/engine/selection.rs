@@ -4,17 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::binlog::{MySqlValue, Row};
-use crate::source::{Column, Condition, Source, SourceError};
+use crate::source::{Column, Condition, SELECTED_ROWS_MAX, Source, SourceError};
 use crate::vicidial::{Detail, Interpreter, Layout, Table};
-
-/// What a SELECT found.
-#[derive(Debug, Default)]
-pub(super) struct Selected {
-    /// What the rows say, as far as they say anything.
-    pub(super) details: Vec<Detail>,
-    /// How many rows there were.
-    pub(super) rows: usize,
-}
 
 /// Reads rows of watched tables from the source.
 pub(super) struct Selection<S> {
@@ -22,7 +13,21 @@ pub(super) struct Selection<S> {
     interpreter: Interpreter,
     /// The columns of each table by its name, as they were when it was first
     /// asked; `None` for a table that is not there or lacks what is needed.
-    layouts: BTreeMap<String, Option<(Layout, Vec<String>)>>,
+    layouts: BTreeMap<String, Option<Known>>,
+}
+
+/// A table's columns, as far as they are read.
+struct Known {
+    layout: Layout,
+    columns: Vec<Column>,
+}
+
+/// What a SELECT found.
+pub(super) struct Found {
+    /// What the rows say.
+    pub(super) details: Vec<Detail>,
+    /// There are more than one answer can hold.
+    pub(super) is_cut: bool,
 }
 
 impl<S: Source> Selection<S> {
@@ -62,29 +67,47 @@ impl<S: Source> Selection<S> {
         condition: Condition<'_>,
         now: i64,
     ) -> Result<Vec<Detail>, SourceError> {
-        Ok(self.selected(name, table, condition, now).await?.details)
+        Ok(self.find(name, table, condition, now).await?.details)
     }
 
-    /// As [`Selection::details_of`], with the number of rows: an answer of
-    /// [`SELECTED_ROWS_MAX`](crate::source::SELECTED_ROWS_MAX) is cut off.
-    pub(super) async fn selected(
+    /// The length that a text column cuts values off at, in characters; `None`
+    /// where it does not, or is not known.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub(super) async fn width(
+        &mut self,
+        table: Table,
+        column: &str,
+    ) -> Result<Option<usize>, SourceError> {
+        let known = self.known(table.name(), table).await?;
+        let mut columns = known.iter().flat_map(|known| &known.columns);
+        let found = columns.find(|found| found.name == column);
+        Ok(found.and_then(Column::characters_max))
+    }
+
+    /// As [`Selection::details_of`], and whether that is all.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub(super) async fn find(
         &mut self,
         name: &str,
         table: Table,
         condition: Condition<'_>,
         now: i64,
-    ) -> Result<Selected, SourceError> {
-        if !self.layouts.contains_key(name) {
-            let layout = self.layout(name, table).await?;
-            self.layouts.insert(name.to_owned(), layout);
-        }
-        let Some(Some((layout, columns))) = self.layouts.get(name) else {
-            return Ok(Selected::default());
+    ) -> Result<Found, SourceError> {
+        self.known(name, table).await?;
+        let Some(Some(Known { layout, columns })) = self.layouts.get(name) else {
+            return Ok(Found {
+                details: Vec::new(),
+                is_cut: false,
+            });
         };
-        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let columns: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let found = self.source.select(name, &columns, condition).await?;
-        let rows = found.len();
-        let mut details = Vec::with_capacity(rows);
+        let is_cut = found.len() >= SELECTED_ROWS_MAX;
+        let mut details = Vec::with_capacity(found.len());
         for cells in found {
             let cells = cells.into_iter().map(|cell| cell.map(MySqlValue::Blob));
             let row = Row {
@@ -92,23 +115,26 @@ impl<S: Source> Selection<S> {
             };
             details.extend(self.interpreter.selected(layout, &row, now).ok().flatten());
         }
-        Ok(Selected { details, rows })
+        Ok(Found { details, is_cut })
+    }
+
+    async fn known(&mut self, name: &str, table: Table) -> Result<Option<&Known>, SourceError> {
+        if !self.layouts.contains_key(name) {
+            let layout = self.layout(name, table).await?;
+            self.layouts.insert(name.to_owned(), layout);
+        }
+        Ok(self.layouts.get(name).and_then(Option::as_ref))
     }
 
     /// The columns that are read of a table, as far as it has them.
-    async fn layout(
-        &self,
-        name: &str,
-        table: Table,
-    ) -> Result<Option<(Layout, Vec<String>)>, SourceError> {
+    async fn layout(&self, name: &str, table: Table) -> Result<Option<Known>, SourceError> {
         let existing = self.source.columns(name).await?;
         let columns: Vec<Column> = table
             .read()
             .into_iter()
             .filter_map(|name| existing.iter().find(|column| column.name == name).cloned())
             .collect();
-        let names = columns.iter().map(|column| column.name.clone()).collect();
         let layout = Layout::of_select(table, &columns).ok();
-        Ok(layout.map(|layout| (layout, names)))
+        Ok(layout.map(|layout| Known { layout, columns }))
     }
 }

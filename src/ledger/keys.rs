@@ -12,7 +12,11 @@ use crate::vicidial::{CallName, Detail, Fact};
 pub fn keys(facts: &[Fact]) -> Keys {
     let mut keys = Keys::default();
     for fact in facts {
-        let (lead, at) = match &fact.detail {
+        let detail = match &fact.detail {
+            Detail::LookedUp(detail) => detail,
+            detail => detail,
+        };
+        let (lead, at) = match detail {
             Detail::Call { before, row } => {
                 keys.uniqueids.insert(row.uniqueid.clone());
                 if let Some(before) = before {
@@ -26,7 +30,17 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 started_at,
             } => {
                 keys.uniqueids.insert(uniqueid.clone());
-                (Some(*lead_id), *started_at)
+                (*lead_id, *started_at)
+            }
+            Detail::CallsOfSecond {
+                lead_id,
+                second,
+                present,
+                renamed_to,
+            } => {
+                keys.uniqueids.extend(present.iter().cloned());
+                keys.uniqueids.extend(renamed_to.clone());
+                (Some(*lead_id), second.parse().unwrap_or(fact.origin.time))
             }
             Detail::Link {
                 uniqueid,
@@ -81,7 +95,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 };
                 (*lead_id, *at)
             }
-            Detail::Status { .. } => continue,
+            Detail::Status(_) | Detail::LookedUp(_) => continue,
         };
         if let Some(lead) = lead {
             keys.lead_ids.insert(lead);
@@ -101,9 +115,10 @@ pub fn keys(facts: &[Fact]) -> Keys {
 /// What the loaded states lead to: the calls of the loaded dials and the dials
 /// of the loaded calls, as far as they were not asked for before. A dial leads to
 /// its lead's calls and dials too: `vicidial_dial_cid_log` does not name the lead,
-/// and what is known of a call may stand in a row that names no caller code.
+/// and what is known of a call may stand in a row that names no caller code. A
+/// call that is deleted by its `uniqueid` alone leads to its twins.
 #[must_use]
-pub fn further_keys(asked: &Keys, loaded: &Loaded) -> Keys {
+pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
     let uniqueids = loaded.dials.values().filter_map(|d| d.uniqueid.as_ref());
     let codes = loaded.calls.values().filter_map(|c| c.caller_code.as_ref());
     let mut lead_ids = BTreeSet::new();
@@ -120,6 +135,24 @@ pub fn further_keys(asked: &Keys, loaded: &Loaded) -> Keys {
                 .is_some_and(|(from, to)| from <= first && last <= to);
         if asked.caller_codes.contains(&key.caller_code) && !is_asked {
             lead_ids.insert(lead);
+            let (earliest, latest) = lead_times.unwrap_or((first, last));
+            lead_times = Some((first.min(earliest), last.max(latest)));
+        }
+    }
+    let deleted = facts.iter().filter_map(|fact| match &fact.detail {
+        Detail::CallDeleted {
+            uniqueid,
+            lead_id: None,
+            ..
+        } => Some(uniqueid),
+        _ => None,
+    });
+    let deleted: BTreeSet<&String> = deleted.collect();
+    for (key, call) in &loaded.calls {
+        if deleted.contains(&key.uniqueid) {
+            lead_ids.insert(key.lead_id);
+            let first = call.started_at.saturating_sub(LEAD_WINDOW_SECONDS);
+            let last = call.started_at.saturating_add(LEAD_WINDOW_SECONDS);
             let (earliest, latest) = lead_times.unwrap_or((first, last));
             lead_times = Some((first.min(earliest), last.max(latest)));
         }

@@ -91,11 +91,33 @@ impl Working {
     pub fn apply(&mut self, rules: &mut Rules, fact: &Fact) {
         self.origin = fact.origin.clone();
         self.table = fact.detail.table();
-        match &fact.detail {
+        self.take(rules, &fact.detail);
+    }
+
+    fn take(&mut self, rules: &mut Rules, detail: &Detail) {
+        match detail {
             Detail::Call { before, row } => self.call(rules, before.as_ref(), row),
             Detail::CallDeleted {
                 uniqueid, lead_id, ..
-            } => self.deleted(rules, uniqueid, *lead_id),
+            } => {
+                let lead_ids = match lead_id {
+                    Some(lead_id) => vec![*lead_id],
+                    None => self
+                        .calls_with(uniqueid)
+                        .into_iter()
+                        .map(|key| key.lead_id)
+                        .collect(),
+                };
+                for lead_id in lead_ids {
+                    self.deleted(rules, uniqueid, lead_id);
+                }
+            }
+            Detail::CallsOfSecond {
+                lead_id,
+                second,
+                present,
+                renamed_to,
+            } => self.changed_in_second(rules, *lead_id, second, present, renamed_to.as_ref()),
             Detail::Link {
                 uniqueid,
                 caller_code,
@@ -168,15 +190,12 @@ impl Working {
                 });
             }
             Detail::Status(change) => Arc::make_mut(&mut rules.statuses).apply(change),
+            Detail::LookedUp(detail) => {
+                self.looks_up = true;
+                self.take(rules, detail);
+                self.looks_up = false;
+            }
         }
-    }
-
-    /// Applies what a SELECT found of calls whose dials were not seen: it gives
-    /// them their DIDs, and counts nothing as a dial.
-    pub fn apply_looked_up(&mut self, rules: &mut Rules, fact: &Fact) {
-        self.looks_up = true;
-        self.apply(rules, fact);
-        self.looks_up = false;
     }
 
     /// Judges and attributes the calls and dials that `page` names anew, after
@@ -224,6 +243,9 @@ impl Working {
         });
         let known = self.calls.get(&key).cloned();
         let is_new = known.is_none();
+        if is_new && self.looks_up {
+            return;
+        }
         let mut call = known.unwrap_or_default();
         let mut previous = std::mem::replace(&mut call.disposition, row.status.clone());
         let moved = call.started_at != row.started_at;
@@ -283,6 +305,54 @@ impl Working {
             call.removed = true;
             rules.judge(&mut call);
             self.put_call(key, call);
+        }
+    }
+
+    /// A statement renamed or deleted a call of this second without saying
+    /// which; see [`Detail::CallsOfSecond`].
+    fn changed_in_second(
+        &mut self,
+        rules: &Rules,
+        lead_id: u64,
+        second: &str,
+        present: &[String],
+        renamed_to: Option<&String>,
+    ) {
+        let known = self.calls_of_second(second, lead_id).cloned();
+        let is_gone = |key: &CallKey| {
+            let call = self.calls.get(key);
+            !present.contains(&key.uniqueid) && call.is_some_and(|call| !call.removed)
+        };
+        let gone: Vec<CallKey> = known.filter(is_gone).collect();
+        let Some(uniqueid) = renamed_to else {
+            for key in gone {
+                self.deleted(rules, &key.uniqueid, lead_id);
+            }
+            return;
+        };
+        let new = CallKey {
+            uniqueid: uniqueid.clone(),
+            lead_id,
+        };
+        // One statement gives one row the name; another that is gone was archived.
+        if let Some(old) = gone.into_iter().find(|old| *old != new) {
+            self.move_call(&old, &new);
+            if let Some(mut call) = self.calls.get(&new).cloned() {
+                self.attribute(rules, &new, &mut call);
+                rules.judge(&mut call);
+                self.put_call(new, call);
+            }
+            return;
+        }
+        // The call was read under its new name only; its dial has the old one.
+        let dials = self.dials_of_lead.get(&lead_id).into_iter().flatten();
+        let names = dials.filter_map(|key| self.dials.get(key)?.uniqueid.clone());
+        let is_old = |name: &String| {
+            self::second(name) == second && name != uniqueid && !present.contains(name)
+        };
+        let old: BTreeSet<String> = names.filter(is_old).collect();
+        for uniqueid in old {
+            self.rename_dials(&CallKey { uniqueid, lead_id }, &new);
         }
     }
 

@@ -30,7 +30,7 @@ pub use checkpoints::{HistoryEntry, SourceRecord};
 pub use error::StateError;
 pub use quarantine::QuarantinedRow;
 pub use schemas::TableSchema;
-pub use status::{Health, Missing, StatusNote};
+pub use status::{Health, Missing, Rereads, StatusNote};
 
 use lock::Lock;
 

@@ -1,6 +1,8 @@
 //! What the daemon last said about a source, so that `didtail status` needs no
 //! connection to it and works when it is down.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +21,51 @@ pub enum Health {
     Stopped,
 }
 
+/// How much was read again by SELECT, because the binlog has a statement or a
+/// part of a row instead of the row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rereads {
+    /// Statements and partial rows.
+    pub changes: u64,
+    /// Rows that were read.
+    pub rows: u64,
+    /// Statements that do not name their rows, so that those of a time were read.
+    pub windows: u64,
+    /// How many changes of each shape there were: a statement without its
+    /// values. The first so many shapes.
+    pub shapes: BTreeMap<String, u64>,
+}
+
+/// Shapes of statements that are counted each for itself; VICIdial has some dozens.
+const SHAPES_MAX: usize = 64;
+
+impl Rereads {
+    /// Counts a change of this shape.
+    pub fn count(&mut self, shape: &str, times: u64) {
+        if let Some(count) = self.shapes.get_mut(shape) {
+            *count += times;
+        } else if self.shapes.len() < SHAPES_MAX {
+            self.shapes.insert(shape.to_owned(), times);
+        }
+    }
+
+    /// Adds what another batch needed.
+    pub fn add(&mut self, other: &Self) {
+        self.changes += other.changes;
+        self.rows += other.rows;
+        self.windows += other.windows;
+        for (shape, times) in &other.shapes {
+            self.count(shape, *times);
+        }
+    }
+}
+
 /// What was seen and cannot be counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Missing {
-    /// Statements that changed watched tables without row images.
+    /// Statements whose rows could not be read again, or not all of them.
     pub statements: u64,
     /// Events with a code that nobody knows.
     pub unrecognised: u64,
@@ -58,7 +100,10 @@ impl Missing {
             incidents,
         } = *self;
         [
-            (statements, "statements without row images"),
+            (
+                statements,
+                "statements whose rows could not all be read again",
+            ),
             (unrecognised, "events of unknown kind"),
             (quarantined, "rows set aside"),
             (incidents, "gaps reported by the source"),
@@ -78,6 +123,8 @@ pub struct StatusNote {
     pub health: Health,
     /// What is missing in the numbers since the source is followed.
     pub missing: Missing,
+    /// What was read again by SELECT since the source is followed.
+    pub rereads: Rereads,
     /// How far the applied position is behind the source's clock, in seconds.
     pub lag_seconds: Option<i64>,
     /// Rows of watched tables applied since the daemon started.

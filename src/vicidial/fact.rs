@@ -41,10 +41,24 @@ pub enum Detail {
     CallDeleted {
         /// `uniqueid`.
         uniqueid: String,
-        /// `lead_id`.
-        lead_id: u64,
+        /// `lead_id`; `None` where a statement does not name it.
+        lead_id: Option<u64>,
         /// Start of the call; seconds since 1970 (UTC).
         started_at: i64,
+    },
+    /// The calls of a lead that began in one second, as they are behind a
+    /// statement that renamed or deleted one of them: whichever is known and
+    /// not there any more, it was that one.
+    CallsOfSecond {
+        /// `lead_id`.
+        lead_id: u64,
+        /// The second, as `uniqueid` names it: the part before the dot.
+        second: String,
+        /// The `uniqueid`s that are there.
+        present: Vec<String>,
+        /// The `uniqueid` that one of them was given; `None`: one was deleted
+        /// as a duplicate.
+        renamed_to: Option<String>,
     },
     /// A caller code belongs to a call (`vicidial_log_extended`).
     Link {
@@ -100,6 +114,10 @@ pub enum Detail {
     },
     /// The status rows changed: what dispositions mean from here on.
     Status(StatusChange),
+    /// What a row says that was found by SELECT and may be from before didtail
+    /// began to follow the source: it gives calls their DIDs and corrects what
+    /// is known, and neither begins a call nor counts as a dial.
+    LookedUp(Box<Detail>),
 }
 
 /// How a report names its call.
@@ -178,13 +196,14 @@ impl Detail {
     #[must_use]
     pub fn table(&self) -> &'static str {
         let table = match self {
-            Self::Call { .. } | Self::CallDeleted { .. } => Table::Log,
+            Self::Call { .. } | Self::CallDeleted { .. } | Self::CallsOfSecond { .. } => Table::Log,
             Self::Link { .. } => Table::LogExtended,
             Self::Dial { leading: true, .. } => Table::DialLog,
             Self::Dial { leading: false, .. } => Table::DialCidLog,
             Self::Carrier { .. } => Table::CarrierLog,
             Self::Reported { .. } => Table::ShakenLog,
             Self::Status(change) => change.table(),
+            Self::LookedUp(detail) => return detail.table(),
         };
         table.name()
     }

@@ -11,13 +11,13 @@ use crate::vicidial::{
     Layout, Phones, StatusChange, StatusFlags, StatusKey, Table, Zone, caller_code,
 };
 
-/// A row deleted alone, as VICIdial's clean-up does it, and later than this after its call began is archived, not cleaned
-/// up: VICIdial looks for duplicates 150 to 10 minutes back (vicidial.md,
-/// uniqueid edge cases).
+/// A row deleted alone, as VICIdial's clean-up does it, and later than this
+/// after its call began is archived, not cleaned up: VICIdial looks for
+/// duplicates 150 to 10 minutes back (vicidial.md, uniqueid edge cases).
 const DUPLICATE_SECONDS_MAX: i64 = 4 * 3600;
 
 /// Reads rows in one installation's terms: its time zone and its country.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Interpreter {
     zone: Zone,
     phones: Phones,
@@ -81,6 +81,13 @@ impl Interpreter {
         time: i64,
     ) -> Result<Option<Detail>, RowError> {
         self.present(Cells { layout, row }, None, time)
+    }
+
+    /// The text in one column of a row, perhaps of a partial image; `None` also
+    /// for an empty one.
+    #[must_use]
+    pub fn text(layout: &Layout, row: &Row, column: &str) -> Option<String> {
+        Cells { layout, row }.some_text(column)
     }
 
     fn present(
@@ -190,13 +197,13 @@ impl Interpreter {
         Ok(match cells.layout.table {
             Table::Log => {
                 let started_at = self.started_at(cells, time);
-                if time.saturating_sub(started_at) > DUPLICATE_SECONDS_MAX {
+                if !may_be_duplicate(started_at, time) {
                     return Ok(None);
                 }
                 let (uniqueid, lead_id) = call_key(cells)?;
                 Some(Detail::CallDeleted {
                     uniqueid,
-                    lead_id,
+                    lead_id: Some(lead_id),
                     started_at,
                 })
             }
@@ -277,6 +284,12 @@ impl Origin {
             time,
         }
     }
+}
+
+/// True when a call that began at `started_at` is young enough at `time` for
+/// its row to be deleted as a duplicate.
+pub(super) fn may_be_duplicate(started_at: i64, time: i64) -> bool {
+    time.saturating_sub(started_at) <= DUPLICATE_SECONDS_MAX
 }
 
 fn lead(cells: Cells<'_>) -> Option<u64> {

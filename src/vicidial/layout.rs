@@ -29,6 +29,15 @@ impl Column {
     pub fn decode(&self, bytes: &[u8]) -> String {
         Charset::of(self.charset.as_deref()).decode(bytes)
     }
+
+    /// The length at which a VARCHAR or CHAR cuts values off, in characters, on
+    /// a server that is not strict; `None` for other types.
+    #[must_use]
+    pub fn characters_max(&self) -> Option<usize> {
+        let rest = self.column_type.strip_prefix("varchar(");
+        let rest = rest.or_else(|| self.column_type.strip_prefix("char("))?;
+        rest.split(')').next()?.parse().ok()
+    }
 }
 
 /// Where one column is and how its cells are to be read.

@@ -16,6 +16,7 @@ mod fact;
 mod interpret;
 mod layout;
 mod phone;
+mod statement;
 mod status;
 mod tables;
 mod text;
@@ -26,6 +27,7 @@ pub use fact::{CallBefore, CallName, CallRow, CarrierEnding, Detail, Fact, Origi
 pub use interpret::{Interpreter, RowError};
 pub use layout::{Column, Layout, LayoutError};
 pub use phone::Phones;
+pub use statement::{Effect, KeyedRows, Link, Written, WrittenRows, written};
 pub use status::{StatusBook, StatusChange, StatusFlags, StatusKey};
 pub use tables::Table;
 pub use zone::Zone;

@@ -14,7 +14,7 @@ const TEXT_BYTES_MAX: usize = 100;
 
 /// Normalises numbers under a default country, and remembers what it found:
 /// validating against the numbering plans costs microseconds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Phones {
     country: country::Id,
     known: quick_cache::unsync::Cache<String, String>,

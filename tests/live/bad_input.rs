@@ -118,26 +118,6 @@ fn a_server_without_a_binlog() {
 }
 
 #[test]
-fn a_binlog_without_whole_rows() {
-    let server = Server::start("settings", &[]);
-    let worked = Worked::new(&server, "asterisk");
-    for (setting, bad, good) in [
-        ("binlog_format", "STATEMENT", "ROW"),
-        ("binlog_format", "MIXED", "ROW"),
-        ("binlog_row_image", "MINIMAL", "FULL"),
-    ] {
-        server.sql(&format!("SET GLOBAL {setting} = {bad}"));
-        worked.refuses(
-            3,
-            &format!("{setting}: expected {good}; found {bad}"),
-            &format!("SET GLOBAL {setting} = '{good}'"),
-        );
-        server.sql(&format!("SET GLOBAL {setting} = {good}"));
-    }
-    worked.goes_on();
-}
-
-#[test]
 fn a_database_without_calls() {
     let server = Server::shared();
     let worked = Worked::new(server, "no_table");

@@ -1,6 +1,7 @@
 //! Killed at any moment, again and again, didtail ends with the source's numbers.
 
 use std::process::Command;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Ended, Server, Site, wait_until};
@@ -38,7 +39,21 @@ pub fn kill_while(
     moments: &mut Moments,
     kills_min: u32,
 ) -> (u32, u32) {
-    let traffic = std::thread::spawn(move || Ended::of(&mut traffic));
+    std::thread::scope(|scope| {
+        // Whatever becomes of didtail, the traffic is over when this returns.
+        let traffic = scope.spawn(move || Ended::of(&mut traffic));
+        let counted = kill_until(site, &traffic, moments, kills_min);
+        traffic.join().expect("the simulator ran").good();
+        counted
+    })
+}
+
+fn kill_until(
+    site: &Site,
+    traffic: &ScopedJoinHandle<'_, Ended>,
+    moments: &mut Moments,
+    kills_min: u32,
+) -> (u32, u32) {
     let (mut kills, mut under_way) = (0, 0);
     while under_way < kills_min || !traffic.is_finished() {
         let before = site.position();
@@ -59,7 +74,6 @@ pub fn kill_while(
         kills += 1;
         assert!(kills < 1000, "the simulator is over before it began");
     }
-    traffic.join().expect("the simulator ran").good();
     (kills, under_way)
 }
 

@@ -16,6 +16,7 @@ mod clocks;
 mod drift;
 mod keep_up;
 mod kill;
+mod matrix;
 mod numbers;
 mod reset;
 mod seeds;

@@ -85,7 +85,7 @@ fn the_comparison_sees_each_kind_of_difference() {
     let site = Site::new(Server::shared(), "compared");
     site.calls(300, 1);
     site.catch_up();
-    let truth = truth(&site, "UTC");
+    let truth = site.truth();
     let copy = site.path("copy.db");
     let name = copy.to_str().expect("a plain path");
     site.store()
@@ -149,7 +149,7 @@ fn run(server: &Server, seed: u32) -> Ran {
     let (kills, under_way) = kill_while(&site, traffic, &mut moments, 0);
     let traffic = writing.elapsed();
     let summary = site.catch_up();
-    let truth = truth(&site, zone);
+    let truth = site.truth_in(zone);
     let mut found = differences(&truth, &site.store());
     if summary["missing"] != serde_json::json!([]) {
         found.push(format!("missing: {}", summary["missing"]));
@@ -168,14 +168,6 @@ fn run(server: &Server, seed: u32) -> Ran {
         all: began.elapsed(),
         differences: found,
     }
-}
-
-fn truth(site: &Site, zone: &str) -> serde_json::Value {
-    let file = site.path("truth.json");
-    let out = file.to_str().expect("a plain path");
-    site.simulator("truth", &["--out", out, "--zone", zone]);
-    let bytes = std::fs::read(&file).expect("the truth");
-    serde_json::from_slice(&bytes).expect("JSON")
 }
 
 fn line(ran: &Ran) -> String {

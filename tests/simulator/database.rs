@@ -75,6 +75,10 @@ pub struct Init {
     /// The database's character set: latin1 on old installations, utf8 on newer
     #[arg(long, default_value = "latin1", value_parser = ["latin1", "utf8"])]
     charset: String,
+    /// What keeps the tables: MyISAM, as VICIdial's installer has it, or InnoDB,
+    /// whose groups end otherwise and which MySQL can compress
+    #[arg(long, default_value = "MyISAM", value_parser = ["MyISAM", "InnoDB"])]
+    engine: String,
     /// Also make a user that may read the binlog and the database, and no more
     #[arg(long, requires = "replication_password")]
     replication_user: Option<String>,
@@ -108,7 +112,7 @@ pub async fn init(args: Init) -> Result<()> {
     {
         eprintln!("didtail-simulator: TIMESTAMP columns will not update by themselves: {error}");
     }
-    conn.query_drop(SCHEMA)
+    conn.query_drop(SCHEMA.replace("ENGINE=MyISAM", &format!("ENGINE={}", args.engine)))
         .await
         .context("cannot make the tables")?;
     fill(&mut conn).await?;

@@ -16,7 +16,7 @@ use crate::random::Random;
 use crate::script::{Attempt, Script, Step};
 use crate::session::Session;
 use crate::stories;
-use crate::upkeep::{self, Job};
+use crate::upkeep::{self, Format, Job};
 use crate::world::World;
 
 /// A second of a call takes this long when calls have a rate.
@@ -24,6 +24,8 @@ const PACE: f64 = 0.04;
 const LONGEST_PAUSE: Duration = Duration::from_secs(6);
 /// Pauses from here on let other calls pass when there is no rate.
 const LONG_PAUSE: i64 = 120;
+/// Steps after which a session like a dialplan script's is opened again.
+const STEPS_OF_A_SCRIPT: u32 = 40;
 /// How often a process's next statement comes before anybody else's.
 const IN_A_ROW: f64 = 0.4;
 
@@ -69,6 +71,11 @@ pub struct Run {
     /// wiping, rebuilding and exporting
     #[arg(long)]
     upkeep: bool,
+    /// In the middle of the calls set the server's binlog_format to this. Half
+    /// of the sessions are opened again now and then, as those of web pages and
+    /// dialplan scripts are; the others keep their format, as the dialer's do
+    #[arg(long, value_name = "FORMAT", value_enum, ignore_case = true)]
+    format_later: Option<Format>,
     /// Also write which kind of call each attempt was, as JSON
     #[arg(long, value_name = "FILE")]
     kinds: Option<PathBuf>,
@@ -131,6 +138,10 @@ pub async fn run(args: Run) -> Result<()> {
         upkeep::prepare(&mut conn).await?;
         jobs.extend(upkeep::schedule(args.seed, args.calls, args.days));
     }
+    if let Some(format) = args.format_later {
+        jobs.push_back((args.calls / 2, Job::Format(format)));
+        jobs.make_contiguous().sort_by_key(|(call, _)| *call);
+    }
     conn.disconnect().await?;
     let mut world = World::new(args.seed, args.dids, &args.zone, latin1)?;
     world.has_own_clock = args.has_own_clock();
@@ -161,10 +172,11 @@ pub async fn run(args: Run) -> Result<()> {
         noise_rows: AtomicU64::new(0),
     });
     let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..traffic.run.connections.max(1) {
+    for worker in 0..traffic.run.connections.max(1) {
         let traffic = Arc::clone(&traffic);
+        let is_script = traffic.run.format_later.is_some() && worker % 2 == 0;
         workers.spawn(async move {
-            let result = work(&traffic).await;
+            let result = work(&traffic, is_script).await;
             if result.is_err() {
                 traffic.stop.store(true, Ordering::Relaxed);
             }
@@ -219,14 +231,24 @@ async fn attend(traffic: &Traffic, workers: &mut tokio::task::JoinSet<Result<()>
     }
 }
 
-async fn work(traffic: &Traffic) -> Result<()> {
-    let mut session = Session::open(
-        &traffic.run.target,
-        traffic.world.latin1,
-        traffic.run.has_own_clock(),
-    )
-    .await?;
+/// Does what is to be done next until all is over; `is_script` says that its
+/// sessions are short.
+async fn work(traffic: &Traffic, is_script: bool) -> Result<()> {
+    let open = || {
+        Session::open(
+            &traffic.run.target,
+            traffic.world.latin1,
+            traffic.run.has_own_clock(),
+        )
+    };
+    let mut session = open().await?;
+    let mut steps = 0;
     loop {
+        if is_script && steps >= STEPS_OF_A_SCRIPT {
+            session.close().await?;
+            session = open().await?;
+            steps = 0;
+        }
         match traffic.turn() {
             Turn::Over => break,
             Turn::Job(job, now) => {
@@ -237,6 +259,7 @@ async fn work(traffic: &Traffic) -> Result<()> {
             Turn::Step(mut script) => {
                 if let Some(step) = traffic.packet(&mut script) {
                     session.send(step, &traffic.stop).await?;
+                    steps += 1;
                 }
                 traffic.put_back(script);
             }

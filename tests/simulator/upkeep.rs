@@ -85,6 +85,27 @@ pub enum Job {
     NewStatus,
     /// An administrator adds a column to the calls.
     NewColumn,
+    /// An administrator sets another format of the binlog, for sessions to come.
+    Format(Format),
+}
+
+/// A server's `binlog_format`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub enum Format {
+    Row,
+    Mixed,
+    Statement,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Row => "ROW",
+            Self::Mixed => "MIXED",
+            Self::Statement => "STATEMENT",
+        }
+    }
 }
 
 /// When an administrator adds a status, in percent of the calls.
@@ -169,6 +190,11 @@ pub async fn work(conn: &mut Conn, world: &World, job: Job, now: i64) -> Result<
                 .await?;
             }
             conn.query_drop("UNLOCK TABLES").await?;
+        }
+        Job::Format(format) => {
+            let format = format.name();
+            conn.query_drop(format!("SET GLOBAL binlog_format='{format}'"))
+                .await?;
         }
         Job::EmptyMemory => {
             for table in MEMORY {

@@ -93,6 +93,35 @@ impl Server {
     }
 }
 
+/// The binlogs as the server's own tools see them.
+impl Server {
+    /// The binlog files that are there, in order.
+    pub fn binlogs(&self) -> Vec<PathBuf> {
+        let entries = self.dir.join("data").read_dir().expect("a data directory");
+        let is_binlog = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let number = name.and_then(|name| name.strip_prefix("binlog."));
+            number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let mut paths: Vec<PathBuf> = paths.filter(is_binlog).collect();
+        paths.sort();
+        paths
+    }
+
+    /// This version's own program that prints binlogs, with arguments.
+    pub fn binlog_printer(&self, arguments: &[&str]) -> Command {
+        let name = if self.kind.starts_with("mysql") {
+            "mysqlbinlog"
+        } else {
+            "mariadb-binlog"
+        };
+        let mut command = Command::new(program());
+        command.args(["exec", self.kind, name]).args(arguments);
+        command
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         drop(

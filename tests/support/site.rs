@@ -33,18 +33,15 @@ impl Site {
 
     /// The same, in latin1 or utf8.
     pub fn in_charset(server: &Server, database: &str, charset: &str) -> Self {
+        Self::made(server, database, &["--charset", charset])
+    }
+
+    /// The same, with other arguments for the simulator's `init`.
+    pub fn made(server: &Server, database: &str, arguments: &[&str]) -> Self {
         let site = Self::beside(server, database);
-        site.simulator(
-            "init",
-            &[
-                "--charset",
-                charset,
-                "--replication-user",
-                USER,
-                "--replication-password",
-                PASSWORD,
-            ],
-        );
+        let user = ["--replication-user", USER];
+        let password = ["--replication-password", PASSWORD];
+        site.simulator("init", &[arguments, &user, &password].concat());
         site
     }
 
@@ -198,9 +195,15 @@ impl Site {
     /// What the source says, by the simulator's own SQL.
     #[track_caller]
     pub fn truth(&self) -> serde_json::Value {
+        self.truth_in("UTC")
+    }
+
+    /// The same, where the dialers are in a zone.
+    #[track_caller]
+    pub fn truth_in(&self, zone: &str) -> serde_json::Value {
         let file = self.path("truth.json");
         let out = file.to_str().expect("a plain path");
-        self.simulator("truth", &["--out", out]);
+        self.simulator("truth", &["--out", out, "--zone", zone]);
         let bytes = std::fs::read(&file).expect("the truth");
         serde_json::from_slice(&bytes).expect("JSON")
     }

@@ -74,12 +74,8 @@ impl<St: Store> Merger<St> {
         for (kind, fact) in kinds.into_iter().zip(&facts) {
             let working = &mut merging.working;
             let applied = match kind {
-                Kind::Live => {
+                Kind::Live | Kind::Before => {
                     working.apply(&mut self.rules, fact);
-                    true
-                }
-                Kind::Before => {
-                    working.apply_looked_up(&mut self.rules, fact);
                     true
                 }
                 Kind::Archived => working.apply_archived(&mut self.rules, fact),
@@ -158,9 +154,16 @@ impl<St: Store> Merger<St> {
                 | Detail::Dial { at, .. }
                 | Detail::Carrier { at, .. }
                 | Detail::Reported { at, .. } => *at,
-                Detail::CallDeleted { .. } | Detail::Status(_) => now,
+                Detail::CallDeleted { .. }
+                | Detail::CallsOfSecond { .. }
+                | Detail::LookedUp(_)
+                | Detail::Status(_) => now,
             };
             let origin = Origin::new(&self.file, number, row, time.min(now));
+            let detail = match kind {
+                Kind::Before => Detail::LookedUp(Box::new(detail)),
+                Kind::Live | Kind::Archived => detail,
+            };
             (kind, Fact { origin, detail })
         });
         facts.unzip()
@@ -174,7 +177,7 @@ impl<St: Store> Merger<St> {
         }
         let (source, tenant) = (&self.source, &self.tenant);
         let mut loaded = self.store.load(source, tenant, &asked).await?;
-        let further = further_keys(&asked, &loaded);
+        let further = further_keys(facts, &asked, &loaded);
         if further != Keys::default() {
             let more = self.store.load(source, tenant, &further).await?;
             loaded.calls.extend(more.calls);

@@ -2,7 +2,7 @@
 
 use crate::engine::selection::Selection;
 use crate::ledger::LEAD_WINDOW_SECONDS;
-use crate::source::{Condition, SELECTED_ROWS_MAX, Source, SourceError};
+use crate::source::{Condition, Source, SourceError};
 use crate::vicidial::{Detail, Table, WallClock, Zone};
 
 /// Hours before the first call in which its dial is looked for, and behind the
@@ -43,7 +43,7 @@ pub(in crate::engine) enum Kind {
 pub(in crate::engine) struct Rows {
     /// What its rows say, live ones first.
     pub(in crate::engine) details: Vec<(Kind, Detail)>,
-    /// Rows of all tables.
+    /// Rows of all tables that say something.
     pub(in crate::engine) all: usize,
     /// Rows of the table with the most.
     pub(in crate::engine) most: usize,
@@ -81,12 +81,12 @@ pub(in crate::engine) async fn read<S: Source>(
                 key: None,
                 window: Some((column, span.first(), span.behind())),
             };
-            let found = selection.selected(&name, table, condition, now).await?;
-            if found.rows >= SELECTED_ROWS_MAX {
+            let found = selection.find(&name, table, condition, now).await?;
+            if found.is_cut {
                 return Ok(None);
             }
-            rows.all += found.rows;
-            rows.most = rows.most.max(found.rows);
+            rows.all += found.details.len();
+            rows.most = rows.most.max(found.details.len());
             // A window never spans the begin of the calls.
             let is_before = window.from < calls.from;
             let kind = match table {

@@ -50,7 +50,10 @@ impl Working {
                     .is_none_or(|dial| dial.reported.is_none())
             }
             // There is no archive of what these say.
-            Detail::CallDeleted { .. } | Detail::Status(_) => false,
+            Detail::CallDeleted { .. }
+            | Detail::CallsOfSecond { .. }
+            | Detail::LookedUp(_)
+            | Detail::Status(_) => false,
         };
         if adds {
             self.apply(rules, fact);

@@ -211,7 +211,7 @@ fn a_changed_uniqueid_moves_the_call_and_its_numbers() {
 fn a_removed_duplicate_stops_counting_and_an_archived_row_does_not() {
     let gone = |uniqueid: &str| Detail::CallDeleted {
         uniqueid: uniqueid.to_owned(),
-        lead_id: 12345,
+        lead_id: Some(12345),
         started_at: START,
     };
     let twins = [dial(DID), call("17.1", "AA"), call("17.2", "AA")];
@@ -390,7 +390,10 @@ fn a_dial_that_was_looked_up_gives_the_did_and_is_no_dial() {
     assert_eq!(working.calls_without_a_dial().count(), 0, "nothing changed");
     working.apply(&mut rules(), &fact(1, call("17.1", "AB")));
     assert_eq!(working.calls_without_a_dial().count(), 1);
-    working.apply_looked_up(&mut rules(), &fact(2, dial(DID)));
+    working.apply(
+        &mut rules(),
+        &fact(2, Detail::LookedUp(Box::new(dial(DID)))),
+    );
     assert_eq!(working.calls_without_a_dial().count(), 0);
     let change = working.finish(frame());
     assert_eq!(only_call(&change).did.as_deref(), Some(DID));

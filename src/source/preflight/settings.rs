@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, Outcome};
-use crate::source::wire::{Flavour, text};
+use crate::source::wire::{Flavour, Server, text};
 use crate::source::{MySqlSource, SourceError};
 
 /// The oldest versions whose binlog and privileges didtail was tried with.
@@ -18,6 +18,14 @@ const EXPIRY_HOURS_LOW: f64 = 72.0;
 const RESTART: &str = "then restart what keeps its connection open on every dialer \
     (AST_VDauto_dial, AST_VDauto_dial_FILL, AST_VDadapt, AST_manager_listen, AST_update): \
     open sessions keep the old setting";
+
+/// What a binlog of statements costs.
+const STATEMENTS_COST: &str = "statements have no rows in them: didtail reads the rows they \
+    name again, a few SELECTs on the source for every batch, and sees a row as it is by then";
+
+/// What a partial row image costs.
+const PARTIAL_COST: &str = "rows come without all their columns: didtail reads each such row \
+    again, a few SELECTs on the source for every batch";
 
 /// The variables that are asked for, in one go.
 const VARIABLES: &str = "'log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', \
@@ -70,31 +78,50 @@ pub(super) async fn binlog(source: &MySqlSource) -> Vec<Finding> {
         )];
     }
     let mut findings = vec![log_bin];
-    findings.push(format(value("binlog_format")));
-    findings.push(row_image(value("binlog_row_image")));
+    findings.push(format(source.server(), value("binlog_format")));
+    findings.push(row_image(source.server(), value("binlog_row_image")));
     findings.push(row_metadata(value("binlog_row_metadata")));
     findings.push(expiry(&found));
     findings
 }
 
+/// How to change a setting of the binlog for good. VICIdial's my.cnf is edited
+/// by hand; MySQL can keep a setting by itself.
+fn set_for_good(server: &Server, name: &str, value: &str) -> String {
+    match server.flavour {
+        Flavour::MariaDb => format!(
+            "SET GLOBAL {name} = '{value}'; and {name} = {value} under [mysqld] in my.cnf; {RESTART}"
+        ),
+        Flavour::MySql => format!("SET PERSIST {name} = '{value}'; {RESTART}"),
+    }
+}
+
 /// An absent setting means that the server knows nothing but ROW.
-fn format(value: Option<String>) -> Finding {
+fn format(server: &Server, value: Option<String>) -> Finding {
+    const EXPECTED: &str = "ROW; MIXED and STATEMENT work";
     let actual = value.unwrap_or_else(|| "ROW".to_owned());
     if actual == "ROW" {
-        return Finding::new("binlog_format", Outcome::Good, "ROW", &actual);
+        return Finding::new("binlog_format", Outcome::Good, EXPECTED, &actual);
     }
-    Finding::new("binlog_format", Outcome::Bad, "ROW", &actual).fix(format!(
-        "SET GLOBAL binlog_format = 'ROW'; and binlog_format = ROW under [mysqld] in my.cnf; {RESTART}"
+    let actual = format!("{actual}: {STATEMENTS_COST}");
+    Finding::new("binlog_format", Outcome::Note, EXPECTED, &actual).fix(set_for_good(
+        server,
+        "binlog_format",
+        "ROW",
     ))
 }
 
-fn row_image(value: Option<String>) -> Finding {
+fn row_image(server: &Server, value: Option<String>) -> Finding {
+    const EXPECTED: &str = "FULL; NOBLOB and MINIMAL work";
     let actual = value.unwrap_or_else(|| "FULL".to_owned());
     if matches!(actual.as_str(), "FULL" | "NOBLOB") {
-        return Finding::new("binlog_row_image", Outcome::Good, "FULL", &actual);
+        return Finding::new("binlog_row_image", Outcome::Good, EXPECTED, &actual);
     }
-    Finding::new("binlog_row_image", Outcome::Bad, "FULL", &actual).fix(format!(
-        "SET GLOBAL binlog_row_image = 'FULL'; and binlog_row_image = FULL under [mysqld] in my.cnf; {RESTART}"
+    let actual = format!("{actual}: {PARTIAL_COST}");
+    Finding::new("binlog_row_image", Outcome::Note, EXPECTED, &actual).fix(set_for_good(
+        server,
+        "binlog_row_image",
+        "FULL",
     ))
 }
 
@@ -218,23 +245,34 @@ pub(super) async fn replica(source: &MySqlSource) -> Vec<Finding> {
 mod tests {
     use super::*;
 
+    fn server(version: &str) -> Server {
+        Server::from_version(version)
+    }
+
     #[test]
     fn formats_and_images_are_judged() {
         let outcome = |finding: Finding| finding.outcome;
-        assert_eq!(outcome(format(Some("ROW".into()))), Outcome::Good);
-        assert_eq!(outcome(format(None)), Outcome::Good);
-        for bad in ["MIXED", "STATEMENT"] {
-            let finding = format(Some(bad.into()));
-            assert_eq!(finding.outcome, Outcome::Bad);
+        let (maria, mysql) = (server("10.11.18-MariaDB"), server("9.7.4"));
+        assert_eq!(outcome(format(&maria, Some("ROW".into()))), Outcome::Good);
+        assert_eq!(outcome(format(&maria, None)), Outcome::Good);
+        for costly in ["MIXED", "STATEMENT"] {
+            let finding = format(&maria, Some(costly.into()));
+            assert_eq!(finding.outcome, Outcome::Note);
+            assert!(finding.actual.contains("SELECTs"), "{}", finding.actual);
+            let fix = finding.fix.expect("a fix");
             assert!(
-                finding
-                    .fix
-                    .expect("a fix")
-                    .contains("SET GLOBAL binlog_format")
+                fix.starts_with("SET GLOBAL binlog_format = 'ROW';"),
+                "{fix}"
+            );
+            let fix = format(&mysql, Some(costly.into())).fix.expect("a fix");
+            assert!(
+                fix.starts_with("SET PERSIST binlog_format = 'ROW';"),
+                "{fix}"
             );
         }
-        assert_eq!(outcome(row_image(Some("NOBLOB".into()))), Outcome::Good);
-        assert_eq!(outcome(row_image(Some("MINIMAL".into()))), Outcome::Bad);
+        let image = |value: &str| row_image(&maria, Some(value.into())).outcome;
+        assert_eq!(image("NOBLOB"), Outcome::Good);
+        assert_eq!(image("MINIMAL"), Outcome::Note);
         assert_eq!(outcome(row_metadata(Some("NO_LOG".into()))), Outcome::Note);
     }
 

@@ -80,7 +80,7 @@ pub struct Server {
 
 impl Server {
     /// Reads a version like `5.5.5-10.11.18-MariaDB-log` or `9.7.4`.
-    fn from_version(text: &str) -> Self {
+    pub(in crate::source) fn from_version(text: &str) -> Self {
         let flavour = if text.to_ascii_lowercase().contains("mariadb") {
             Flavour::MariaDb
         } else {
