@@ -37,6 +37,7 @@ mod command;
 mod merge;
 mod pace;
 mod rows;
+mod start;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,13 +53,14 @@ use crate::vicidial::{Interpreter, Phones, Zone};
 
 pub use command::{Loaded, backfill};
 pub(in crate::engine) use merge::Merger;
+pub(in crate::engine) use start::{end, plan, resume};
 
 use pace::Pace;
 use rows::{AROUND_SECONDS, Span};
 
 /// How long a window may take to be read, while the daemon waits: an archiving
 /// job may hold a table locked for minutes.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Time for a row to appear in its table after it is in the binlog.
 const APPEARING: Duration = Duration::from_millis(10);
@@ -130,8 +132,10 @@ impl<S: Source, St: Store> Ends<S, St> {
 enum Window {
     /// It is in the store. Rows of the largest table, and how long the read took.
     Done(usize, Duration),
-    /// It is too large for one answer, or the source did not answer in time.
+    /// It is too large for one answer.
     TooLarge,
+    /// The source did not answer in time.
+    Late,
     /// The store has no position yet, so there is nothing to merge into.
     NoPosition,
 }
@@ -206,11 +210,15 @@ impl<S: Source, St: Store> Backfill<S, St> {
                 Ok(Window::TooLarge) if self.pace.halve() => Duration::ZERO,
                 Ok(Window::TooLarge) => {
                     failures += 1;
-                    let error = SourceError::Query {
-                        what: "the calls of one second".to_owned(),
-                        detail: "too many, or no answer in time: a table may be locked".to_owned(),
-                    };
-                    self.pause_after(error.into(), failures, &mut pauses)?
+                    let error = no_answer("there are too many");
+                    self.pause_after(error, failures, &mut pauses)?
+                }
+                // The daemon has waited as long.
+                Ok(Window::Late) if self.pace.halve() => Pace::pause(PATIENCE),
+                Ok(Window::Late) => {
+                    failures += 1;
+                    let error = no_answer("no answer in time: a table may be locked");
+                    self.pause_after(error, failures, &mut pauses)?
                 }
                 Ok(Window::NoPosition) => policy::pauses().next().unwrap_or_default(),
                 Err(error) => {
@@ -277,7 +285,7 @@ impl<S: Source, St: Store> Backfill<S, St> {
         let now = (self.merger.clock)();
         let read = rows::read(&mut self.selection, calls, window, now);
         let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
-            return Ok(Window::TooLarge);
+            return Ok(Window::Late);
         };
         let took = asked.elapsed();
         let Some(rows) = read?.filter(|rows| self.pace.may_take(rows.most)) else {
@@ -293,6 +301,14 @@ impl<S: Source, St: Store> Backfill<S, St> {
         self.merger.commit(hold, expected, merging, loads).await?;
         Ok(Window::Done(most, took))
     }
+}
+
+fn no_answer(detail: &str) -> EngineError {
+    SourceError::Query {
+        what: "the calls of one second".to_owned(),
+        detail: detail.to_owned(),
+    }
+    .into()
 }
 
 /// The note of a load that has not begun.

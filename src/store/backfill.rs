@@ -45,6 +45,19 @@ pub struct LoadNote {
     pub tally: LoadTally,
 }
 
+impl LoadNote {
+    /// How much of its time is loaded, in percent.
+    #[must_use]
+    pub fn percent(&self) -> i64 {
+        if self.finished {
+            return 100;
+        }
+        let whole = self.until.saturating_sub(self.since).max(1);
+        let done = self.next.saturating_sub(self.since);
+        (done.saturating_mul(100) / whole).clamp(0, 99)
+    }
+}
+
 /// What a load came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

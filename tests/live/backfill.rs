@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Ended, Server, Site};
+use crate::support::{Ended, Server, Site, wait_until};
 
 /// Calls before didtail, and as many while it loads; `BACKFILL_CALLS` for more.
 fn calls() -> u32 {
@@ -112,4 +112,45 @@ fn killed_in_the_middle_it_goes_on() {
     traffic.join().expect("the simulator ran").good();
     site.catch_up();
     site.assert_equals_source();
+}
+
+/// `start_at = "backfill:2d"`: fresh numbers at once, and those of before while
+/// they come; killed in between, it goes on.
+#[test]
+fn a_first_start_loads_the_past_beside_the_stream() {
+    let server = Server::start("backfill-start", &[]);
+    let site = with_a_past(&server, "asterisk", calls());
+    site.configure(&site.config().replace("earliest", "backfill:2d"));
+    let traffic = traffic(&site, calls());
+    let mut killed_under_way = 0;
+    for _ in 0..4 {
+        let daemon = site.following();
+        wait_until("a part is loaded", || (percent(&site)? > 0).then_some(()));
+        drop(daemon.kill());
+        killed_under_way += u32::from(percent(&site) < Some(100));
+    }
+    println!("killed {killed_under_way} times while it loaded");
+    let daemon = site.following();
+    wait_until("the past is loaded", || {
+        (percent(&site)? == 100).then_some(())
+    });
+    let status = site.didtail(&["status", "--json"]).json();
+    let load = &status["sources"][0]["loads"][0];
+    assert_eq!(load["asked_by"], "start_at", "{load}");
+    assert_eq!(load["asked"], "backfill:2d", "{load}");
+    assert!(load["tally"]["calls"].as_u64() > Some(u64::from(calls() / 2)));
+    traffic.join().expect("the simulator ran").good();
+    site.wait_for_end(&server);
+    site.assert_equals_source();
+    let log = daemon.stop();
+    assert!(!log.contains("ERROR"), "{log}");
+    // It is asked for once.
+    let daemon = site.following();
+    assert!(!daemon.stop().contains("the past"));
+}
+
+/// How much of the past the daemon has loaded; `None` before it has a store.
+fn percent(site: &Site) -> Option<i64> {
+    let status = site.didtail(&["status", "--json"]).json();
+    status["sources"][0]["loads"][0]["percent"].as_i64()
 }
