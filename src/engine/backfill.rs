@@ -130,7 +130,8 @@ impl<S: Source, St: Store> Ends<S, St> {
 
 /// What became of a window.
 enum Window {
-    /// It is in the store. Rows of the largest table, and how long the read took.
+    /// It is in the store. Rows of the largest table, and how long the source and
+    /// the daemon were held up.
     Done(usize, Duration),
     /// It is too large for one answer.
     TooLarge,
@@ -277,18 +278,19 @@ impl<S: Source, St: Store> Backfill<S, St> {
         };
         let store = Arc::clone(&self.merger.store);
         let hold = store.hold().await?;
+        let held = Instant::now();
         let Some(expected) = store.progress(&self.merger.source).await? else {
             return Ok(Window::NoPosition);
         };
         tokio::time::sleep(APPEARING).await;
-        let asked = Instant::now();
         let now = (self.merger.clock)();
-        let read = rows::read(&mut self.selection, calls, window, now);
+        let rows_max = self.pace.rows_max();
+        let read = rows::read(&mut self.selection, calls, window, now, rows_max);
         let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
             return Ok(Window::Late);
         };
-        let took = asked.elapsed();
-        let Some(rows) = read?.filter(|rows| self.pace.may_take(rows.most)) else {
+        let read_in = held.elapsed();
+        let Some(rows) = read? else {
             return Ok(Window::TooLarge);
         };
         let most = rows.most;
@@ -299,6 +301,15 @@ impl<S: Source, St: Store> Backfill<S, St> {
         note.tally.millis += u64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
         let loads = Some((self.name, note));
         self.merger.commit(hold, expected, merging, loads).await?;
+        let took = held.elapsed();
+        tracing::debug!(
+            { field::SOURCE } = self.merger.source,
+            rows = most,
+            seconds = window.until - window.from,
+            read_ms = u64::try_from(read_in.as_millis()).unwrap_or(u64::MAX),
+            held_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "loaded a window"
+        );
         Ok(Window::Done(most, took))
     }
 }

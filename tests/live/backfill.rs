@@ -120,7 +120,10 @@ fn killed_in_the_middle_it_goes_on() {
 fn a_first_start_loads_the_past_beside_the_stream() {
     let server = Server::start("backfill-start", &[]);
     let site = with_a_past(&server, "asterisk", calls());
-    site.configure(&site.config().replace("earliest", "backfill:2d"));
+    site.configure(
+        &(site.config().replace("earliest", "backfill:2d")
+            + "[log]\nlevel = \"info,didtail::engine::backfill=debug\"\n"),
+    );
     let traffic = traffic(&site, calls());
     let mut killed_under_way = 0;
     for _ in 0..4 {

@@ -2,23 +2,23 @@
 //!
 //! VICIdial's tables are MyISAM: while a SELECT reads one, nobody can update it.
 //! So a read must be short, and the dialers must have the table for themselves
-//! for longer than we had it.
+//! for longer than we had it. The same holds for the daemon and the store.
 
 use std::time::Duration;
 
 /// Seconds of wall clock that the first window spans, and that one spans at most.
 const FIRST_SECONDS: i64 = 600;
-const LONGEST_SECONDS: i64 = 86_400;
+const LONGEST_SECONDS: i64 = 4 * 3600;
 
 /// Rows of one table after which a window has been large enough: some thousand
 /// rows of all tables are one commit of some tenths of a second.
-const ROWS_ENOUGH: usize = 1500;
+const ROWS_ENOUGH: usize = 1000;
 
-/// A read of all tables that took longer than this was too large.
-const SLOW: Duration = Duration::from_millis(400);
+/// A window that took longer than this, to read and to merge, was too large.
+const SLOW: Duration = Duration::from_millis(500);
 
-/// The source is left alone for so many times the time of a read, within limits.
-const PAUSES_A_READ: u32 = 2;
+/// All are left alone for so many times the time of a window, within limits.
+const PAUSES_A_WINDOW: u32 = 2;
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 
@@ -40,19 +40,23 @@ impl Pace {
         self.seconds
     }
 
-    /// A window was read: the most rows of a table, and how long it took.
+    /// A window was merged: the most rows of a table, and how long it took.
     pub(super) fn went(&mut self, rows: usize, took: Duration) {
-        if took > SLOW || rows > 2 * ROWS_ENOUGH {
+        if took > SLOW || rows > ROWS_ENOUGH + ROWS_ENOUGH / 2 {
             self.halve();
         } else if rows < ROWS_ENOUGH / 2 && took < SLOW / 4 {
             self.seconds = (self.seconds * 2).min(LONGEST_SECONDS);
         }
     }
 
-    /// Whether so many rows of a table may be merged at once: the store is kept
-    /// from the daemon meanwhile. Those of one second may always.
-    pub(super) fn may_take(self, rows: usize) -> bool {
-        rows <= 4 * ROWS_ENOUGH || self.seconds == 1
+    /// How many rows of a table may be merged at once: the store is kept from the
+    /// daemon meanwhile. Those of one second may always.
+    pub(super) fn rows_max(self) -> usize {
+        if self.seconds == 1 {
+            usize::MAX
+        } else {
+            2 * ROWS_ENOUGH
+        }
     }
 
     /// A window was too large to be read. False when there is no smaller one.
@@ -64,7 +68,7 @@ impl Pace {
 
     /// How long the source is left alone after a read.
     pub(super) fn pause(took: Duration) -> Duration {
-        (took * PAUSES_A_READ).clamp(PAUSE_MIN, PAUSE_MAX)
+        (took * PAUSES_A_WINDOW).clamp(PAUSE_MIN, PAUSE_MAX)
     }
 }
 
@@ -83,7 +87,7 @@ mod tests {
         assert_eq!(pace.seconds(), LONGEST_SECONDS);
         pace.went(ROWS_ENOUGH, QUICK);
         assert_eq!(pace.seconds(), LONGEST_SECONDS);
-        pace.went(ROWS_ENOUGH * 3, QUICK);
+        pace.went(ROWS_ENOUGH * 2, QUICK);
         assert_eq!(pace.seconds(), LONGEST_SECONDS / 2);
         pace.went(10, SLOW * 2);
         assert_eq!(pace.seconds(), LONGEST_SECONDS / 4);

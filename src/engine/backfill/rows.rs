@@ -49,7 +49,8 @@ pub(in crate::engine) struct Rows {
     pub(in crate::engine) most: usize,
 }
 
-/// Reads a window of the calls in `calls`; `None` when an answer was cut off.
+/// Reads a window of the calls in `calls`; `None` when an answer was cut off, or
+/// a table has more than `rows_max` rows in it.
 /// Archives come second: a row that is archived meanwhile is in one of the two.
 ///
 /// # Errors
@@ -59,6 +60,7 @@ pub(in crate::engine) async fn read<S: Source>(
     calls: Span,
     window: Span,
     now: i64,
+    rows_max: usize,
 ) -> Result<Option<Rows>, SourceError> {
     let mut rows = Rows::default();
     for archived in [false, true] {
@@ -82,7 +84,7 @@ pub(in crate::engine) async fn read<S: Source>(
                 window: Some((column, span.first(), span.behind())),
             };
             let found = selection.find(&name, table, condition, now).await?;
-            if found.is_cut {
+            if found.is_cut || found.details.len() > rows_max {
                 return Ok(None);
             }
             rows.all += found.details.len();
