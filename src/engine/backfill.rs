@@ -27,16 +27,18 @@
 //! store was archived and stays, and one that VICIdial removed as a duplicate is
 //! removed by the DELETE, which the daemon has applied or will. A row that gets
 //! another `uniqueid` while it is read is there under both until the daemon
-//! applies that UPDATE, which moves the one onto the other.
+//! applies that UPDATE, which moves the one onto the other. Where such a DELETE
+//! or UPDATE fell into a gap of the binlog, `gone` finds it out.
 //!
 //! # Going on
 //! How far a load is stands in the store, written together with the rows. A load
 //! that is killed repeats its last window at most, which changes nothing.
 
 mod command;
-mod merge;
+pub(in crate::engine) mod gone;
+pub(in crate::engine) mod merge;
 mod pace;
-mod rows;
+pub(in crate::engine) mod rows;
 mod start;
 
 use std::sync::Arc;
@@ -289,7 +291,6 @@ impl<S: Source, St: Store> Backfill<S, St> {
         let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
             return Ok(Window::Late);
         };
-        let read_in = held.elapsed();
         let Some(rows) = read? else {
             return Ok(Window::TooLarge);
         };
@@ -297,7 +298,14 @@ impl<S: Source, St: Store> Backfill<S, St> {
         note.tally.rows += u64::try_from(rows.all).unwrap_or(u64::MAX);
         note.next = window.until;
         note.finished = window.until >= end;
-        let merging = self.merger.apply(rows).await?;
+        let read_in = held.elapsed();
+        let calls_read = rows.calls();
+        let loading = self.merger.load(rows).await?;
+        let asking = gone::find(&mut self.selection, &calls_read, &loading.loaded, now);
+        let Ok(gone) = tokio::time::timeout(PATIENCE, asking).await else {
+            return Ok(Window::Late);
+        };
+        let merging = self.merger.apply(loading, gone?);
         note.tally.millis += u64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
         let loads = Some((self.name, note));
         self.merger.commit(hold, expected, merging, loads).await?;

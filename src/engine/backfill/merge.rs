@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
 use crate::engine::apply::Clock;
+use crate::engine::backfill::gone::Gone;
 use crate::engine::backfill::rows::{Kind, Rows};
 use crate::ledger::{CallKey, ChangeSet, Frame, Keys, Loaded, Rules, Working, further_keys, keys};
 use crate::store::{LoadName, LoadNote, LoadTally, Store, StoreError};
@@ -21,6 +22,12 @@ pub(in crate::engine) struct Merger<St> {
     file: Arc<str>,
     /// Numbers the merges, so that each row has an origin of its own.
     merges: u64,
+}
+
+/// Rows, and what the store has of their calls and dials.
+pub(in crate::engine) struct Loading {
+    facts: Vec<(Kind, Fact)>,
+    pub(in crate::engine) loaded: Loaded,
 }
 
 /// Rows on their way into the store.
@@ -52,11 +59,12 @@ impl<St: Store> Merger<St> {
         }
     }
 
-    /// Applies rows to what the store has of their calls and dials.
-    pub(in crate::engine) async fn apply(&mut self, rows: Rows) -> Result<Merging, StoreError> {
-        let (kinds, mut facts) = self.facts(rows);
-        let loaded = self.load(&facts).await?;
-        for fact in &mut facts {
+    /// Loads what the store has of the rows' calls and dials.
+    pub(in crate::engine) async fn load(&mut self, rows: Rows) -> Result<Loading, StoreError> {
+        self.merges += 1;
+        let mut facts = self.facts(rows.details);
+        let loaded = self.states(&facts).await?;
+        for (_, fact) in &mut facts {
             let Detail::Call { row, .. } = &fact.detail else {
                 continue;
             };
@@ -65,13 +73,22 @@ impl<St: Store> Merger<St> {
                 fact.origin.time = fact.origin.time.min(known.updated_at);
             }
         }
+        Ok(Loading { facts, loaded })
+    }
+
+    /// Applies the rows to what was loaded, and what became of calls that are gone.
+    pub(in crate::engine) fn apply(&mut self, loading: Loading, gone: Gone) -> Merging {
+        let Loading { facts, loaded } = loading;
+        let as_live = |details: Vec<Detail>| details.into_iter().map(|d| (Kind::Live, d));
+        let before = self.facts(as_live(gone.renamed).collect());
+        let behind = self.facts(as_live(gone.removed).collect());
         let mut merging = Merging {
             working: Working::new(loaded.clone()),
             loaded,
             tally: LoadTally::default(),
             calls: BTreeSet::new(),
         };
-        for (kind, fact) in kinds.into_iter().zip(&facts) {
+        for (kind, fact) in before.iter().chain(&facts).chain(&behind) {
             let working = &mut merging.working;
             let applied = match kind {
                 Kind::Live | Kind::Before => {
@@ -81,11 +98,11 @@ impl<St: Store> Merger<St> {
                 Kind::Archived => working.apply_archived(&mut self.rules, fact),
             };
             if let Detail::Call { row, .. } = &fact.detail {
-                merging.tally.archived += u64::from(applied && kind == Kind::Archived);
+                merging.tally.archived += u64::from(applied && *kind == Kind::Archived);
                 merging.calls.insert(key_of(row));
             }
         }
-        Ok(merging)
+        merging
     }
 
     /// Commits what was applied, by who keeps the store where it is, at `expected`.
@@ -143,11 +160,10 @@ impl<St: Store> Merger<St> {
 
     /// Each row as a fact. A row has no time of its own at which it was written:
     /// the call's is the nearest that is known.
-    fn facts(&mut self, rows: Rows) -> (Vec<Kind>, Vec<Fact>) {
+    fn facts(&self, details: Vec<(Kind, Detail)>) -> Vec<(Kind, Fact)> {
         let now = (self.clock)();
-        self.merges += 1;
         let number = u64::try_from(now).unwrap_or(0) * 1000 + self.merges % 1000;
-        let facts = (0..).zip(rows.details).map(|(row, (kind, detail))| {
+        let facts = (0..).zip(details).map(|(row, (kind, detail))| {
             let time = match &detail {
                 Detail::Call { row, .. } => row.ended_at.unwrap_or(row.started_at),
                 Detail::Link { at, .. }
@@ -166,18 +182,19 @@ impl<St: Store> Merger<St> {
             };
             (kind, Fact { origin, detail })
         });
-        facts.unzip()
+        facts.collect()
     }
 
     /// What the store has of these facts' calls and dials, and of what those lead to.
-    async fn load(&self, facts: &[Fact]) -> Result<Loaded, StoreError> {
-        let mut asked = keys(facts);
+    async fn states(&self, facts: &[(Kind, Fact)]) -> Result<Loaded, StoreError> {
+        let facts: Vec<Fact> = facts.iter().map(|(_, fact)| fact.clone()).collect();
+        let mut asked = keys(&facts);
         if self.rules.create_dids {
             asked.dids.clear();
         }
         let (source, tenant) = (&self.source, &self.tenant);
         let mut loaded = self.store.load(source, tenant, &asked).await?;
-        let further = further_keys(facts, &asked, &loaded);
+        let further = further_keys(&facts, &asked, &loaded);
         if further != Keys::default() {
             let more = self.store.load(source, tenant, &further).await?;
             loaded.calls.extend(more.calls);
@@ -187,7 +204,7 @@ impl<St: Store> Merger<St> {
     }
 }
 
-fn key_of(row: &CallRow) -> CallKey {
+pub(in crate::engine) fn key_of(row: &CallRow) -> CallKey {
     CallKey {
         uniqueid: row.uniqueid.clone(),
         lead_id: row.lead_id,

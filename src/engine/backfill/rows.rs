@@ -1,7 +1,8 @@
 //! The rows of one window, of the live tables and of their archives.
 
+use crate::engine::backfill::merge::key_of;
 use crate::engine::selection::Selection;
-use crate::ledger::LEAD_WINDOW_SECONDS;
+use crate::ledger::{CallKey, LEAD_WINDOW_SECONDS};
 use crate::source::{Condition, Source, SourceError};
 use crate::vicidial::{Detail, Table, WallClock, Zone};
 
@@ -101,6 +102,24 @@ pub(in crate::engine) async fn read<S: Source>(
         }
     }
     Ok(Some(rows))
+}
+
+impl Rows {
+    /// The calls that were read.
+    pub(in crate::engine) fn calls(&self) -> Vec<CallKey> {
+        let calls = self.details.iter().filter_map(|(_, detail)| match detail {
+            Detail::Call { row, .. } => Some(key_of(row)),
+            Detail::CallDeleted { .. }
+            | Detail::CallsOfSecond { .. }
+            | Detail::Link { .. }
+            | Detail::Dial { .. }
+            | Detail::Reported { .. }
+            | Detail::Carrier { .. }
+            | Detail::LookedUp(_)
+            | Detail::Status(_) => None,
+        });
+        calls.collect()
+    }
 }
 
 impl Span {
