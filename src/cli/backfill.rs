@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
 use super::{Options, output, runtime, time};
-use crate::engine::{Loaded, Range, backfill};
+use crate::engine::{Loaded, backfill};
 use crate::store::SqliteStore;
 
 /// Seconds of a day.
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
-    let range = range(arguments)?;
+    let range = time::range(&arguments.since, arguments.until.as_deref())?;
     let bar = progress_bar();
     let (loaded, wrong) = runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -84,25 +84,6 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         text.push_str(&format!("the numbers do not add up: {difference}\n"));
     }
     Ok(output::print(&text)?)
-}
-
-fn range(arguments: &Arguments) -> Result<Range, Failure> {
-    let now = time::now();
-    let bad = |what| Failure::operator(what, "see `didtail backfill --help`");
-    let since = time::parse(&arguments.since, now).map_err(bad)?;
-    let until = arguments.until.as_deref();
-    let until = until.map(|text| time::parse(text, now));
-    let until = until.transpose().map_err(bad)?;
-    if since > now || until.is_some_and(|until| until <= since) {
-        return Err(bad("there is no time in this range".to_owned()));
-    }
-    let words = [Some(arguments.since.as_str()), arguments.until.as_deref()];
-    let words: Vec<&str> = words.into_iter().flatten().collect();
-    Ok(Range {
-        since,
-        until,
-        asked: words.join(" to "),
-    })
 }
 
 fn progress_bar() -> ProgressBar {

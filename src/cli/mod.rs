@@ -16,6 +16,7 @@ mod shell;
 mod stats;
 mod status;
 mod time;
+mod verify;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ Examples:
   didtail stats --watch
   didtail explain +13125550100
   didtail backfill --since 30d
+  didtail verify --since 7d
   didtail checkpoint show
   didtail checkpoint reset --to 24h --dry-run"
 )]
@@ -114,6 +116,7 @@ enum Command {
     Stats(stats::StatsArgs),
     Explain(explain::Arguments),
     Backfill(backfill::Arguments),
+    Verify(verify::Arguments),
     Recount(recount::Arguments),
     /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
@@ -206,6 +209,7 @@ impl Cli {
             }
             Command::Explain(arguments) => explain::run(options, &arguments),
             Command::Backfill(arguments) => backfill::run(options, &arguments),
+            Command::Verify(arguments) => verify::run(options, &arguments),
             Command::Recount(arguments) => recount::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
             Command::Config(command) => config::run(options, &command),

@@ -53,6 +53,7 @@ use crate::store::{LoadName, LoadNote, Store};
 use crate::telemetry::field;
 use crate::vicidial::{Interpreter, Phones, Zone};
 
+pub(in crate::engine) use command::ends as sources_of;
 pub use command::{Loaded, backfill};
 pub(in crate::engine) use merge::Merger;
 pub(in crate::engine) use start::{end, plan, resume};

@@ -20,6 +20,7 @@ mod reread;
 mod run;
 mod selection;
 mod statuses;
+mod verify;
 
 pub use apply::Clock;
 pub use backfill::{Backfill, Ends, Loaded, Range, backfill};
@@ -28,3 +29,4 @@ pub use follow::Summary;
 pub use policy::{Action, EngineError, on_source, on_store};
 pub use recount::{Recounted, recount};
 pub use run::{Settings, follow, run};
+pub use verify::{Difference, Field, Kind, Verified, Verify, verify};

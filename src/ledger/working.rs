@@ -581,5 +581,6 @@ impl Working {
 
 mod archived;
 mod attribution;
+mod differing;
 #[cfg(test)]
 mod tests;

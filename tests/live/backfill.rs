@@ -157,3 +157,46 @@ fn percent(site: &Site) -> Option<i64> {
     let status = site.didtail(&["status", "--json"]).json();
     status["sources"][0]["loads"][0]["percent"].as_i64()
 }
+
+/// The binlog that is needed next is deleted while didtail is away. The failure
+/// names the gap and the commands that close it, and these do.
+#[test]
+fn a_purge_is_mended_by_what_the_failure_says() {
+    let server = Server::start("purge", &[]);
+    let site = Site::new(&server, "asterisk");
+    site.calls(400, 1);
+    // In the middle of calls, so that some change in the gap.
+    let running = site.following();
+    let under_way = traffic(&site, 1500);
+    wait_until("some calls are applied", || {
+        let applied: i64 = site.stored("SELECT count(*) FROM call_records");
+        (applied > 700).then_some(())
+    });
+    running.stop();
+    under_way.join().expect("the simulator ran").good();
+    server.sql("FLUSH BINARY LOGS");
+    let (newest, _) = server.binlog_end().rsplit_once(':').map_or_else(
+        || panic!("a position"),
+        |(file, at)| (file.to_owned(), at.to_owned()),
+    );
+    server.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
+    site.simulator("run", &["--calls", "300", "--seed", "3", "--noise", "1"]);
+    let failed = site.didtail(&["run", "--until-caught-up"]);
+    assert_eq!(failed.code, 3, "{}", failed.stderr);
+    let hint = failed.stderr.split("hint: ").nth(1).expect("a hint");
+    assert!(hint.contains("cannot be read any more"), "{hint}");
+    let quoted: Vec<&str> = hint.split('`').skip(1).step_by(2).collect();
+    assert_eq!(quoted.len(), 2, "{hint}");
+    for command in quoted {
+        println!("{command}");
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        let asks = words.first() == Some(&"checkpoint");
+        let yes: &[&str] = if asks { &["--yes"] } else { &[] };
+        site.didtail(&[words.as_slice(), yes].concat()).good();
+        if asks {
+            site.catch_up();
+        }
+    }
+    site.catch_up();
+    site.assert_equals_source();
+}

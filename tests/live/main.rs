@@ -25,3 +25,4 @@ mod statuses;
 mod stream;
 mod trigger;
 mod values;
+mod verify;

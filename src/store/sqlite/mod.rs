@@ -9,6 +9,7 @@ mod commit;
 mod dump;
 mod error;
 mod load;
+mod mend;
 mod numbers;
 mod open;
 mod page;
