@@ -378,6 +378,7 @@ impl<S: Source> Intake<S> {
                     }
                     self.window(change.table, from, until, &origin).await?;
                 }
+                WrittenRows::Archived { before } => self.rereader.archived(before, time),
                 WrittenRows::All => {
                     self.statuses_anew(change.table, Definition::Replaced)
                         .await?
@@ -405,6 +406,7 @@ impl<S: Source> Intake<S> {
             at: self.batch.facts.len(),
             table,
             rows,
+            gone_before: self.rereader.gone_before,
             origin: origin.clone(),
         });
     }
@@ -501,11 +503,8 @@ impl<S: Source> Intake<S> {
             let rows = KeyedRows {
                 column,
                 values,
-                inserted: matches!(change, RowChange::Insert { .. }),
-                caller_code: None,
-                prefix: None,
                 effect,
-                links: Vec::new(),
+                ..KeyedRows::default()
             };
             self.again(table, rows, &origin);
         }
@@ -555,6 +554,10 @@ impl<S: Source> Intake<S> {
             self.statuses_anew(table, definition).await?;
         }
         self.rereader.forget();
+        if table == Table::Log && definition == Definition::Emptied {
+            let time = self.reader.event_time().unwrap_or(0);
+            self.rereader.archived(None, time);
+        }
         let position = self.reader.position().clone();
         let layouts = &mut self.reading.layouts;
         if definition == Definition::Emptied || layouts.begins_at(table, &position) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::binlog::{MySqlValue, Row};
 use crate::source::{Column, Condition, SELECTED_ROWS_MAX, Source, SourceError};
-use crate::vicidial::{Detail, Interpreter, Layout, Table};
+use crate::vicidial::{Detail, Interpreter, Layout, SaidRow, Table};
 
 /// Reads rows of watched tables from the source.
 pub(super) struct Selection<S> {
@@ -116,6 +116,33 @@ impl<S: Source> Selection<S> {
             details.extend(self.interpreter.selected(layout, &row, now).ok().flatten());
         }
         Ok(Found { details, is_cut })
+    }
+
+    /// The columns that are read of a table, once it was asked for rows.
+    pub(super) fn columns(&self, table: Table) -> &[Column] {
+        let known = self.layouts.get(table.name()).and_then(Option::as_ref);
+        known.map_or(&[], |known| &known.columns)
+    }
+
+    /// What a new row says, by the values that a statement gives it, at `time`;
+    /// `None` where it cannot be told. The other columns have the values that
+    /// VICIdial's tables give them.
+    pub(super) fn said(&self, table: Table, said: &SaidRow, time: i64) -> Option<Detail> {
+        let known = self.layouts.get(table.name())?.as_ref()?;
+        let cell = |column: &Column| {
+            let given = said.iter().find(|(name, _)| *name == column.name);
+            let text = match given {
+                Some((_, value)) => value.as_ref().map(|value| column.stored(value)),
+                None => table.default_of(&column.name).map(str::to_owned),
+            };
+            text.map(|text| MySqlValue::Blob(text.into_bytes()))
+        };
+        let row = Row {
+            cells: known.columns.iter().map(cell).collect(),
+        };
+        let mut interpreter = self.interpreter.clone();
+        let said = interpreter.selected(&known.layout, &row, time);
+        said.ok().flatten()
     }
 
     async fn known(&mut self, name: &str, table: Table) -> Result<Option<&Known>, SourceError> {

@@ -42,6 +42,22 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 keys.uniqueids.extend(renamed_to.clone());
                 (Some(*lead_id), second.parse().unwrap_or(fact.origin.time))
             }
+            Detail::CallAssigned(assigned) => {
+                let time = fact.origin.time;
+                keys.uniqueids.extend(assigned.uniqueids.iter().cloned());
+                let second = assigned
+                    .second
+                    .as_ref()
+                    .and_then(|second| second.parse().ok());
+                let first: i64 = second.unwrap_or(assigned.since);
+                // From the first that it may be about to the last.
+                let (from, until) = keys.lead_times.unwrap_or((first, time));
+                keys.lead_times = Some((from.min(first), until.max(time)));
+                (
+                    assigned.lead_id.filter(|_| assigned.uniqueids.is_empty()),
+                    first,
+                )
+            }
             Detail::Link {
                 uniqueid,
                 caller_code,

@@ -15,7 +15,7 @@ use crate::ledger::{
     Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Dial, DialKey, Keys, Loaded,
     Rules, Subject, Tracked as _,
 };
-use crate::vicidial::{CallBefore, CallName, CallRow, Detail, Fact, Origin, StatusBook};
+use crate::vicidial::{CallBefore, CallName, CallRow, Detail, Fact, Origin, StatusBook, second};
 
 /// A batch at work.
 #[derive(Debug)]
@@ -118,6 +118,7 @@ impl Working {
                 present,
                 renamed_to,
             } => self.changed_in_second(rules, *lead_id, second, present, renamed_to.as_ref()),
+            Detail::CallAssigned(assigned) => self.assigned(rules, assigned),
             Detail::Link {
                 uniqueid,
                 caller_code,
@@ -308,54 +309,6 @@ impl Working {
         }
     }
 
-    /// A statement renamed or deleted a call of this second without saying
-    /// which; see [`Detail::CallsOfSecond`].
-    fn changed_in_second(
-        &mut self,
-        rules: &Rules,
-        lead_id: u64,
-        second: &str,
-        present: &[String],
-        renamed_to: Option<&String>,
-    ) {
-        let known = self.calls_of_second(second, lead_id).cloned();
-        let is_gone = |key: &CallKey| {
-            let call = self.calls.get(key);
-            !present.contains(&key.uniqueid) && call.is_some_and(|call| !call.removed)
-        };
-        let gone: Vec<CallKey> = known.filter(is_gone).collect();
-        let Some(uniqueid) = renamed_to else {
-            for key in gone {
-                self.deleted(rules, &key.uniqueid, lead_id);
-            }
-            return;
-        };
-        let new = CallKey {
-            uniqueid: uniqueid.clone(),
-            lead_id,
-        };
-        // One statement gives one row the name; another that is gone was archived.
-        if let Some(old) = gone.into_iter().find(|old| *old != new) {
-            self.move_call(&old, &new);
-            if let Some(mut call) = self.calls.get(&new).cloned() {
-                self.attribute(rules, &new, &mut call);
-                rules.judge(&mut call);
-                self.put_call(new, call);
-            }
-            return;
-        }
-        // The call was read under its new name only; its dial has the old one.
-        let dials = self.dials_of_lead.get(&lead_id).into_iter().flatten();
-        let names = dials.filter_map(|key| self.dials.get(key)?.uniqueid.clone());
-        let is_old = |name: &String| {
-            self::second(name) == second && name != uniqueid && !present.contains(name)
-        };
-        let old: BTreeSet<String> = names.filter(is_old).collect();
-        for uniqueid in old {
-            self.rename_dials(&CallKey { uniqueid, lead_id }, &new);
-        }
-    }
-
     /// Changes what is known of a dial, and of the calls that it is the dial of.
     fn of_dial(
         &mut self,
@@ -404,9 +357,9 @@ impl Working {
         uniqueid: &str,
         lead_id: u64,
     ) -> impl Iterator<Item = &CallKey> {
-        let second = second(uniqueid).to_owned();
+        let wanted = second(uniqueid).to_owned();
         let of_lead = self.calls_of_lead.get(&lead_id).into_iter().flatten();
-        of_lead.filter(move |key| self::second(&key.uniqueid) == second)
+        of_lead.filter(move |key| second(&key.uniqueid) == wanted)
     }
 
     fn move_call(&mut self, old: &CallKey, new: &CallKey) {
@@ -534,12 +487,6 @@ impl Working {
     }
 }
 
-/// The part of a `uniqueid` before the dot: the second in which the channel was
-/// made, on one Asterisk server.
-fn second(uniqueid: &str) -> &str {
-    uniqueid.split('.').next().unwrap_or_default()
-}
-
 /// What other tables said of a call, taken over from the state that had its key
 /// before: VICIdial has one row a key, so it is the same call, read twice.
 fn keep_links(call: &mut Call, before: Call) {
@@ -582,5 +529,6 @@ impl Working {
 mod archived;
 mod attribution;
 mod differing;
+mod gone;
 #[cfg(test)]
 mod tests;

@@ -60,6 +60,9 @@ pub enum Detail {
         /// as a duplicate.
         renamed_to: Option<String>,
     },
+    /// A statement set columns of calls that are not in their table any more, and
+    /// says so in literals. It reached them before they were archived.
+    CallAssigned(Box<CallAssigned>),
     /// A caller code belongs to a call (`vicidial_log_extended`).
     Link {
         /// `uniqueid` of the call.
@@ -118,6 +121,64 @@ pub enum Detail {
     /// began to follow the source: it gives calls their DIDs and corrects what
     /// is known, and neither begins a call nor counts as a dial.
     LookedUp(Box<Detail>),
+}
+
+/// What a statement set of calls, and of which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallAssigned {
+    /// Of those with one of these `uniqueid`s, where it names them so.
+    pub uniqueids: Vec<String>,
+    /// Of those of this lead.
+    pub lead_id: Option<u64>,
+    /// Of those that began in this second, as `uniqueid` names it.
+    pub second: Option<String>,
+    /// Of those that began then or later; seconds since 1970 (UTC).
+    pub since: i64,
+    /// Of those with one of these statuses; any where there are none.
+    pub statuses: Vec<String>,
+    /// Of those that were so.
+    pub was: CallPatch,
+    /// One of those, or all.
+    pub pick: Pick,
+    /// Those that are still in their table, and were read there.
+    pub present: Vec<String>,
+    /// What it set.
+    pub set: CallPatch,
+}
+
+/// Which of the calls that meet its conditions a statement reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pick {
+    /// All.
+    #[default]
+    All,
+    /// `ORDER BY uniqueid DESC LIMIT 1`.
+    GreatestUniqueid,
+    /// `ORDER BY call_date DESC LIMIT 1`.
+    Newest,
+    /// `ORDER BY call_date LIMIT 1`.
+    Oldest,
+}
+
+/// Some columns of a row of `vicidial_log`; `None`: not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallPatch {
+    /// `status`.
+    pub status: Option<String>,
+    /// `user`.
+    pub user: Option<String>,
+    /// `campaign_id`.
+    pub campaign_id: Option<String>,
+    /// `term_reason`.
+    pub term_reason: Option<String>,
+    /// `list_id`.
+    pub list_id: Option<u64>,
+    /// `called_count`.
+    pub called_count: Option<u32>,
+    /// `length_in_sec`, in seconds.
+    pub length_in_sec: Option<i64>,
+    /// `end_epoch`; seconds since 1970 (UTC).
+    pub ended_at: Option<i64>,
 }
 
 /// How a report names its call.
@@ -196,7 +257,10 @@ impl Detail {
     #[must_use]
     pub fn table(&self) -> &'static str {
         let table = match self {
-            Self::Call { .. } | Self::CallDeleted { .. } | Self::CallsOfSecond { .. } => Table::Log,
+            Self::Call { .. }
+            | Self::CallDeleted { .. }
+            | Self::CallsOfSecond { .. }
+            | Self::CallAssigned(_) => Table::Log,
             Self::Link { .. } => Table::LogExtended,
             Self::Dial { leading: true, .. } => Table::DialLog,
             Self::Dial { leading: false, .. } => Table::DialCidLog,

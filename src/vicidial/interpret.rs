@@ -292,15 +292,25 @@ pub(super) fn may_be_duplicate(started_at: i64, time: i64) -> bool {
     time.saturating_sub(started_at) <= DUPLICATE_SECONDS_MAX
 }
 
+/// The part of a `uniqueid` before the dot: the second in which the channel was
+/// made, on one Asterisk server.
+#[must_use]
+pub fn second(uniqueid: &str) -> &str {
+    uniqueid.split('.').next().unwrap_or_default()
+}
+
 fn lead(cells: Cells<'_>) -> Option<u64> {
     cells.narrow("lead_id").filter(|lead| *lead != 0)
 }
+
+/// The codes that SIP has.
+pub(super) const SIP_CODES: std::ops::Range<u16> = 100..700;
 
 /// 0 is "not known", and 999 VICIdial's own mark of a dial that it refused
 /// (`manager_send.php`): no code of SIP.
 fn sip_answer(cells: Cells<'_>) -> Option<SipAnswer> {
     let code: u16 = cells.narrow("sip_hangup_cause")?;
-    (100..700).contains(&code).then(|| SipAnswer {
+    SIP_CODES.contains(&code).then(|| SipAnswer {
         code,
         reason: cells.text_or_empty("sip_hangup_reason"),
     })

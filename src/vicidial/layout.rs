@@ -30,6 +30,23 @@ impl Column {
         Charset::of(self.charset.as_deref()).decode(bytes)
     }
 
+    /// A text as the column stores it on a server that is not strict: cut off at
+    /// its length, and empty where an ENUM has no such label.
+    #[must_use]
+    pub fn stored(&self, text: &str) -> String {
+        if let Some(length) = self.characters_max() {
+            return text.chars().take(length).collect();
+        }
+        if !self.column_type.starts_with("enum(") {
+            return text.to_owned();
+        }
+        let labels = labels(&self.column_type);
+        let found = labels
+            .into_iter()
+            .find(|label| label.eq_ignore_ascii_case(text));
+        found.unwrap_or_default()
+    }
+
     /// The length at which a VARCHAR or CHAR cuts values off, in characters, on
     /// a server that is not strict; `None` for other types.
     #[must_use]

@@ -23,11 +23,16 @@ mod text;
 mod zone;
 
 pub use cells::WallClock;
-pub use fact::{CallBefore, CallName, CallRow, CarrierEnding, Detail, Fact, Origin, SipAnswer};
-pub use interpret::{Interpreter, RowError};
+pub use fact::{
+    CallAssigned, CallBefore, CallName, CallPatch, CallRow, CarrierEnding, Detail, Fact, Origin,
+    Pick, SipAnswer,
+};
+pub use interpret::{Interpreter, RowError, second};
 pub use layout::{Column, Layout, LayoutError};
 pub use phone::Phones;
-pub use statement::{Effect, KeyedRows, Link, Written, WrittenRows, written};
+pub use statement::{
+    Among, Effect, KeyedRows, Link, SaidRow, Written, WrittenRows, patch, patched, written,
+};
 pub use status::{StatusBook, StatusChange, StatusFlags, StatusKey};
 pub use tables::Table;
 pub use zone::Zone;

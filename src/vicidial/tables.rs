@@ -121,6 +121,18 @@ impl Table {
         [self.needed(), more].concat()
     }
 
+    /// The value that a column has where an INSERT gives it none
+    /// (`MySQL_AST_CREATE_tables.sql`); `None` for NULL.
+    #[must_use]
+    pub fn default_of(self, column: &str) -> Option<&'static str> {
+        match (self, column) {
+            (Self::Log, "term_reason") => Some("NONE"),
+            (Self::Log, "called_count")
+            | (Self::DialLog | Self::CarrierLog, "sip_hangup_cause") => Some("0"),
+            (_, _) => None,
+        }
+    }
+
     /// The column with the time of a row, as a wall clock; `None` for status tables.
     #[must_use]
     pub fn time_column(self) -> Option<&'static str> {

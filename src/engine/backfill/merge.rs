@@ -172,6 +172,7 @@ impl<St: Store> Merger<St> {
                 | Detail::Reported { at, .. } => *at,
                 Detail::CallDeleted { .. }
                 | Detail::CallsOfSecond { .. }
+                | Detail::CallAssigned(_)
                 | Detail::LookedUp(_)
                 | Detail::Status(_) => now,
             };

@@ -107,16 +107,11 @@ pub(in crate::engine) async fn read<S: Source>(
 impl Rows {
     /// The calls that were read.
     pub(in crate::engine) fn calls(&self) -> Vec<CallKey> {
-        let calls = self.details.iter().filter_map(|(_, detail)| match detail {
-            Detail::Call { row, .. } => Some(key_of(row)),
-            Detail::CallDeleted { .. }
-            | Detail::CallsOfSecond { .. }
-            | Detail::Link { .. }
-            | Detail::Dial { .. }
-            | Detail::Reported { .. }
-            | Detail::Carrier { .. }
-            | Detail::LookedUp(_)
-            | Detail::Status(_) => None,
+        let calls = self.details.iter().filter_map(|(_, detail)| {
+            let Detail::Call { row, .. } = detail else {
+                return None;
+            };
+            Some(key_of(row))
         });
         calls.collect()
     }

@@ -297,6 +297,7 @@ impl Window {
             }
             Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
+            | Detail::CallAssigned(_)
             | Detail::LookedUp(_)
             | Detail::Status(_) => return false,
         };

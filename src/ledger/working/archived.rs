@@ -52,6 +52,7 @@ impl Working {
             // There is no archive of what these say.
             Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
+            | Detail::CallAssigned(_)
             | Detail::LookedUp(_)
             | Detail::Status(_) => false,
         };

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::ledger::rules::{CODE_WINDOW_SECONDS, LEAD_WINDOW_SECONDS, Prefer, Rules};
-use crate::ledger::working::{Working, second};
+use crate::ledger::working::Working;
 use crate::ledger::{Attribution, Call, CallKey, Dial, DialKey};
-use crate::vicidial::caller_code;
+use crate::vicidial::{caller_code, second};
 
 /// The DID of a call and how it is known; the DID is `None` where its dial is
 /// known to have gone out without one.

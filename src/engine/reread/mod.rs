@@ -9,16 +9,20 @@
 //! that have another `uniqueid` since, or are gone because VICIdial's clean-up
 //! deleted a duplicate. A row that is simply gone was archived, and stays.
 
+mod facts;
+mod found;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::selection::Selection;
-use crate::ledger::CODE_WINDOW_SECONDS;
-use crate::source::{Condition, SELECTED_ROWS_MAX, Source, SourceError};
+use crate::source::{Condition, Source, SourceError};
 use crate::vicidial::{
-    CallBefore, CallRow, Detail, Effect, Fact, Interpreter, KeyedRows, Link, Origin, Table,
-    WallClock, Zone,
+    Detail, Effect, Fact, Interpreter, KeyedRows, Link, Origin, Table, WallClock, Zone,
 };
+
+use facts::time_of;
+use found::FoundRows;
 
 /// Keys in one SELECT: short enough for MyISAM, whose readers hold up writers.
 const KEYS_AT_ONCE: usize = 256;
@@ -46,6 +50,8 @@ pub(super) struct Pending {
     pub(super) at: usize,
     pub(super) table: Table,
     pub(super) rows: KeyedRows,
+    /// Calls from before this were archived by then; seconds since 1970 (UTC).
+    pub(super) gone_before: i64,
     /// Names the change; its rows are numbered from here on.
     pub(super) origin: Origin,
 }
@@ -79,6 +85,9 @@ pub(super) struct Slice {
 pub(super) struct Rereader<S> {
     selection: Selection<S>,
     zone: Zone,
+    /// Calls from before this were archived, as far as was seen; seconds since
+    /// 1970 (UTC).
+    pub(super) gone_before: i64,
 }
 
 impl<S: Source> Rereader<S> {
@@ -87,12 +96,19 @@ impl<S: Source> Rereader<S> {
         Self {
             selection: Selection::new(source, interpreter),
             zone,
+            gone_before: i64::MIN,
         }
     }
 
     /// Asks for columns anew: a statement may have changed them.
     pub(super) fn forget(&mut self) {
         self.selection.forget();
+    }
+
+    /// The calls from before a wall clock were archived, or all, at `time`.
+    pub(super) fn archived(&mut self, before: Option<WallClock>, time: i64) {
+        let before = before.and_then(|wall| self.zone.seconds(wall));
+        self.gone_before = self.gone_before.max(before.unwrap_or(time));
     }
 
     /// The facts of changes that name their rows: one SELECT or a few for each
@@ -104,43 +120,40 @@ impl<S: Source> Rereader<S> {
         let now = changes.iter().map(|change| change.origin.time).max();
         let now = now.unwrap_or(0);
         let mut wanted: BTreeMap<(Table, &str), BTreeSet<String>> = BTreeMap::new();
-        let mut new: BTreeMap<(Table, &str), BTreeSet<String>> = BTreeMap::new();
         for change in &mut *changes {
             let (table, column) = (change.table, change.rows.column);
             let width = self.selection.width(table, column).await?;
             cut_off(&mut change.rows, width);
             let values = change.rows.values.iter().cloned();
-            if change.rows.inserted {
-                new.entry((table, column))
-                    .or_default()
-                    .extend(values.clone());
-            }
             wanted.entry((table, column)).or_default().extend(values);
         }
         let mut found = FoundRows::default();
         let mut rows = 0;
-        for ((table, column), values) in wanted {
+        for ((table, column), mut values) in wanted {
+            let name = table.name();
             rows += self
-                .select(table.name(), table, column, values, now, &mut found)
+                .select(name, table, column, values.clone(), now, &mut found)
                 .await?;
-        }
-        // What was new and is gone was archived since.
-        for ((table, column), mut values) in new {
+            // What is gone was archived since.
             values.retain(|value| found.of(table, column, value).is_empty());
             if let Some(archive) = archive(table).filter(|_| !values.is_empty()) {
+                let mut archived = FoundRows::default();
                 rows += self
-                    .select(archive, table, column, values, now, &mut found)
+                    .select(archive, table, column, values, now, &mut archived)
                     .await?;
+                found.archived.extend(archived.rows);
             }
         }
         let facts = changes
             .iter()
-            .map(|change| self.facts(change, &found))
+            .map(|change| facts::of(change, &found, &self.selection, &self.zone))
             .collect();
         let incomplete = changes.iter().filter(|change| {
-            let values = &change.rows.values;
-            let is_cut = |value: &String| found.cut.contains(&(change.table, key(value)));
-            values.iter().any(|value| !is_plain(value) || is_cut(value))
+            let is_lost = |value: &String| {
+                let is_asked = is_plain(value) || !change.rows.inserted.is_empty();
+                !is_asked || found.cut.contains(&(change.table, found::key(value)))
+            };
+            change.rows.values.iter().any(is_lost)
         });
         Ok(Read {
             incomplete: u64::try_from(incomplete.count()).unwrap_or(u64::MAX),
@@ -175,7 +188,7 @@ impl<S: Source> Rereader<S> {
             if answer.is_cut {
                 found
                     .cut
-                    .extend(chunk.iter().map(|value| (table, key(value))));
+                    .extend(chunk.iter().map(|value| (table, found::key(value))));
             }
             rows += u64::try_from(answer.details.len()).unwrap_or(0);
             for detail in answer.details {
@@ -185,114 +198,9 @@ impl<S: Source> Rereader<S> {
         Ok(rows)
     }
 
-    fn facts(&self, change: &Pending, found: &FoundRows) -> Vec<Fact> {
-        let Pending {
-            table,
-            rows,
-            origin,
-            ..
-        } = change;
-        let mut details = Vec::new();
-        let rows_of = |value: &String| found.of(*table, rows.column, value);
-        let of_change: Vec<&Detail> = rows
-            .values
-            .iter()
-            .flat_map(|value| rows_of(value))
-            .filter(|detail| is_of(detail, rows))
-            .collect();
-        let calls = || of_change.iter().filter_map(|detail| call_of(detail));
-        let present = || {
-            calls()
-                .map(|call| call.uniqueid.clone())
-                .collect::<Vec<_>>()
-        };
-        match (&rows.effect, rows.column) {
-            (Effect::None, _) => {}
-            (
-                Effect::Renamed {
-                    to,
-                    from: Some(from),
-                },
-                "uniqueid",
-            ) => {
-                let is_there = |name: &String| present().contains(name);
-                let new = calls().find(|call| call.uniqueid == *to);
-                if let Some(row) = new.filter(|_| !is_there(from)) {
-                    details.push(Detail::Call {
-                        before: Some(CallBefore {
-                            uniqueid: from.clone(),
-                            lead_id: row.lead_id,
-                            status: row.status.clone(),
-                        }),
-                        row: row.clone(),
-                    });
-                }
-            }
-            (Effect::Renamed { to, .. }, _) => {
-                if let Some(row) = calls().find(|call| call.uniqueid == *to) {
-                    details.extend(of_second(row.lead_id, rows, present(), Some(to)));
-                }
-            }
-            (Effect::Deleted, "uniqueid") => {
-                for uniqueid in rows.values.iter().filter(|name| !present().contains(name)) {
-                    details.push(Detail::CallDeleted {
-                        uniqueid: uniqueid.clone(),
-                        lead_id: None,
-                        started_at: second(uniqueid).parse().unwrap_or(origin.time),
-                    });
-                }
-            }
-            (Effect::Deleted, _) => {
-                let leads = rows.values.iter().filter_map(|lead| lead.parse().ok());
-                for lead in leads {
-                    details.extend(of_second(lead, rows, present(), None));
-                }
-            }
-        }
-        let linked: Vec<&str> = of_change
-            .iter()
-            .filter_map(|detail| match detail {
-                Detail::Link { uniqueid, .. } => Some(uniqueid.as_str()),
-                _ => None,
-            })
-            .collect();
-        let unlinked = |link: &&Link| !linked.contains(&link.uniqueid.as_str());
-        let links = rows.links.iter().filter(unlinked);
-        details.extend(links.map(|link| self.link(link, origin.time)));
-        // A caller code comes again every year, and a lead is called for months.
-        let is_exact = matches!(rows.column, "uniqueid");
-        for detail in of_change {
-            let age = origin
-                .time
-                .saturating_sub(time_of(detail).unwrap_or(origin.time));
-            let is_other = rows.inserted && age.saturating_abs() > CODE_WINDOW_SECONDS;
-            if is_exact || age <= YOUNG_SECONDS {
-                details.push(detail.clone());
-            } else if !is_other {
-                details.push(Detail::LookedUp(Box::new(detail.clone())));
-            }
-        }
-        (origin.row..)
-            .zip(details)
-            .map(|(row, detail)| Fact {
-                origin: Origin {
-                    row,
-                    ..origin.clone()
-                },
-                detail,
-            })
-            .collect()
-    }
-
     /// What a statement itself says of a call's caller code.
     pub(super) fn link(&self, link: &Link, time: i64) -> Detail {
-        let at = link.call_date.and_then(|wall| self.zone.seconds(wall));
-        Detail::Link {
-            uniqueid: link.uniqueid.clone(),
-            caller_code: link.caller_code.clone(),
-            lead_id: link.lead_id,
-            at: at.unwrap_or(time),
-        }
+        facts::link(link, &self.zone, time)
     }
 
     /// The time to be read for a statement that ran at `time`, and whether that
@@ -378,38 +286,6 @@ impl<S: Source> Rereader<S> {
     }
 }
 
-/// Rows by the key that they were asked for by.
-#[derive(Default)]
-struct FoundRows {
-    rows: BTreeMap<(Table, &'static str, String), Vec<Detail>>,
-    /// Keys that have more rows than one answer holds.
-    cut: BTreeSet<(Table, String)>,
-}
-
-impl FoundRows {
-    fn add(&mut self, table: Table, column: &'static str, detail: Detail) {
-        if let Some(value) = value_of(&detail, column) {
-            let rows = self.rows.entry((table, column, key(&value))).or_default();
-            if rows.len() < SELECTED_ROWS_MAX {
-                rows.push(detail);
-            }
-        }
-    }
-
-    fn of(&self, table: Table, column: &'static str, value: &str) -> &[Detail] {
-        let rows = self.rows.get(&(table, column, key(value)));
-        rows.map_or(&[], Vec::as_slice)
-    }
-}
-
-/// A key as the server compares it: without regard to case, and numbers as such.
-fn key(value: &str) -> String {
-    match value.parse::<u64>() {
-        Ok(number) => number.to_string(),
-        Err(_) => value.to_ascii_lowercase(),
-    }
-}
-
 /// Cuts values off as the column did: Asterisk's names of calls may be longer.
 fn cut_off(rows: &mut KeyedRows, width: Option<usize>) {
     let Some(width) = width else {
@@ -435,93 +311,17 @@ fn is_plain(value: &str) -> bool {
     !value.is_empty() && value.len() <= 64 && value.bytes().all(plain)
 }
 
-/// The archive of a table whose rows count.
+/// The archive of a table whose rows a statement may change after they were
+/// copied; see [`facts`] for what becomes of calls.
 fn archive(table: Table) -> Option<&'static str> {
     match table {
-        Table::Log => Some("vicidial_log_archive"),
         Table::DialLog => Some("vicidial_dial_log_archive"),
-        Table::DialCidLog => Some("vicidial_dial_cid_log_archive"),
         Table::CarrierLog => Some("vicidial_carrier_log_archive"),
-        // Its rows may be there and say nothing; the statement says what counts.
-        Table::LogExtended => None,
-        Table::ShakenLog | Table::Statuses | Table::CampaignStatuses => None,
-    }
-}
-
-fn of_second(
-    lead_id: u64,
-    rows: &KeyedRows,
-    present: Vec<String>,
-    renamed_to: Option<&String>,
-) -> Option<Detail> {
-    Some(Detail::CallsOfSecond {
-        lead_id,
-        second: second(rows.prefix.as_ref()?).to_owned(),
-        present,
-        renamed_to: renamed_to.cloned(),
-    })
-}
-
-/// The part of a `uniqueid` before the dot.
-fn second(uniqueid: &str) -> &str {
-    uniqueid.split('.').next().unwrap_or_default()
-}
-
-/// Whether a row that was found by a key is one of those that the statement means.
-fn is_of(detail: &Detail, rows: &KeyedRows) -> bool {
-    let code = match detail {
-        Detail::Dial { caller_code, .. } => Some(caller_code),
-        Detail::Carrier { caller_code, .. } => caller_code.as_ref(),
-        _ => None,
-    };
-    let has_code = match (&rows.caller_code, code) {
-        (Some(wanted), Some(code)) => wanted == code,
-        _ => true,
-    };
-    let has_prefix = match (&rows.prefix, call_of(detail)) {
-        (Some(prefix), Some(call)) => {
-            let is_new = matches!(&rows.effect, Effect::Renamed { to, .. } if *to == call.uniqueid);
-            call.uniqueid.starts_with(prefix.as_str()) || is_new
-        }
-        _ => true,
-    };
-    has_code && has_prefix
-}
-
-fn call_of(detail: &Detail) -> Option<&CallRow> {
-    match detail {
-        Detail::Call { row, .. } => Some(row),
-        _ => None,
-    }
-}
-
-fn value_of(detail: &Detail, column: &str) -> Option<String> {
-    let lead = |lead_id: Option<u64>| lead_id.map(|lead| lead.to_string());
-    match (detail, column) {
-        (Detail::Call { row, .. }, "uniqueid") => Some(row.uniqueid.clone()),
-        (Detail::Call { row, .. }, "lead_id") => Some(row.lead_id.to_string()),
-        (Detail::Link { uniqueid, .. } | Detail::Carrier { uniqueid, .. }, "uniqueid") => {
-            Some(uniqueid.clone())
-        }
-        (Detail::Dial { caller_code, .. }, "caller_code") => Some(caller_code.clone()),
-        (Detail::Dial { lead_id, .. } | Detail::Carrier { lead_id, .. }, "lead_id") => {
-            lead(*lead_id)
-        }
-        _ => None,
-    }
-}
-
-/// When what a row is about began; seconds since 1970 (UTC).
-fn time_of(detail: &Detail) -> Option<i64> {
-    match detail {
-        Detail::Call { row, .. } => Some(row.started_at),
-        Detail::Link { at, .. }
-        | Detail::Dial { at, .. }
-        | Detail::Reported { at, .. }
-        | Detail::Carrier { at, .. } => Some(*at),
-        Detail::CallDeleted { .. }
-        | Detail::CallsOfSecond { .. }
-        | Detail::Status(_)
-        | Detail::LookedUp(_) => None,
+        Table::Log
+        | Table::LogExtended
+        | Table::DialCidLog
+        | Table::ShakenLog
+        | Table::Statuses
+        | Table::CampaignStatuses => None,
     }
 }

@@ -1,0 +1,246 @@
+//! From the rows that were read for a change to the facts of the change.
+
+use crate::engine::reread::found::FoundRows;
+use crate::engine::reread::{CLOCK_SECONDS, Pending, YOUNG_SECONDS};
+use crate::engine::selection::Selection;
+use crate::ledger::CODE_WINDOW_SECONDS;
+use crate::source::Source;
+use crate::vicidial::{
+    CallAssigned, CallBefore, CallPatch, CallRow, Detail, Effect, Fact, KeyedRows, Link, Origin,
+    Table, Zone, patch, patched, second,
+};
+
+/// The facts of one change.
+pub(super) fn of<S: Source>(
+    change: &Pending,
+    found: &FoundRows,
+    selection: &Selection<S>,
+    zone: &Zone,
+) -> Vec<Fact> {
+    let Pending {
+        table,
+        rows,
+        origin,
+        ..
+    } = change;
+    let live: Vec<&Detail> = rows
+        .values
+        .iter()
+        .flat_map(|value| found.of(*table, rows.column, value))
+        .filter(|detail| is_of(detail, rows))
+        .collect();
+    let mut details = Vec::new();
+    if *table == Table::Log {
+        details.extend(of_gone_calls(change, &live, selection, zone));
+        details.extend(effect(rows, &live, origin));
+    }
+    // What was inserted and is gone was as the statement says.
+    for (value, said) in rows.values.iter().zip(&rows.inserted) {
+        if found.of(*table, rows.column, value).is_empty() {
+            details.extend(selection.said(*table, said, origin.time));
+        }
+    }
+    details.extend(unsaid_links(rows, &live).map(|said| link(said, zone, origin.time)));
+    // A caller code comes again every year, and a lead is called for months.
+    let is_exact = rows.column == "uniqueid";
+    let age = |detail: &Detail| {
+        let at = time_of(detail).unwrap_or(origin.time);
+        origin.time.saturating_sub(at)
+    };
+    for detail in live {
+        let is_new = !rows.inserted.is_empty();
+        let is_other = is_new && age(detail).saturating_abs() > CODE_WINDOW_SECONDS;
+        if is_exact || age(detail) <= YOUNG_SECONDS {
+            details.push(detail.clone());
+        } else if !is_other {
+            details.push(Detail::LookedUp(Box::new(detail.clone())));
+        }
+    }
+    let archived = rows
+        .values
+        .iter()
+        .flat_map(|value| found.archived(*table, rows.column, value))
+        .filter(|detail| is_of(detail, rows))
+        .filter(|detail| rows.inserted.is_empty() && age(detail).saturating_abs() <= YOUNG_SECONDS);
+    let columns = selection.columns(*table);
+    details.extend(archived.map(|detail| patched(detail, &rows.set, columns)));
+    (origin.row..)
+        .zip(details)
+        .map(|(row, detail)| Fact {
+            origin: Origin {
+                row,
+                ..origin.clone()
+            },
+            detail,
+        })
+        .collect()
+}
+
+/// What an UPDATE says of calls that were archived since it ran.
+fn of_gone_calls<S: Source>(
+    change: &Pending,
+    live: &[&Detail],
+    selection: &Selection<S>,
+    zone: &Zone,
+) -> Option<Detail> {
+    let Pending { rows, origin, .. } = change;
+    let columns = selection.columns(Table::Log);
+    let set = patch(&rows.set, columns);
+    let among = &rows.among;
+    let is_by_name = rows.column == "uniqueid";
+    let is_there = |name: &String| present(live).any(|there| there == name);
+    let all_there = is_by_name && rows.values.iter().all(is_there);
+    if set == CallPatch::default() || among.and_more || all_there {
+        return None;
+    }
+    let lead_id = match (is_by_name, rows.values.as_slice()) {
+        (true, _) => among.lead_id,
+        (false, [lead]) => lead.parse().ok(),
+        (false, _) => return None,
+    };
+    let said = among.since.and_then(|wall| zone.seconds(wall));
+    let young = origin.time.saturating_sub(YOUNG_SECONDS);
+    let since = said.map_or(young, |said| said.saturating_sub(CLOCK_SECONDS));
+    Some(Detail::CallAssigned(Box::new(CallAssigned {
+        uniqueids: if is_by_name {
+            rows.values.clone()
+        } else {
+            Vec::new()
+        },
+        lead_id,
+        second: among
+            .prefix
+            .as_ref()
+            .map(|prefix| second(prefix).to_owned()),
+        since: since.max(young).max(change.gone_before),
+        statuses: among.statuses.clone(),
+        was: patch(&among.was, columns),
+        pick: among.pick,
+        present: present(live).cloned().collect(),
+        set,
+    })))
+}
+
+/// What a change did to the names of calls.
+fn effect(rows: &KeyedRows, live: &[&Detail], origin: &Origin) -> Vec<Detail> {
+    let is_there = |name: &String| present(live).any(|there| there == name);
+    let of_second = |lead_id: u64, renamed_to: Option<&String>| {
+        Some(Detail::CallsOfSecond {
+            lead_id,
+            second: second(rows.among.prefix.as_ref()?).to_owned(),
+            present: present(live).cloned().collect(),
+            renamed_to: renamed_to.cloned(),
+        })
+    };
+    let leads = || rows.values.iter().filter_map(|lead| lead.parse().ok());
+    match (&rows.effect, rows.column) {
+        (Effect::None, _) => Vec::new(),
+        (
+            Effect::Renamed {
+                to,
+                from: Some(from),
+            },
+            "uniqueid",
+        ) => {
+            let new = calls(live).find(|call| call.uniqueid == *to);
+            let renamed = new.filter(|_| !is_there(from)).map(|row| Detail::Call {
+                before: Some(CallBefore {
+                    uniqueid: from.clone(),
+                    lead_id: row.lead_id,
+                    status: row.status.clone(),
+                }),
+                row: row.clone(),
+            });
+            renamed.into_iter().collect()
+        }
+        (Effect::Renamed { to, .. }, _) => leads()
+            .filter_map(|lead| of_second(lead, Some(to)))
+            .collect(),
+        (Effect::Deleted, "uniqueid") => {
+            let gone = rows.values.iter().filter(|name| !is_there(name));
+            gone.map(|uniqueid| Detail::CallDeleted {
+                uniqueid: uniqueid.clone(),
+                lead_id: rows.among.lead_id,
+                started_at: second(uniqueid).parse().unwrap_or(origin.time),
+            })
+            .collect()
+        }
+        (Effect::Deleted, _) => leads().filter_map(|lead| of_second(lead, None)).collect(),
+    }
+}
+
+/// Caller codes that the statement says and the rows do not, because a transfer
+/// has overwritten them since.
+fn unsaid_links<'r>(rows: &'r KeyedRows, live: &[&Detail]) -> impl Iterator<Item = &'r Link> {
+    let linked: Vec<String> = live
+        .iter()
+        .filter_map(|detail| match detail {
+            Detail::Link { uniqueid, .. } => Some(uniqueid.clone()),
+            _ => None,
+        })
+        .collect();
+    let links = rows.links.iter();
+    links.filter(move |link| !linked.contains(&link.uniqueid))
+}
+
+pub(super) fn link(link: &Link, zone: &Zone, time: i64) -> Detail {
+    let at = link.call_date.and_then(|wall| zone.seconds(wall));
+    Detail::Link {
+        uniqueid: link.uniqueid.clone(),
+        caller_code: link.caller_code.clone(),
+        lead_id: link.lead_id,
+        at: at.unwrap_or(time),
+    }
+}
+
+fn calls<'d>(live: &[&'d Detail]) -> impl Iterator<Item = &'d CallRow> {
+    live.iter().filter_map(|detail| call_of(detail))
+}
+
+fn present<'d>(live: &[&'d Detail]) -> impl Iterator<Item = &'d String> {
+    calls(live).map(|call| &call.uniqueid)
+}
+
+/// Whether a row that was found by a key is one of those that the statement means.
+fn is_of(detail: &Detail, rows: &KeyedRows) -> bool {
+    let code = match detail {
+        Detail::Dial { caller_code, .. } => Some(caller_code),
+        Detail::Carrier { caller_code, .. } => caller_code.as_ref(),
+        _ => None,
+    };
+    let has_code = match (&rows.among.caller_code, code) {
+        (Some(wanted), Some(code)) => wanted == code,
+        _ => true,
+    };
+    let has_prefix = match (&rows.among.prefix, call_of(detail)) {
+        (Some(prefix), Some(call)) => {
+            let is_new = matches!(&rows.effect, Effect::Renamed { to, .. } if *to == call.uniqueid);
+            call.uniqueid.starts_with(prefix.as_str()) || is_new
+        }
+        _ => true,
+    };
+    has_code && has_prefix
+}
+
+fn call_of(detail: &Detail) -> Option<&CallRow> {
+    match detail {
+        Detail::Call { row, .. } => Some(row),
+        _ => None,
+    }
+}
+
+/// When what a row is about began; seconds since 1970 (UTC).
+pub(super) fn time_of(detail: &Detail) -> Option<i64> {
+    match detail {
+        Detail::Call { row, .. } => Some(row.started_at),
+        Detail::Link { at, .. }
+        | Detail::Dial { at, .. }
+        | Detail::Reported { at, .. }
+        | Detail::Carrier { at, .. } => Some(*at),
+        Detail::CallDeleted { .. }
+        | Detail::CallAssigned(_)
+        | Detail::CallsOfSecond { .. }
+        | Detail::Status(_)
+        | Detail::LookedUp(_) => None,
+    }
+}

@@ -1,0 +1,167 @@
+//! Calls whose rows are gone or renamed by the time that a statement's rows are
+//! read: what became of them follows from what is known and what it says.
+
+use std::collections::BTreeSet;
+
+use crate::ledger::CallKey;
+use crate::ledger::rules::Rules;
+use crate::ledger::working::Working;
+use crate::vicidial::{CallAssigned, CallPatch, CallRow, Pick, second};
+
+impl Working {
+    /// A statement renamed or deleted a call of this second without saying
+    /// which; see [`Detail::CallsOfSecond`].
+    pub(super) fn changed_in_second(
+        &mut self,
+        rules: &Rules,
+        lead_id: u64,
+        of_second: &str,
+        present: &[String],
+        renamed_to: Option<&String>,
+    ) {
+        let known = self.calls_of_second(of_second, lead_id).cloned();
+        let is_gone = |key: &CallKey| {
+            let call = self.calls.get(key);
+            !present.contains(&key.uniqueid) && call.is_some_and(|call| !call.removed)
+        };
+        let gone: Vec<CallKey> = known.filter(is_gone).collect();
+        let Some(uniqueid) = renamed_to else {
+            for key in gone {
+                self.deleted(rules, &key.uniqueid, lead_id);
+            }
+            return;
+        };
+        let new = CallKey {
+            uniqueid: uniqueid.clone(),
+            lead_id,
+        };
+        // One statement gives one row the name; another that is gone was archived.
+        if let Some(old) = gone.into_iter().find(|old| *old != new) {
+            self.move_call(&old, &new);
+            if let Some(mut call) = self.calls.get(&new).cloned() {
+                self.attribute(rules, &new, &mut call);
+                rules.judge(&mut call);
+                self.put_call(new, call);
+            }
+            return;
+        }
+        // The call was read under its new name only; its dial has the old one.
+        let dials = self.dials_of_lead.get(&lead_id).into_iter().flatten();
+        let names = dials.filter_map(|key| self.dials.get(key)?.uniqueid.clone());
+        let is_old = |name: &String| {
+            second(name) == of_second && name != uniqueid && !present.contains(name)
+        };
+        let old: BTreeSet<String> = names.filter(is_old).collect();
+        for uniqueid in old {
+            self.rename_dials(&CallKey { uniqueid, lead_id }, &new);
+        }
+    }
+
+    /// A statement set columns of calls that were archived since.
+    pub(super) fn assigned(&mut self, rules: &Rules, assigned: &CallAssigned) {
+        let named = assigned
+            .uniqueids
+            .iter()
+            .flat_map(|name| self.calls_with(name));
+        let of_lead = assigned.lead_id.filter(|_| assigned.uniqueids.is_empty());
+        let of_lead = of_lead.and_then(|lead| self.calls_of_lead.get(&lead));
+        let known: BTreeSet<CallKey> = named
+            .chain(of_lead.into_iter().flatten().cloned())
+            .collect();
+        let meets = |key: &&CallKey| {
+            let of_second = assigned.second.as_deref();
+            assigned.lead_id.is_none_or(|lead| lead == key.lead_id)
+                && of_second.is_none_or(|wanted| wanted == second(&key.uniqueid))
+                && self.calls.get(*key).is_some_and(|call| {
+                    !call.removed
+                        && call.started_at >= assigned.since
+                        && was(&row(key, call), assigned)
+                })
+        };
+        let meeting = known.iter().filter(meets);
+        let time = |key: &&CallKey| self.calls.get(*key).map(|call| call.started_at);
+        let reached: Vec<CallKey> = match assigned.pick {
+            Pick::All => meeting.cloned().collect(),
+            Pick::GreatestUniqueid => meeting.max().cloned().into_iter().collect(),
+            Pick::Newest => meeting.max_by_key(time).cloned().into_iter().collect(),
+            Pick::Oldest => meeting.min_by_key(time).cloned().into_iter().collect(),
+        };
+        for key in reached {
+            if assigned.present.contains(&key.uniqueid) {
+                continue;
+            }
+            if let Some(call) = self.calls.get(&key) {
+                let mut row = row(&key, call);
+                set(&mut row, &assigned.set);
+                self.call(rules, None, &row);
+            }
+        }
+    }
+}
+
+/// A call as its row was.
+fn row(key: &CallKey, call: &crate::ledger::Call) -> CallRow {
+    CallRow {
+        uniqueid: key.uniqueid.clone(),
+        lead_id: key.lead_id,
+        list_id: call.list_id,
+        campaign_id: call.campaign_id.clone(),
+        status: call.disposition.clone(),
+        phone_number: call.phone_number.clone(),
+        user: call.agent_id.clone(),
+        term_reason: call.term_reason.clone(),
+        length_in_sec: call.duration_seconds,
+        called_count: call.called_count,
+        started_at: call.started_at,
+        ended_at: call.ended_at,
+    }
+}
+
+/// Whether a row was as the statement's conditions want it; texts are compared
+/// without regard to case, as the server does.
+fn was(row: &CallRow, assigned: &CallAssigned) -> bool {
+    let CallPatch {
+        status: _,
+        user,
+        campaign_id,
+        term_reason,
+        list_id,
+        called_count,
+        length_in_sec,
+        ended_at,
+    } = &assigned.was;
+    let text = |wanted: &Option<String>, is: &str| {
+        let wanted = wanted.as_ref();
+        wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(is))
+    };
+    let mut statuses = assigned.statuses.iter();
+    (assigned.statuses.is_empty() || statuses.any(|one| one.eq_ignore_ascii_case(&row.status)))
+        && text(user, &row.user)
+        && text(campaign_id, &row.campaign_id)
+        && text(term_reason, &row.term_reason)
+        && list_id.is_none_or(|wanted| row.list_id == Some(wanted))
+        && called_count.is_none_or(|wanted| row.called_count == Some(wanted))
+        && length_in_sec.is_none_or(|wanted| row.length_in_sec == Some(wanted))
+        && ended_at.is_none_or(|wanted| row.ended_at == Some(wanted))
+}
+
+fn set(row: &mut CallRow, patch: &CallPatch) {
+    let CallPatch {
+        status,
+        user,
+        campaign_id,
+        term_reason,
+        list_id,
+        called_count,
+        length_in_sec,
+        ended_at,
+    } = patch.clone();
+    row.status = status.unwrap_or(std::mem::take(&mut row.status));
+    row.user = user.unwrap_or(std::mem::take(&mut row.user));
+    row.campaign_id = campaign_id.unwrap_or(std::mem::take(&mut row.campaign_id));
+    row.term_reason = term_reason.unwrap_or(std::mem::take(&mut row.term_reason));
+    row.list_id = list_id.or(row.list_id);
+    row.called_count = called_count.or(row.called_count);
+    row.length_in_sec = length_in_sec.or(row.length_in_sec);
+    row.ended_at = ended_at.filter(|epoch| *epoch > 0).or(row.ended_at);
+}

@@ -1,0 +1,243 @@
+//! What a WHERE says in literals.
+
+use sqlparser::ast::{BinaryOperator, Expr, OrderByExpr, OrderBySort};
+
+use super::changes::{key_columns, shaped};
+use super::words::{column, literal, wall_clock};
+use super::{Among, DEPTH_MAX, KEYS_MAX, KeyedRows, OPERATORS_MAX};
+use crate::vicidial::Table;
+use crate::vicidial::cells::WallClock;
+use crate::vicidial::fact::Pick;
+
+/// What a WHERE says in literals, as far as all of it must be true.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    /// Columns that have one of these values.
+    equal: Vec<(String, Vec<String>)>,
+    /// Columns whose text begins so.
+    begins: Vec<(String, String)>,
+    /// Columns that are at least this; times are widened rather than cut.
+    least: Vec<(String, String)>,
+    /// Columns that are at most this.
+    most: Vec<(String, String)>,
+    /// Every column that is named, for people.
+    columns: Vec<String>,
+    /// It says more than that.
+    and_more: bool,
+    pick: Pick,
+}
+
+impl Conditions {
+    pub(super) fn of(selection: Option<&Expr>) -> Self {
+        let mut conditions = Self::default();
+        if let Some(selection) = selection {
+            conditions.take(selection);
+        }
+        conditions
+    }
+
+    /// The same, of a statement that takes the first rows in an order only.
+    pub(super) fn ordered(mut self, order: &[OrderByExpr], limit: Option<&Expr>) -> Self {
+        let limit = limit.map(literal);
+        self.pick = match (order, limit) {
+            (_, None) => Pick::All,
+            ([by], Some(Some(one))) if one == "1" => {
+                let descends = matches!(by.options.sort, Some(OrderBySort::Desc));
+                match (column(&by.expr).as_deref(), descends) {
+                    (Some("uniqueid"), true) => Pick::GreatestUniqueid,
+                    (Some("call_date"), true) => Pick::Newest,
+                    (Some("call_date"), false) => Pick::Oldest,
+                    (Some(_) | None, _) => {
+                        self.and_more = true;
+                        Pick::All
+                    }
+                }
+            }
+            (_, Some(_)) => {
+                self.and_more = true;
+                Pick::All
+            }
+        };
+        self
+    }
+
+    /// Takes every term of a chain of ANDs.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's list of expressions; the others narrow down in other ways"
+    )]
+    fn take(&mut self, expr: &Expr) {
+        let mut waiting = vec![expr];
+        // As many terms as a statement can have.
+        for _term in 0..DEPTH_MAX * OPERATORS_MAX {
+            let Some(expr) = waiting.pop() else {
+                return;
+            };
+            match expr {
+                Expr::Nested(inner) => waiting.push(inner),
+                Expr::BinaryOp {
+                    left,
+                    op: BinaryOperator::And,
+                    right,
+                } => waiting.extend([left.as_ref(), right.as_ref()]),
+                Expr::BinaryOp { left, op, right } => self.compare(left, op, right),
+                Expr::InList {
+                    expr,
+                    list,
+                    negated: false,
+                } => {
+                    let values: Option<Vec<String>> = list.iter().map(literal).collect();
+                    match (column(expr), values) {
+                        (Some(column), Some(values)) => {
+                            self.name(&column);
+                            self.equal.push((column, values));
+                        }
+                        (Some(_) | None, _) => self.and_more = true,
+                    }
+                }
+                Expr::Like {
+                    negated: false,
+                    expr,
+                    pattern,
+                    ..
+                } => match (column(expr), literal(pattern)) {
+                    (Some(column), Some(pattern)) => self.like(column, pattern),
+                    (Some(_) | None, _) => self.and_more = true,
+                },
+                Expr::Between {
+                    expr,
+                    negated: false,
+                    low,
+                    high,
+                } => match (column(expr), literal(low), literal(high)) {
+                    (Some(column), Some(low), Some(high)) => {
+                        self.name(&column);
+                        self.least.push((column.clone(), low));
+                        self.most.push((column, high));
+                    }
+                    (Some(_) | None, _, _) => self.and_more = true,
+                },
+                _ => self.and_more = true,
+            }
+        }
+    }
+
+    fn like(&mut self, column: String, pattern: String) {
+        self.name(&column);
+        match pattern.strip_suffix('%') {
+            Some(prefix) if !prefix.contains('%') => self.begins.push((column, prefix.to_owned())),
+            None if !pattern.contains('%') => self.equal.push((column, vec![pattern])),
+            Some(_) | None => self.and_more = true,
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's list of operators; the others narrow down in other ways"
+    )]
+    fn compare(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) {
+        use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, Spaceship};
+        let (column, value, op) = match (column(left), column(right)) {
+            (Some(column), _) => (column, literal(right), op.clone()),
+            (None, Some(column)) => {
+                let turned = match op {
+                    Lt => Gt,
+                    LtEq => GtEq,
+                    Gt => Lt,
+                    GtEq => LtEq,
+                    other => other.clone(),
+                };
+                (column, literal(left), turned)
+            }
+            (None, None) => {
+                self.and_more = true;
+                return;
+            }
+        };
+        self.name(&column);
+        match (op, value) {
+            (Eq | Spaceship, Some(value)) => self.equal.push((column, vec![value])),
+            (Gt | GtEq, Some(value)) => self.least.push((column, value)),
+            (Lt | LtEq, Some(value)) => self.most.push((column, value)),
+            (_, _) => self.and_more = true,
+        }
+    }
+
+    fn name(&mut self, column: &str) {
+        if !self.columns.iter().any(|known| known == column) {
+            self.columns.push(column.to_owned());
+        }
+    }
+
+    fn equal(&self, column: &str) -> Option<&Vec<String>> {
+        let mut equal = self.equal.iter();
+        let (_, values) = equal.find(|(name, _)| name == column)?;
+        Some(values)
+    }
+
+    /// Whether it names any column.
+    pub(super) fn is_empty(&self) -> bool {
+        self.columns.is_empty() && !self.and_more
+    }
+
+    /// The rows by the best key that there is.
+    pub(super) fn rows(&self, table: Table) -> Option<KeyedRows> {
+        let keys = key_columns(table)?.iter();
+        let mut found = keys.filter_map(|column| Some((*column, self.equal(column)?)));
+        let (column, values) = found.find(|(_, values)| values.len() <= KEYS_MAX)?;
+        Some(KeyedRows {
+            column,
+            values: values.clone(),
+            among: self.among(table, column),
+            ..KeyedRows::default()
+        })
+    }
+
+    fn among(&self, table: Table, key: &str) -> Among {
+        let mut among = Among {
+            and_more: self.and_more || !self.most.is_empty(),
+            pick: self.pick,
+            since: self.window(table).0,
+            ..Among::default()
+        };
+        let known = self.begins.iter().find(|(name, _)| name == "uniqueid");
+        among.prefix = known.map(|(_, prefix)| prefix.clone());
+        among.and_more |= self.begins.len() > usize::from(known.is_some());
+        among.and_more |= self.least.len() > usize::from(among.since.is_some());
+        for (name, values) in &self.equal {
+            match (name.as_str(), values.as_slice()) {
+                (name, _) if name == key => {}
+                ("status", values) => among.statuses = values.to_vec(),
+                ("caller_code", [code]) => among.caller_code = Some(code.clone()),
+                ("lead_id", [lead]) => match lead.parse() {
+                    Ok(lead) => among.lead_id = Some(lead),
+                    Err(_) => among.and_more = true,
+                },
+                (name @ ("user" | "called_count" | "campaign_id" | "list_id"), [value]) => {
+                    among.was.push((name.to_owned(), Some(value.clone())));
+                }
+                // One server's dials: the code says that too.
+                ("server_ip", _) => {}
+                (_, _) => among.and_more = true,
+            }
+        }
+        among
+    }
+
+    /// The bounds of the rows' time.
+    pub(super) fn window(&self, table: Table) -> (Option<WallClock>, Option<WallClock>) {
+        let time = table.time_column();
+        let of = |bounds: &[(String, String)]| {
+            let mut bounds = bounds
+                .iter()
+                .filter(|(name, _)| Some(name.as_str()) == time);
+            bounds.find_map(|(_, value)| wall_clock(value))
+        };
+        (of(&self.least), of(&self.most))
+    }
+
+    pub(super) fn shape(&self, verb: &str, table: Table) -> String {
+        let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
+        shaped(verb, table, &columns)
+    }
+}
