@@ -10,6 +10,7 @@
 mod support;
 
 mod backfill;
+mod backfill_many;
 mod bad_input;
 mod bad_place;
 mod clocks;
