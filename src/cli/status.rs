@@ -8,7 +8,7 @@ use super::{Options, output, runtime, time};
 use crate::config::Config;
 use crate::ledger::Attribution;
 use crate::state::{StateError, StateFile, StatusNote};
-use crate::store::{Attributed, SqliteStore, Store as _, StoreError};
+use crate::store::{Attributed, LoadName, LoadNote, SqliteStore, Store as _, StoreError};
 
 /// Seconds of the second column of the attribution's shares.
 const RECENTLY_SECONDS: i64 = 24 * 3600;
@@ -54,6 +54,8 @@ struct SourceStatus {
     quarantined: u64,
     /// Of all counted calls, and of those of the last day.
     attributed: Option<[Attributed; 2]>,
+    /// Loads of calls of the past, by who asked for them.
+    loads: Vec<(LoadName, LoadNote)>,
 }
 
 async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<SourceStatus>, Failure> {
@@ -71,8 +73,12 @@ async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<Source
             note = state.status(&name)?;
             quarantined = state.quarantine_count(&name)?;
         }
-        let mut attributed = None;
+        let (mut attributed, mut loads) = (None, Vec::new());
         if let Some(store) = &store {
+            for load in [LoadName::StartAt, LoadName::Command] {
+                let note = store.load_note(&name, load).await?;
+                loads.extend(note.map(|note| (load, note)));
+            }
             checkpoint = store.progress(&name).await?.or(checkpoint);
             let recently = time::now() - RECENTLY_SECONDS;
             attributed = Some([
@@ -91,6 +97,7 @@ async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<Source
             event_time: checkpoint.and_then(|c| c.event_time),
             quarantined,
             attributed,
+            loads,
         });
     }
     Ok(all)
@@ -141,6 +148,18 @@ impl SourceStatus {
             }
         }
         pairs.push(("rows set aside", self.quarantined.to_string()));
+        for (_, load) in &self.loads {
+            let how_far = if load.finished {
+                "done".to_owned()
+            } else {
+                format!("{} % loaded", load.percent())
+            };
+            let calls = load.tally.calls;
+            pairs.push((
+                "calls of the past",
+                format!("{}: {how_far}, {calls} calls", load.asked),
+            ));
+        }
         if self.attributed.is_none() {
             pairs.push(("store", "none yet: the daemon makes it".to_owned()));
         }
@@ -194,6 +213,13 @@ impl SourceStatus {
             "last_error": note.and_then(|note| note.last_error.clone()),
             "last_error_at": note.and_then(|note| note.last_error_at).map(time::format),
             "quarantined_rows": self.quarantined,
+            "loads": self.loads.iter().map(|(name, load)| json!({
+                "asked_by": name.as_str(),
+                "asked": load.asked,
+                "finished": load.finished,
+                "percent": load.percent(),
+                "tally": load.tally,
+            })).collect::<Vec<_>>(),
             "attribution": self.attributed.as_ref().map(|[all, recent]| {
                 json!({ "all": shares(all), "last_24_hours": shares(recent) })
             }),

@@ -9,6 +9,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backfill;
+mod backfill_many;
 mod bad_input;
 mod bad_place;
 mod beyond;
@@ -32,3 +34,4 @@ mod statuses;
 mod stream;
 mod trigger;
 mod values;
+mod verify;

@@ -4,10 +4,12 @@
 //! commits, rows and position together, and they are read again from the
 //! binlog. One connection writes; a few read, and never wait for it.
 
+mod backfills;
 mod commit;
 mod dump;
 mod error;
 mod load;
+mod mend;
 mod numbers;
 mod open;
 mod page;
@@ -18,11 +20,12 @@ mod statuses;
 #[cfg(test)]
 mod tests;
 
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{Sqlite, SqlitePool};
+use sqlx::{Error, Transaction};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
-use crate::store::{Durable, Mark, Page, Store, StoreError, Trail, history};
+use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail, history};
 use crate::vicidial::StatusBook;
 
 use self::commit::Committed;
@@ -82,6 +85,21 @@ impl SqliteStore {
         }
     }
 
+    fn committed(
+        &self,
+        done: Result<Committed, Error>,
+        change: &ChangeSet,
+    ) -> Result<Durable, StoreError> {
+        match done {
+            Ok(Committed::Done) => Ok(Durable(change.checkpoint.clone())),
+            Ok(Committed::NotExpected(found)) => Err(StoreError::OtherWriter {
+                source_name: change.source.clone(),
+                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
+            }),
+            Err(e) => Err(self.error("writing a batch", e)),
+        }
+    }
+
     fn writer(&self) -> Result<&SqlitePool, StoreError> {
         self.writer.as_ref().ok_or_else(|| StoreError::NotWritable {
             store: self.name.clone(),
@@ -90,7 +108,13 @@ impl SqliteStore {
     }
 }
 
+/// A transaction that keeps every other writer waiting; dropped, it is undone.
+#[derive(Debug)]
+pub struct Hold(Transaction<'static, Sqlite>);
+
 impl Store for SqliteStore {
+    type Hold = Hold;
+
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         let read = async {
             let mut connection = self.readers.acquire().await?;
@@ -120,14 +144,64 @@ impl Store for SqliteStore {
             }
             done
         };
-        match commit.await {
-            Ok(Committed::Done) => Ok(Durable(change.checkpoint.clone())),
-            Ok(Committed::NotExpected(found)) => Err(StoreError::OtherWriter {
-                source_name: change.source.clone(),
-                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
-            }),
-            Err(e) => Err(self.error("writing a batch", e)),
-        }
+        self.committed(commit.await, change)
+    }
+
+    async fn hold(&self) -> Result<Hold, StoreError> {
+        let pool = self.writer()?;
+        let begun = pool.begin_with(commit::BEGIN).await;
+        begun
+            .map(Hold)
+            .map_err(|e| self.error("waiting for its turn", e))
+    }
+
+    async fn commit_held(
+        &self,
+        hold: Hold,
+        change: &ChangeSet,
+        note: Option<(LoadName, &LoadNote)>,
+    ) -> Result<Durable, StoreError> {
+        let commit = async {
+            let mut tx = hold.0;
+            let written = commit::write(&mut tx, change).await?;
+            if matches!(written, Committed::Done) {
+                if let Some((name, note)) = note {
+                    backfills::write(&mut tx, &change.source, name, note).await?;
+                }
+                tx.commit().await?;
+            }
+            Ok(written)
+        };
+        self.committed(commit.await, change)
+    }
+
+    async fn save_load(
+        &self,
+        source: &str,
+        name: LoadName,
+        note: &LoadNote,
+    ) -> Result<(), StoreError> {
+        let pool = self.writer()?;
+        let write = async {
+            let mut connection = pool.acquire().await?;
+            backfills::write(&mut connection, source, name, note).await
+        };
+        write
+            .await
+            .map_err(|e| self.error("noting how far a load is", e))
+    }
+
+    async fn load_note(
+        &self,
+        source: &str,
+        name: LoadName,
+    ) -> Result<Option<LoadNote>, StoreError> {
+        let read = async {
+            let mut connection = self.readers.acquire().await?;
+            backfills::read(&mut connection, source, name).await
+        };
+        read.await
+            .map_err(|e| self.error("reading how far a load is", e))
     }
 
     async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
