@@ -21,6 +21,7 @@ mod lies;
 mod matrix;
 mod numbers;
 mod proxy;
+mod refusals;
 mod reset;
 mod seeds;
 mod shutdown;
