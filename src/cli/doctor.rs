@@ -11,8 +11,7 @@ use super::failure::{Exit, Failure};
 use super::{Options, output, runtime};
 use crate::checkpoint::{Resume, resume};
 use crate::config::{Config, SourceConfig, SourceTimeZone};
-use crate::source::{Finding, MySqlSource, Outcome, check_clock, outlook, preflight, within};
-use crate::state::StateError;
+use crate::source::{Finding, MySqlSource, Outcome, check_clock, outlook, preflight, standing};
 use crate::vicidial::Zone;
 
 /// Time for each of didtail's own files.
@@ -114,8 +113,17 @@ async fn of_source(config: &Config, source: &SourceConfig) -> Vec<Finding> {
             return findings;
         }
     };
-    let same = same_server(&connection, &source.name, state.identity);
-    findings.extend(within("server", same).await);
+    let mut known = known;
+    if let Some(checkpoint) = &mut known {
+        let server = state.identity.as_deref();
+        let there = standing(&connection, server, state.file_begun, checkpoint);
+        if let Ok((finding, there)) = timeout(PATIENCE, there).await {
+            findings.push(finding);
+            *checkpoint = there;
+        } else {
+            findings.extend(late("same server").findings);
+        }
+    }
     findings.extend(preflight(&connection, known.as_ref()).await);
     findings.extend(outlook(&connection, known.as_ref()).await);
     let zone = match &source.time_zone {
@@ -145,37 +153,6 @@ fn late(check: &'static str) -> own::Own {
         findings: vec![Finding::of(check, Outcome::Unknown, "an answer", &actual)],
         ..own::Own::default()
     }
-}
-
-/// Is it the server that was followed before?
-async fn same_server(source: &MySqlSource, name: &str, recorded: Option<String>) -> Vec<Finding> {
-    let finding = |outcome, actual: &str| {
-        Finding::of(
-            "server",
-            outcome,
-            "the one that was followed before",
-            actual,
-        )
-    };
-    let Some(recorded) = recorded else {
-        return Vec::new();
-    };
-    let actual = match source.identity().await {
-        Ok(actual) => actual,
-        Err(error) => return vec![finding(Outcome::Unknown, &error.to_string())],
-    };
-    if actual == recorded {
-        return vec![finding(Outcome::Good, &actual)];
-    }
-    let other = StateError::OtherSource {
-        name: name.to_owned(),
-        recorded,
-        actual,
-    };
-    vec![Finding {
-        fix: other.hint(),
-        ..finding(Outcome::Bad, &other.to_string())
-    }]
 }
 
 #[expect(clippy::disallowed_methods, reason = "the last day ends now")]

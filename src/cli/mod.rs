@@ -10,6 +10,7 @@ mod explain;
 mod failure;
 mod output;
 mod recount;
+mod replay;
 mod run;
 mod shell;
 mod stats;
@@ -112,6 +113,7 @@ enum Command {
     Stats(stats::StatsArgs),
     Explain(explain::Arguments),
     Recount(recount::Arguments),
+    Replay(replay::Arguments),
     /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
@@ -203,6 +205,7 @@ impl Cli {
             }
             Command::Explain(arguments) => explain::run(options, &arguments),
             Command::Recount(arguments) => recount::run(options, &arguments),
+            Command::Replay(arguments) => replay::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
             Command::Config(command) => config::run(options, &command),
             Command::Completions(arguments) => shell::completions(&arguments),

@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
 use crate::engine::batch::Batch;
+use crate::engine::failover;
 use crate::engine::follow::{Follow, Summary};
 use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
@@ -28,7 +29,7 @@ use crate::telemetry::field;
 use crate::vicidial::{Interpreter, Phones, StatusBook, Table, Zone};
 
 /// Epoch of a source that was never reset.
-const FIRST_EPOCH: u64 = 1;
+pub(super) const FIRST_EPOCH: u64 = 1;
 
 /// How one source is to be followed.
 #[derive(Debug)]
@@ -78,8 +79,17 @@ pub async fn run(
     let mut state = StateFile::open_exclusive(&config.state.path)?;
     let store = SqliteStore::open(&config.store.url.to_string()).await?;
     let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
-    state.bind(name, &source.identity().await?)?;
-    let decided = decide(&state, &store, name).await?;
+    let server = source.identity().await?;
+    let recorded = state.source(name)?.and_then(|record| record.identity);
+    let decided = match decide(&state, &store, name).await? {
+        Some(known) if recorded.is_some_and(|recorded| recorded != server) => {
+            Some(failover::move_on(&mut state, &source, name, &known, &server).await?)
+        }
+        decided => {
+            state.bind(name, &server)?;
+            decided
+        }
+    };
     check(&source, decided.as_ref()).await?;
     let start = match decided {
         Some(known) => known,
@@ -95,19 +105,7 @@ pub async fn run(
         }
     }
     let until = until_caught_up.then_some(head);
-    let settings = Settings {
-        source: name.to_owned(),
-        tenant: source_config.tenant.clone(),
-        database: source.database().to_owned(),
-        rules,
-        default_country: config.attribution.default_country.clone(),
-        bad_row: config.errors.bad_row,
-        audit_days: config.retention.audit_days,
-        history_days: config.retention.history_days,
-        quarantine_days: config.retention.quarantine_days,
-        until,
-        clock: system_clock,
-    };
+    let settings = settings(config, source_config, source.database(), rules, until);
     tracing::info!(
         { field::SOURCE } = name,
         { field::POSITION } = %start.position,
@@ -128,6 +126,29 @@ pub async fn run(
     .await;
     store.close().await;
     ended
+}
+
+/// How the configuration says that a source is to be followed.
+pub(super) fn settings(
+    config: &Config,
+    source: &SourceConfig,
+    database: &str,
+    rules: Rules,
+    until: Option<Position>,
+) -> Settings {
+    Settings {
+        source: source.name.clone(),
+        tenant: source.tenant.clone(),
+        database: database.to_owned(),
+        rules,
+        default_country: config.attribution.default_country.clone(),
+        bad_row: config.errors.bad_row,
+        audit_days: config.retention.audit_days,
+        history_days: config.retention.history_days,
+        quarantine_days: config.retention.quarantine_days,
+        until,
+        clock: system_clock,
+    }
 }
 
 /// Follows any source into any store, beginning at `start`.
@@ -195,7 +216,7 @@ pub async fn follow<S: Source, St: Store>(
 }
 
 /// Where to resume, from the state file and the store; `None` at the very first start.
-async fn decide(
+pub(super) async fn decide(
     state: &StateFile,
     store: &impl Store,
     name: &str,
@@ -287,10 +308,16 @@ pub(super) async fn rules(
     source_config: &SourceConfig,
     source: &MySqlSource,
 ) -> Result<Rules, EngineError> {
+    let zone = zone(&source_config.time_zone, source).await?;
+    Ok(rules_in(config, zone, status_book(source).await?))
+}
+
+/// The configured rules, with a zone and status flags.
+pub(super) fn rules_in(config: &Config, zone: Zone, statuses: StatusBook) -> Rules {
     let upper = |set: &std::collections::BTreeSet<String>| {
         set.iter().map(|status| status.to_uppercase()).collect()
     };
-    Ok(Rules {
+    Rules {
         success: match &config.dispositions.success {
             SuccessSetting::Set(set) => Success::Set(upper(set)),
             SuccessSetting::VicidialSaleFlag => Success::SaleFlag,
@@ -301,9 +328,9 @@ pub(super) async fn rules(
             PreferSetting::DialLog => Prefer::DialLog,
             PreferSetting::Reported => Prefer::Reported,
         },
-        zone: zone(&source_config.time_zone, source).await?,
-        statuses: Arc::new(status_book(source).await?),
-    })
+        zone,
+        statuses: Arc::new(statuses),
+    }
 }
 
 async fn zone(setting: &ZoneSetting, source: &MySqlSource) -> Result<Zone, EngineError> {

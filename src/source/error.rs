@@ -86,6 +86,20 @@ pub enum SourceError {
         /// What the server said.
         detail: String,
     },
+    /// Another server answers at the address than the one that was followed.
+    #[error("another server answers now: {server}")]
+    OtherServer {
+        /// What it calls itself.
+        server: String,
+    },
+    /// A binlog file has the name of one that was read, and is another.
+    #[error("the binlog at {position} is another one than was read before: {detail}")]
+    OtherHistory {
+        /// The position that was to be read on from.
+        position: String,
+        /// How it shows.
+        detail: String,
+    },
     /// The server refuses to send an event because of its size.
     #[error("the source cannot send an event, because it is too large: {detail}")]
     PacketTooLarge {
@@ -155,6 +169,12 @@ impl SourceError {
             Self::ImpossiblePosition { .. } => {
                 "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest)"
             }
+            Self::OtherServer { .. } => {
+                "start didtail again: it goes on behind the transactions that it has read, where this server has them"
+            }
+            Self::OtherHistory { .. } => {
+                "the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest`; `didtail verify --repair` then finds what was written in between"
+            }
             Self::PacketTooLarge { .. } => {
                 "on the source: SET GLOBAL max_allowed_packet = 1073741824; SET GLOBAL slave_max_allowed_packet = 1073741824; where the position is not one that didtail wrote itself, it points into an event: run `didtail checkpoint reset --to earliest`"
             }
@@ -186,6 +206,8 @@ impl SourceError {
             | Self::Purged { .. }
             | Self::ServerIdClash { .. }
             | Self::ImpossiblePosition { .. }
+            | Self::OtherServer { .. }
+            | Self::OtherHistory { .. }
             | Self::PacketTooLarge { .. }
             | Self::CorruptBinlog { .. }
             | Self::Truncated { .. }

@@ -120,36 +120,7 @@ pub(crate) enum FrameError {
 
 /// Reads the header in front of an event; `None` when there are too few bytes.
 pub(crate) fn header(bytes: &[u8]) -> Option<EventHeader> {
-    let bytes: &[u8; HEADER_BYTES as usize] = bytes.first_chunk()?;
-    let [
-        t0,
-        t1,
-        t2,
-        t3,
-        code,
-        s0,
-        s1,
-        s2,
-        s3,
-        z0,
-        z1,
-        z2,
-        z3,
-        e0,
-        e1,
-        e2,
-        e3,
-        f0,
-        f1,
-    ] = *bytes;
-    Some(EventHeader {
-        timestamp: u32::from_le_bytes([t0, t1, t2, t3]),
-        code,
-        server_id: u32::from_le_bytes([s0, s1, s2, s3]),
-        size: u32::from_le_bytes([z0, z1, z2, z3]),
-        end_low: u32::from_le_bytes([e0, e1, e2, e3]),
-        flags: u16::from_le_bytes([f0, f1]),
-    })
+    EventHeader::read(bytes)
 }
 
 /// Splits and verifies the events of one stream, in order.

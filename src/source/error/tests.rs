@@ -14,6 +14,8 @@ fn kind(error: &SourceError) -> &'static str {
         SourceError::Purged { .. } => "purged",
         SourceError::ServerIdClash { .. } => "clash",
         SourceError::ImpossiblePosition { .. } => "impossible",
+        SourceError::OtherServer { .. } => "other server",
+        SourceError::OtherHistory { .. } => "other history",
         SourceError::PacketTooLarge { .. } => "too large",
         SourceError::CorruptBinlog { .. } => "corrupt",
         SourceError::Damaged { .. } => "damaged",

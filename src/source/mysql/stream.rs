@@ -12,9 +12,10 @@ use std::time::Duration;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::MySqlSource;
 use super::replica::{Purpose, Replica};
-use crate::binlog::{Position, RawEvent};
+use super::skip::{Skip, Verdict};
+use super::{MySqlSource, facts};
+use crate::binlog::{EventHeader, Position, RawEvent};
 use crate::source::frame::Framer;
 use crate::source::wire::{Flavour, Packets, Place, Wire, WireError, refusal};
 use crate::source::{EventStream, SourceError};
@@ -45,6 +46,8 @@ pub struct MySqlStream {
     packets: Packets,
     framer: Framer,
     address: String,
+    /// What the server calls itself, on this very connection.
+    server: String,
     /// Where the dump began, for messages.
     from: String,
     server_id: u32,
@@ -54,6 +57,8 @@ pub struct MySqlStream {
     /// bytes had arrived when it began.
     waiting: Option<u64>,
     broken: bool,
+    /// The way to where reading begins, while it is not there yet.
+    skip: Option<Skip>,
 }
 
 impl MySqlStream {
@@ -71,6 +76,11 @@ impl MySqlStream {
         let connected = Wire::connect(&source.settings).await;
         let mut wire = connected.map_err(|e| SourceError::from_wire(e, &address, "a session"))?;
         let flavour = wire.server().flavour;
+        if flavour != source.server.flavour {
+            return Err(SourceError::OtherServer {
+                server: wire.server().text.clone(),
+            });
+        }
         let period = HEARTBEAT_PERIOD.as_nanos();
         let session = match flavour {
             Flavour::MariaDb => format!(
@@ -84,6 +94,7 @@ impl MySqlStream {
             ),
         };
         wire.query(&session).await.map_err(sort)?;
+        let server = facts::identity_in(&wire.query(facts::IDENTITY).await.map_err(sort)?);
         let flags = match flavour {
             Flavour::MariaDb => SEND_ANNOTATE,
             Flavour::MySql => 0,
@@ -96,11 +107,13 @@ impl MySqlStream {
             packets,
             framer: Framer::new(),
             address,
+            server,
             from: from.to_string(),
             server_id,
             silence: Box::pin(sleep(SILENCE_MAX)),
             waiting: None,
             broken: false,
+            skip: start.skip,
         })
     }
 
@@ -127,6 +140,36 @@ impl MySqlStream {
             }
             self.waiting = Some(received);
             self.silence.as_mut().reset(Instant::now() + SILENCE_MAX);
+        }
+    }
+
+    /// Whether an event is in front of where reading begins.
+    fn drops(&mut self, place: &Place) -> Result<bool, SourceError> {
+        let Some(skip) = &mut self.skip else {
+            return Ok(false);
+        };
+        // Behind the status byte; what is no event is told when it is opened.
+        let event = self.packets.payload(place).split_first();
+        let Some((0x00, event)) = event else {
+            return Ok(false);
+        };
+        let Some(header) = EventHeader::read(event) else {
+            return Ok(false);
+        };
+        match skip.event(&header) {
+            Verdict::Drop => Ok(true),
+            Verdict::Pass => Ok(false),
+            Verdict::Arrived => {
+                self.skip = None;
+                Ok(false)
+            }
+            Verdict::Inside => {
+                self.broken = true;
+                Err(SourceError::ImpossiblePosition {
+                    position: self.from.clone(),
+                    detail: "it is inside of an event".to_owned(),
+                })
+            }
         }
     }
 
@@ -190,16 +233,28 @@ impl MySqlStream {
 }
 
 impl EventStream for MySqlStream {
+    fn server(&self) -> Option<&str> {
+        Some(&self.server)
+    }
+
     async fn next(&mut self) -> Result<RawEvent<'_>, SourceError> {
         self.check()?;
-        let packet = poll_fn(|cx| self.poll_packet(cx)).await;
-        let place = self.intact(packet)?;
-        self.event(&place)
+        loop {
+            let packet = poll_fn(|cx| self.poll_packet(cx)).await;
+            let place = self.intact(packet)?;
+            if !self.drops(&place)? {
+                return self.event(&place);
+            }
+        }
     }
 
     fn try_next(&mut self) -> Option<Result<RawEvent<'_>, SourceError>> {
         if let Err(error) = self.check() {
             return Some(Err(error));
+        }
+        if self.skip.is_some() {
+            // It takes long, and others must have their turn.
+            return None;
         }
         // Outside of the runtime's budget: "nothing there" must mean that.
         let mut once = std::pin::pin!(unconstrained(poll_fn(|cx| self.poll_packet(cx))));
