@@ -10,11 +10,12 @@ use crate::binlog::{GtidPosition, Position};
 /// A position up to which everything is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Counts `checkpoint reset`; a higher epoch overrides any position of a lower one.
+    /// Counts `checkpoint reset` and moves to another server, whose positions
+    /// cannot be compared; a higher epoch overrides any position of a lower one.
     pub epoch: u64,
     /// The next event to read.
     pub position: Position,
-    /// The last transaction applied of each replication domain; empty without GTIDs.
+    /// The transactions applied; empty without GTIDs.
     pub gtid: GtidPosition,
     /// When the last applied event was written, by the source's clock, in
     /// seconds since 1970 (UTC); `None` before the first event.
@@ -50,7 +51,7 @@ pub enum Resume {
     StoreAlone(Checkpoint),
     /// The store knows nothing of this source: it is new or was emptied.
     StateAlone(Checkpoint),
-    /// `checkpoint reset` moved the position.
+    /// `checkpoint reset` moved the position, or another server was found.
     Reset(Checkpoint),
 }
 

@@ -64,10 +64,11 @@
 //! | event | one record of the binlog | [`binlog::RawEvent`] |
 //! | group | what the source commits together: a transaction, or one MyISAM statement | [`binlog::Reader`] |
 //! | position | file and offset of the next event; stands between groups | [`binlog::Position`] |
-//! | GTID position | the last transaction of each replication domain | [`binlog::GtidPosition`] |
+//! | GTID position | which transactions were read: the last of each domain (MariaDB), or a set (MySQL) | [`binlog::GtidPosition`] |
+//! | payload | a whole transaction that MySQL packed into one event | [`binlog::Payload`] |
 //! | checkpoint | a position up to which everything is applied, and its epoch | [`checkpoint::Checkpoint`] |
 //! | revision | how often a command rewrote the store beside the daemon; whoever sees a new one reads again | [`checkpoint::Checkpoint::revision`] |
-//! | epoch | how often an operator moved the position; the higher one wins | [`checkpoint::Checkpoint::epoch`] |
+//! | epoch | how often an operator, or another server, moved the position; the higher one wins | [`checkpoint::Checkpoint::epoch`] |
 //! | durable | committed together with everything before it; only a store can say so | [`store::Durable`] |
 //! | watched table | one of the eight tables of VICIdial that are read | [`vicidial::Table`] |
 //! | layout | which cell of a row is which column, in one version of a table | [`vicidial::Layout`] |
@@ -128,8 +129,8 @@
 //! - `log_bin` is on, `binlog_format` is `ROW` and `binlog_row_image` `FULL` for
 //!   every session that writes a watched table. [`source::preflight`] checks the
 //!   global settings; sessions older than these are found as they write.
-//! - MariaDB 10.5 or MySQL 8.0, or newer. MySQL's compressed transactions are
-//!   refused, MariaDB's compressed events are read.
+//! - MariaDB 10.5 or MySQL 8.0, or newer. Compressed events and
+//!   transactions are read.
 //! - VICIdial's daemons write UNIX seconds into `start_epoch`, and wall clocks of
 //!   one time zone elsewhere.
 //! - A `uniqueid` and a lead together name one call.

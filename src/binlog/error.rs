@@ -32,6 +32,15 @@ pub enum DecodeError {
     /// The decoding library panicked on the bytes.
     #[error("the row decoder failed on the event: {0}")]
     Panicked(String),
+    /// Rows that hold parts of JSON documents instead of the documents.
+    #[error("the rows hold parts of JSON documents only (binlog_row_value_options = PARTIAL_JSON)")]
+    PartialJson,
+    /// An event of a transaction payload that is too large to be held.
+    #[error("an event of {size} bytes in a compressed transaction is too large")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u32,
+    },
     /// A compressed event could not be expanded.
     #[error("the compressed event cannot be expanded: {0}")]
     Compressed(&'static str),

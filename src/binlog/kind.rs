@@ -25,10 +25,20 @@ pub enum Kind {
     Incident,
     /// 27, 41: the source is idle.
     Heartbeat,
-    /// 33, 42: MySQL's GTID; 34: its place without GTIDs.
+    /// 18: a statement's text that loads a file sent before it.
+    LoadQuery,
+    /// 33: MySQL's GTID.
     MysqlGtid,
+    /// 42: MySQL's GTID with a tag.
+    MysqlTaggedGtid,
+    /// 34: the start of a group on a MySQL without GTIDs.
+    MysqlAnonymous,
+    /// 35: MySQL's GTID set at the start of a file.
+    PreviousGtids,
     /// 38: an XA transaction was prepared.
     XaPrepare,
+    /// 39: changed rows with parts of JSON documents (`binlog_row_value_options`).
+    PartialJsonRows,
     /// 40: MySQL's compressed transaction.
     TransactionPayload,
     /// 162: MariaDB's GTID, the start of a group.
@@ -79,6 +89,7 @@ impl Kind {
             4 => Self::Rotate,
             15 => Self::FormatDescription,
             16 => Self::Xid,
+            18 => Self::LoadQuery,
             19 => Self::TableMap,
             23 => Self::Rows(rows(Insert, 1)),
             24 => Self::Rows(rows(Update, 1)),
@@ -88,9 +99,13 @@ impl Kind {
             30 => Self::Rows(rows(Insert, 2)),
             31 => Self::Rows(rows(Update, 2)),
             32 => Self::Rows(rows(Delete, 2)),
-            33 | 34 | 42 => Self::MysqlGtid,
+            33 => Self::MysqlGtid,
+            34 => Self::MysqlAnonymous,
+            35 => Self::PreviousGtids,
             38 => Self::XaPrepare,
+            39 => Self::PartialJsonRows,
             40 => Self::TransactionPayload,
+            42 => Self::MysqlTaggedGtid,
             162 => Self::MariadbGtid,
             163 => Self::MariadbGtidList,
             165 => Self::CompressedQuery,
@@ -100,12 +115,12 @@ impl Kind {
             169 => Self::CompressedRows(rows(Insert, 2)),
             170 => Self::CompressedRows(rows(Update, 2)),
             171 => Self::CompressedRows(rows(Delete, 2)),
-            // 1 start v3, 5 int, 6..12 load, 13 rand, 14 user var, 17 18 load;
-            // 28 ignorable, 29 rows query, 35 previous gtids, 36 37 group
+            // 1 start v3, 5 int, 6..12 load, 13 rand, 14 user var, 17 a block of
+            // a file to load; 28 ignorable, 29 rows query, 36 37 group
             // replication; 160 annotate, 161 checkpoint, 164 encryption.
-            1 | 5..=14 | 17 | 18 | 28 | 29 | 35..=37 | 160 | 161 | 164 => Self::Passed,
-            // 0, 20 to 22 (rows before 5.1.18, undecodable today), 39 (partial
-            // JSON updates, MySQL only) and everything newer.
+            1 | 5..=14 | 17 | 28 | 29 | 36 | 37 | 160 | 161 | 164 => Self::Passed,
+            // 0, 20 to 22 (rows before 5.1.18, undecodable today) and
+            // everything newer.
             other => Self::Unrecognised(other),
         }
     }

@@ -16,6 +16,7 @@ mod error;
 mod gtid;
 mod kind;
 mod metadata;
+mod payload;
 mod position;
 mod query;
 mod raw;
@@ -24,15 +25,17 @@ mod rows;
 mod table_map;
 
 pub use error::DecodeError;
-pub use gtid::{Gtid, GtidError, GtidPosition};
+pub use gtid::{DomainGtid, Gtid, GtidError, GtidPosition, GtidSet, GtidSource, SourceGtid};
 pub use kind::{Kind, Operation, RowsKind};
 pub use metadata::ColumnMetadata;
 /// One value of a row, as `mysql_cdc` decodes it; integers always unsigned,
 /// texts always [`MySqlValue::Blob`].
 pub use mysql_cdc::events::row_events::mysql_value::MySqlValue;
+pub use payload::{InnerEvent, Payload};
 pub use position::{BinlogFile, FIRST_EVENT_OFFSET, Position, PositionError};
 pub use query::Definition;
 pub use raw::{ARTIFICIAL_FLAG, EventHeader, HEADER_BYTES, RawEvent};
+pub(crate) use reader::end_of;
 pub use reader::{Reader, Statement, Step};
 pub use rows::{Row, RowChange, RowsEvent};
 pub use table_map::{TableMap, Watch};

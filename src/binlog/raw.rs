@@ -27,6 +27,43 @@ pub struct EventHeader {
     pub flags: u16,
 }
 
+impl EventHeader {
+    /// Reads the header in front of an event; `None` when there are too few bytes.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; HEADER_BYTES as usize] = bytes.first_chunk()?;
+        let [
+            t0,
+            t1,
+            t2,
+            t3,
+            code,
+            s0,
+            s1,
+            s2,
+            s3,
+            z0,
+            z1,
+            z2,
+            z3,
+            e0,
+            e1,
+            e2,
+            e3,
+            f0,
+            f1,
+        ] = *bytes;
+        Some(Self {
+            timestamp: u32::from_le_bytes([t0, t1, t2, t3]),
+            code,
+            server_id: u32::from_le_bytes([s0, s1, s2, s3]),
+            size: u32::from_le_bytes([z0, z1, z2, z3]),
+            end_low: u32::from_le_bytes([e0, e1, e2, e3]),
+            flags: u16::from_le_bytes([f0, f1]),
+        })
+    }
+}
+
 /// An event as read from a source: header, and body without checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct RawEvent<'a> {

@@ -16,12 +16,14 @@
 use std::borrow::Cow;
 
 use crate::binlog::bytes::Bytes;
+use crate::binlog::gtid::{DomainGtid, SourceGtid};
 use crate::binlog::kind::RowsKind;
+use crate::binlog::payload::{InnerEvent, Payload};
 use crate::binlog::query::{Definition, Meaning, Query};
 use crate::binlog::table_map::TableMaps;
 use crate::binlog::{
-    ARTIFICIAL_FLAG, BinlogFile, DecodeError, FIRST_EVENT_OFFSET, Gtid, GtidPosition, Kind,
-    Position, RawEvent, RowsEvent, Watch, compressed,
+    ARTIFICIAL_FLAG, BinlogFile, DecodeError, EventHeader, FIRST_EVENT_OFFSET, Gtid, GtidPosition,
+    Kind, Position, RawEvent, RowsEvent, Watch, compressed,
 };
 
 /// Flag of a MariaDB GTID event: no COMMIT follows (`FL_STANDALONE`).
@@ -52,11 +54,16 @@ pub enum Step<'a> {
     },
     /// The source says that events are missing here (`INCIDENT`).
     Incident,
-    /// An event of a kind that this version cannot read: MySQL's compressed transactions.
-    Unsupported {
-        /// What it is.
-        what: &'static str,
-    },
+    /// A compressed transaction: its events go to [`Reader::inner`] one by one,
+    /// and then comes [`Reader::end_payload`].
+    Payload(Payload<'a>),
+}
+
+/// Where rows are, by which they are named.
+#[derive(Clone, Copy)]
+struct Place {
+    offset: u64,
+    first_row: u32,
 }
 
 /// A statement that names watched tables and is in the binlog as its text.
@@ -68,8 +75,10 @@ pub struct Statement {
     pub thread_id: u32,
     /// The text, in the session's character set.
     pub text: Vec<u8>,
-    /// Offset of its event in the binlog file.
+    /// Offset of its event in the binlog file; see [`RowsEvent::offset`].
     pub offset: u64,
+    /// See [`RowsEvent::first_row`].
+    pub first_row: u32,
     /// When it began, by the source's clock; seconds since 1970.
     pub timestamp: u32,
 }
@@ -95,6 +104,10 @@ pub struct Reader {
     gtid: GtidPosition,
     event_time: Option<i64>,
     group: Option<OpenGroup>,
+    /// Inside of a compressed transaction, whose end alone ends the group.
+    in_payload: bool,
+    /// When the present file was begun; see [`Reader::file_begun`].
+    file_begun: Option<i64>,
     tables: TableMaps,
 }
 
@@ -111,6 +124,8 @@ impl Reader {
             gtid,
             event_time: None,
             group: None,
+            in_payload: false,
+            file_begun: None,
             tables: TableMaps::default(),
         }
     }
@@ -127,7 +142,7 @@ impl Reader {
         &self.position
     }
 
-    /// The last transaction of each domain before [`Reader::position`].
+    /// The transactions before [`Reader::position`].
     #[must_use]
     pub fn gtid(&self) -> &GtidPosition {
         &self.gtid
@@ -139,10 +154,25 @@ impl Reader {
         self.event_time
     }
 
+    /// When the file at [`Reader::position`] was begun, by the source's clock, in
+    /// seconds since 1970: tells it from another of that name. `None` before
+    /// its format description, which every stream begins with.
+    #[must_use]
+    pub fn file_begun(&self) -> Option<i64> {
+        self.file_begun
+    }
+
     /// True inside a group.
     #[must_use]
     pub fn in_group(&self) -> bool {
         self.group.is_some()
+    }
+
+    /// The transaction that the open group is; `None` between groups, and
+    /// where the source numbers none.
+    #[must_use]
+    pub fn group_gtid(&self) -> Option<&Gtid> {
+        self.group.as_ref().and_then(|group| group.gtid.as_ref())
     }
 
     /// Where the last event begins, also inside a group.
@@ -166,20 +196,100 @@ impl Reader {
     /// [`DecodeError`] about this event alone: the position is right behind it,
     /// and the reader can go on.
     pub fn event<'a>(&mut self, event: RawEvent<'a>) -> Result<Step<'a>, DecodeError> {
+        if self.in_payload {
+            self.end_payload();
+        }
         let kind = Kind::of(event.header.code);
         let start = self.advance(kind, &event);
         self.event_start = start;
-        let step = self.interpret(kind, event, start);
-        if self.group.is_none() {
-            self.tables.end_group();
-            if self.position.next != self.offset || self.position.file != self.file {
-                self.position = Position {
-                    file: self.file.clone(),
-                    next: self.offset,
-                };
-            }
-        }
+        let place = Place {
+            offset: start,
+            first_row: 0,
+        };
+        let step = self.interpret(kind, event, place);
+        self.settle();
         step
+    }
+
+    /// Takes an event and everything inside of it, for whoever wants nothing
+    /// of it but the position behind it.
+    pub fn pass(&mut self, event: RawEvent<'_>) {
+        // What cannot be decoded has a place all the same.
+        if let Ok(Step::Payload(_)) = self.event(event) {
+            self.end_payload();
+        }
+    }
+
+    /// Takes the next event of the payload that the last event was.
+    ///
+    /// # Errors
+    /// [`DecodeError`] about this event alone.
+    pub fn inner<'p>(&mut self, inner: InnerEvent<'p>) -> Result<Step<'p>, DecodeError> {
+        let event = inner.event;
+        let kind = Kind::of(event.header.code);
+        if event.header.timestamp != 0 {
+            self.event_time = Some(i64::from(event.header.timestamp));
+        }
+        let place = Place {
+            offset: self.event_start,
+            first_row: inner.before,
+        };
+        let is_rows = matches!(
+            kind,
+            Kind::Rows(_) | Kind::CompressedRows(_) | Kind::PartialJsonRows
+        );
+        if !inner.is_whole && (!is_rows || self.watched_rows(event.body)?.is_some()) {
+            let size = event.header.size;
+            return Err(DecodeError::TooLarge { size });
+        }
+        match kind {
+            Kind::FormatDescription
+            | Kind::Rotate
+            | Kind::Stop
+            | Kind::MysqlGtid
+            | Kind::MysqlTaggedGtid
+            | Kind::MysqlAnonymous
+            | Kind::MariadbGtid
+            | Kind::MariadbGtidList
+            | Kind::PreviousGtids
+            | Kind::TransactionPayload => {
+                Err(DecodeError::Malformed("the kind of an event in a payload"))
+            }
+            Kind::Query
+            | Kind::LoadQuery
+            | Kind::Xid
+            | Kind::TableMap
+            | Kind::Rows(_)
+            | Kind::PartialJsonRows
+            | Kind::Incident
+            | Kind::Heartbeat
+            | Kind::XaPrepare
+            | Kind::CompressedQuery
+            | Kind::CompressedRows(_)
+            | Kind::Passed
+            | Kind::Unrecognised(_) => self.interpret(kind, event, place),
+        }
+    }
+
+    /// Ends the payload, and with it the group: it is a whole transaction.
+    pub fn end_payload(&mut self) {
+        self.in_payload = false;
+        self.end();
+        self.settle();
+    }
+
+    /// Between groups, moves the position behind the last event.
+    fn settle(&mut self) {
+        if self.group.is_some() {
+            return;
+        }
+        self.tables.end_group();
+        if self.position.next != self.offset || self.position.file != self.file {
+            self.position = Position {
+                file: self.file.clone(),
+                next: self.offset,
+            };
+        }
     }
 
     /// Moves the offset behind the event and returns where it starts.
@@ -196,20 +306,32 @@ impl Reader {
         if header.timestamp != 0 {
             self.event_time = Some(i64::from(header.timestamp));
         }
-        let size = u64::from(header.size);
-        self.offset = nearest(self.offset + size, header.end_low);
-        self.offset.saturating_sub(size)
+        self.offset = end_of(self.offset, header);
+        self.offset.saturating_sub(u64::from(header.size))
     }
 
     fn interpret<'a>(
         &mut self,
         kind: Kind,
         event: RawEvent<'a>,
-        start: u64,
+        place: Place,
     ) -> Result<Step<'a>, DecodeError> {
         let body = event.body;
         match kind {
-            Kind::Passed | Kind::FormatDescription | Kind::Stop | Kind::MariadbGtidList => {}
+            Kind::Passed | Kind::Stop => {}
+            Kind::FormatDescription => {
+                let begun = i64::from(event.header.timestamp);
+                self.file_begun = Some(begun).filter(|begun| *begun != 0);
+            }
+            // The list at the start of a file; those made up on the way are
+            // about what the server leaves out for a replica.
+            Kind::MariadbGtidList if event.header.flags & ARTIFICIAL_FLAG == 0 => {
+                self.gtid.merge(&GtidPosition::decode_list(body)?);
+            }
+            Kind::MariadbGtidList => {}
+            Kind::PreviousGtids => {
+                self.gtid.merge(&GtidPosition::decode_previous(body)?);
+            }
             Kind::Heartbeat => return Ok(Step::Idle),
             Kind::Rotate => self.rotate(body)?,
             Kind::MariadbGtid => {
@@ -218,35 +340,54 @@ impl Reader {
                 let domain = bytes.uint(4)?;
                 let flags = bytes.uint(1)?;
                 self.group = Some(OpenGroup {
-                    gtid: Some(Gtid {
+                    gtid: Some(Gtid::MariaDb(DomainGtid {
                         domain: u32::try_from(domain).unwrap_or(0),
                         server: event.header.server_id,
                         sequence,
-                    }),
+                    })),
                     has_end: flags & STANDALONE_FLAG == 0,
                 });
             }
-            Kind::MysqlGtid => self.begin(false),
+            Kind::MysqlGtid => self.begin_mysql(SourceGtid::decode(body).map(Some))?,
+            Kind::MysqlTaggedGtid => {
+                self.begin_mysql(SourceGtid::decode_tagged(body).map(Some))?;
+            }
+            Kind::MysqlAnonymous => self.begin_mysql(Ok(None))?,
             Kind::Xid | Kind::XaPrepare => self.end(),
             Kind::TableMap => self.tables.see(body, &self.watch)?,
-            Kind::Rows(rows) => return self.rows(Cow::Borrowed(body), rows, &event, start),
+            Kind::Rows(rows) => return self.rows(Cow::Borrowed(body), rows, &event, place),
             Kind::CompressedRows(rows) => {
                 if self.watched_rows(body)?.is_none() {
                     return Ok(Step::Nothing);
                 }
                 let body = Cow::Owned(compressed::rows(body, rows)?);
-                return self.rows(body, rows, &event, start);
+                return self.rows(body, rows, &event, place);
             }
-            Kind::Query => return self.query(Query::decode(body)?, &event, start),
+            Kind::PartialJsonRows => {
+                if self.watched_rows(body)?.is_some() {
+                    return Err(DecodeError::PartialJson);
+                }
+            }
+            Kind::Query => return self.query(Query::decode(body)?, &event, place),
+            Kind::LoadQuery => {
+                let plain = load_query(body)?;
+                return self.query(Query::decode(&plain)?, &event, place);
+            }
             Kind::CompressedQuery => {
                 let expanded = compressed::query(body)?;
-                return self.query(Query::decode(&expanded)?, &event, start);
+                return self.query(Query::decode(&expanded)?, &event, place);
             }
             Kind::Incident => return Ok(Step::Incident),
             Kind::TransactionPayload => {
-                return Ok(Step::Unsupported {
-                    what: "a MySQL compressed transaction (binlog_transaction_compression)",
-                });
+                self.begin(true);
+                self.in_payload = true;
+                return match Payload::open(body) {
+                    Ok(payload) => Ok(Step::Payload(payload)),
+                    Err(error) => {
+                        self.end_payload();
+                        Err(error)
+                    }
+                };
             }
             Kind::Unrecognised(code) => return Ok(Step::Unrecognised { code }),
         }
@@ -265,6 +406,7 @@ impl Reader {
         if name != self.file {
             self.file = name;
             self.offset = next.max(FIRST_EVENT_OFFSET);
+            self.file_begun = None;
             // A group cut off by a crash has no end and is not in the next file.
             self.group = None;
         }
@@ -283,9 +425,28 @@ impl Reader {
         }
     }
 
+    /// A GTID event begins a group also where it cannot be understood itself.
+    fn begin_mysql(
+        &mut self,
+        gtid: Result<Option<SourceGtid>, DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let (gtid, error) = match gtid {
+            Ok(gtid) => (gtid, None),
+            Err(error) => (None, Some(error)),
+        };
+        self.group = Some(OpenGroup {
+            gtid: gtid.map(Gtid::MySql),
+            has_end: false,
+        });
+        error.map_or(Ok(()), Err)
+    }
+
     fn end(&mut self) {
+        if self.in_payload {
+            return;
+        }
         if let Some(gtid) = self.group.take().and_then(|group| group.gtid) {
-            self.gtid.advance(gtid);
+            self.gtid.advance(&gtid);
         }
     }
 
@@ -302,7 +463,7 @@ impl Reader {
         body: Cow<'a, [u8]>,
         kind: RowsKind,
         event: &RawEvent<'_>,
-        start: u64,
+        place: Place,
     ) -> Result<Step<'a>, DecodeError> {
         let Some(table) = self.watched_rows(&body)? else {
             return Ok(Step::Nothing);
@@ -312,7 +473,8 @@ impl Reader {
             kind,
             code: event.header.code,
             body,
-            offset: start,
+            offset: place.offset,
+            first_row: place.first_row,
             timestamp: event.header.timestamp,
         }))
     }
@@ -321,7 +483,7 @@ impl Reader {
         &mut self,
         query: Query<'_>,
         event: &RawEvent<'_>,
-        start: u64,
+        place: Place,
     ) -> Result<Step<'a>, DecodeError> {
         let meaning = query.meaning();
         match meaning {
@@ -341,7 +503,8 @@ impl Reader {
                         watched,
                         thread_id: query.thread_id,
                         text: query.statement.to_vec(),
-                        offset: start,
+                        offset: place.offset,
+                        first_row: place.first_row,
                         timestamp: event.header.timestamp,
                     }));
                 }
@@ -359,6 +522,21 @@ impl Reader {
         }
         Ok(Step::Nothing)
     }
+}
+
+/// A statement that loads a file is a Query event with 13 more bytes between
+/// its fixed fields and its variables (`EXECUTE_LOAD_QUERY_EXTRA_HEADER_LEN`).
+fn load_query(body: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let mut bytes = Bytes::new(body);
+    let mut plain = bytes.take(13)?.to_vec();
+    bytes.take(13)?;
+    plain.extend(bytes.rest());
+    Ok(plain)
+}
+
+/// Where an event ends that comes next at an offset.
+pub(crate) fn end_of(offset: u64, header: &EventHeader) -> u64 {
+    nearest(offset + u64::from(header.size), header.end_low)
 }
 
 /// The offset with these low 32 bits that is nearest to the computed one; the

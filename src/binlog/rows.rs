@@ -54,8 +54,12 @@ pub struct RowsEvent<'a> {
     pub code: u8,
     /// The event's body, expanded if it was compressed.
     pub body: std::borrow::Cow<'a, [u8]>,
-    /// Offset of the event in the binlog file.
+    /// Offset of the event in the binlog file; of one inside of a compressed
+    /// transaction, that of the transaction.
     pub offset: u64,
+    /// Number of the event's first row in what begins at `offset`: 0, or the
+    /// expanded bytes of a compressed transaction before the event.
+    pub first_row: u32,
     /// When the statement began, by the source's clock; seconds since 1970.
     pub timestamp: u32,
 }

@@ -1,21 +1,36 @@
 //! `didtail doctor`: everything that must hold for `didtail run`, checked at once.
 
+mod own;
+
+use std::time::Duration;
+
 use clap::Args;
+use tokio::time::timeout;
 
 use super::failure::{Exit, Failure};
 use super::{Options, output, runtime};
-use crate::checkpoint::{Checkpoint, Resume, resume};
-use crate::config::{Config, SourceTimeZone};
-use crate::source::{Finding, MySqlSource, Outcome, check_clock, preflight};
-use crate::state::{StateError, StateFile};
-use crate::store::{SqliteStore, Store as _, StoreError};
+use crate::checkpoint::{Resume, resume};
+use crate::config::{Config, SourceConfig, SourceTimeZone};
+use crate::source::{Finding, MySqlSource, Outcome, check_clock, outlook, preflight, standing};
 use crate::vicidial::Zone;
+
+/// Time for each of didtail's own files.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Check everything that `didtail run` needs, and say how to mend what is wrong
 ///
-/// Looks at the source, its settings, grants, tables and clocks, at the store, the
-/// state file and the place to resume at. Changes nothing. Exits with 0 only
-/// when the daemon would run.
+/// Looks at the source, its settings, grants, tables and clocks, at the sessions
+/// that write and the newest calls, at the store, the state file and the place to
+/// resume at. Changes nothing. Every check ends within 15 seconds.
+///
+/// What is found is one of
+///   good      as needed
+///   BAD       didtail cannot run like this; the line below mends it
+///   unknown   could not be told, and why
+///   note      didtail runs; worth knowing, with a way to better it
+///
+/// Exits with 0 only when nothing is BAD, that is when the daemon would run, and
+/// with 1 otherwise.
 ///
 /// Examples:
 ///   didtail doctor
@@ -26,110 +41,123 @@ pub(super) struct Arguments {}
 
 pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
-    let findings = runtime()?.block_on(findings(&config));
-    let bad = findings
+    let runtime = runtime()?;
+    let found = runtime.block_on(findings(&config));
+    // A file system that hangs must not hold up the end.
+    runtime.shutdown_background();
+    let all = found
         .iter()
+        .map(|(_, findings)| findings.len())
+        .sum::<usize>();
+    let findings = found.iter().flat_map(|(_, findings)| findings);
+    let bad = findings
         .filter(|finding| finding.outcome == Outcome::Bad)
         .count();
     if options.json {
-        output::print_json(&serde_json::json!({ "findings": json(&findings) }))?;
+        output::print_json(&serde_json::json!({ "ready": bad == 0, "findings": json(&found) }))?;
     } else {
+        let mut shown = String::new();
+        for (source, findings) in &found {
+            if found.len() > 1 {
+                shown.push_str(&format!("source {source}\n"));
+            }
+            shown.push_str(&text(findings));
+        }
         let ready = if bad == 0 { READY } else { "" };
-        output::print(&format!("{}{ready}", text(&findings)))?;
+        output::print(&format!("{shown}{ready}"))?;
     }
     if bad == 0 {
         return Ok(());
     }
     Err(Failure {
         exit: Exit::Operator,
-        error: anyhow::anyhow!("{bad} of {} checks failed", findings.len()),
+        error: anyhow::anyhow!("{bad} of {all} checks failed"),
         hint: Some("mend what is BAD, from the top, then run `didtail doctor` again".to_owned()),
     })
 }
 
 const READY: &str = "Everything that `didtail run` needs is there.\n";
 
-async fn findings(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
+/// What was found of one source, by its name.
+type Findings = Vec<(String, Vec<Finding>)>;
+
+async fn findings(config: &Config) -> Findings {
+    let mut all = Vec::new();
     for source in &config.sources {
-        let local = state(config, &source.name, &mut findings);
-        let stored = store(config, &source.name, &mut findings).await;
-        let known = match resume(local.as_ref(), stored.as_ref()) {
-            Resume::Fresh => None,
-            Resume::Store(known)
-            | Resume::StoreRestored(known)
-            | Resume::StoreAlone(known)
-            | Resume::StateAlone(known)
-            | Resume::Reset(known) => Some(known),
-        };
-        match MySqlSource::connect(&source.connect_settings(&config.state)).await {
-            Ok(connection) => {
-                findings.extend(preflight(&connection, known.as_ref()).await);
-                let zone = match &source.time_zone {
-                    SourceTimeZone::Named(name) => Zone::named(name),
-                    SourceTimeZone::Auto => None,
-                };
-                findings.extend(check_clock(&connection, zone).await);
-            }
-            Err(error) => findings.push(Finding::unreachable(&error)),
+        all.push((source.name.clone(), of_source(config, source).await));
+    }
+    all
+}
+
+async fn of_source(config: &Config, source: &SourceConfig) -> Vec<Finding> {
+    let (state, mut findings) = local(config, &source.name).await;
+    let stored = async { own::store(config, &source.name, now()).await };
+    let stored = match timeout(PATIENCE, stored).await {
+        Ok(stored) => stored,
+        Err(_) => late("store"),
+    };
+    findings.extend(stored.findings);
+    let known = match resume(state.checkpoint.as_ref(), stored.checkpoint.as_ref()) {
+        Resume::Fresh => None,
+        Resume::Store(known)
+        | Resume::StoreRestored(known)
+        | Resume::StoreAlone(known)
+        | Resume::StateAlone(known)
+        | Resume::Reset(known) => Some(known),
+    };
+    let connected = MySqlSource::connect(&source.connect_settings(&config.state)).await;
+    let connection = match connected {
+        Ok(connection) => connection,
+        Err(error) => {
+            findings.push(Finding::unreachable(&error));
+            return findings;
+        }
+    };
+    let mut known = known;
+    if let Some(checkpoint) = &mut known {
+        let server = state.identity.as_deref();
+        let there = standing(&connection, server, state.file_begun, checkpoint);
+        if let Ok((finding, there)) = timeout(PATIENCE, there).await {
+            findings.push(finding);
+            *checkpoint = there;
+        } else {
+            findings.extend(late("same server").findings);
         }
     }
+    findings.extend(preflight(&connection, known.as_ref()).await);
+    findings.extend(outlook(&connection, known.as_ref()).await);
+    let zone = match &source.time_zone {
+        SourceTimeZone::Named(name) => Zone::named(name),
+        SourceTimeZone::Auto => None,
+    };
+    findings.extend(check_clock(&connection, zone).await);
     findings
 }
 
-fn state(config: &Config, source: &str, findings: &mut Vec<Finding>) -> Option<Checkpoint> {
-    let read = StateFile::open(&config.state.path).and_then(|state| state.checkpoint(source));
-    let path = config.state.path.display();
-    let (outcome, actual, fix) = match &read {
-        Ok(Some(checkpoint)) => (
-            Outcome::Good,
-            format!("{path}: {}", checkpoint.position),
-            None,
-        ),
-        Ok(None) => (Outcome::Good, format!("{path}: no position yet"), None),
-        Err(StateError::Missing { .. }) => (
-            Outcome::Good,
-            format!("{path}: will be created at the first start"),
-            None,
-        ),
-        Err(error) => (Outcome::Bad, error.to_string(), error.hint()),
+/// What the state file says. It is read on a thread of its own: a file system
+/// that hangs, hangs whoever reads it.
+async fn local(config: &Config, source: &str) -> (own::Own, Vec<Finding>) {
+    let (config, source) = (config.clone(), source.to_owned());
+    let reading = tokio::task::spawn_blocking(move || own::state(&config, &source));
+    let mut state = match timeout(PATIENCE, reading).await {
+        Ok(Ok(state)) => state,
+        Ok(Err(_)) | Err(_) => late("state file"),
     };
-    findings.push(Finding {
-        check: "state file",
-        outcome,
-        expected: "readable, of this version".to_owned(),
-        actual,
-        fix,
-    });
-    read.ok().flatten()
+    let findings = std::mem::take(&mut state.findings);
+    (state, findings)
 }
 
-async fn store(config: &Config, source: &str, findings: &mut Vec<Finding>) -> Option<Checkpoint> {
-    let url = config.store.url.to_string();
-    let read = async { SqliteStore::open_read(&url).await?.progress(source).await };
-    let read: Result<Option<Checkpoint>, StoreError> = read.await;
-    let (outcome, actual, fix) = match &read {
-        Ok(Some(checkpoint)) => (
-            Outcome::Good,
-            format!("{url}: {}", checkpoint.position),
-            None,
-        ),
-        Ok(None) => (Outcome::Good, format!("{url}: no position yet"), None),
-        Err(StoreError::Missing { .. }) => (
-            Outcome::Good,
-            format!("{url}: will be created at the first start"),
-            None,
-        ),
-        Err(error) => (Outcome::Bad, error.to_string(), error.hint()),
-    };
-    findings.push(Finding {
-        check: "store",
-        outcome,
-        expected: "readable, of this version".to_owned(),
-        actual,
-        fix,
-    });
-    read.ok().flatten()
+fn late(check: &'static str) -> own::Own {
+    let actual = format!("no answer within {} s", PATIENCE.as_secs());
+    own::Own {
+        findings: vec![Finding::of(check, Outcome::Unknown, "an answer", &actual)],
+        ..own::Own::default()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the last day ends now")]
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 fn word(outcome: Outcome) -> &'static str {
@@ -163,17 +191,20 @@ fn text(findings: &[Finding]) -> String {
     text
 }
 
-fn json(findings: &[Finding]) -> Vec<serde_json::Value> {
-    findings
-        .iter()
-        .map(|finding| {
-            serde_json::json!({
-                "check": finding.check,
-                "outcome": word(finding.outcome).to_lowercase(),
-                "expected": finding.expected,
-                "actual": finding.actual,
-                "fix": finding.fix,
-            })
+fn json(found: &Findings) -> Vec<serde_json::Value> {
+    let each = found.iter().flat_map(|(source, findings)| {
+        let of_source = findings.iter().map(move |finding| (source, finding));
+        of_source.collect::<Vec<_>>()
+    });
+    each.map(|(source, finding)| {
+        serde_json::json!({
+            "source": source,
+            "check": finding.check,
+            "outcome": word(finding.outcome).to_lowercase(),
+            "expected": finding.expected,
+            "actual": finding.actual,
+            "fix": finding.fix,
         })
-        .collect()
+    })
+    .collect()
 }

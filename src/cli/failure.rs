@@ -125,8 +125,13 @@ impl From<EngineError> for Failure {
             EngineError::Source(error) => error.into(),
             EngineError::Store(error) => error.into(),
             EngineError::State(error) => error.into(),
-            EngineError::BadRow { .. } | EngineError::Unsupported { .. } => Self {
+            EngineError::BadRow { .. } => Self {
                 exit: Exit::Source,
+                hint,
+                error: error.into(),
+            },
+            EngineError::Replay { .. } => Self {
+                exit: Exit::Operator,
                 hint,
                 error: error.into(),
             },

@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod output;
 mod recount;
+mod replay;
 mod run;
 mod shell;
 mod stats;
@@ -118,6 +119,7 @@ enum Command {
     Backfill(backfill::Arguments),
     Verify(verify::Arguments),
     Recount(recount::Arguments),
+    Replay(replay::Arguments),
     /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
@@ -211,6 +213,7 @@ impl Cli {
             Command::Backfill(arguments) => backfill::run(options, &arguments),
             Command::Verify(arguments) => verify::run(options, &arguments),
             Command::Recount(arguments) => recount::run(options, &arguments),
+            Command::Replay(arguments) => replay::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
             Command::Config(command) => config::run(options, &command),
             Command::Completions(arguments) => shell::completions(&arguments),

@@ -77,7 +77,7 @@ fn text(summary: &Summary) -> String {
 
 /// Turns true at the first SIGTERM or Ctrl-C; a second one ends the process at
 /// once, which is harmless: what was not committed is read again.
-fn shutdown_signal() -> std::io::Result<watch::Receiver<bool>> {
+pub(super) fn shutdown_signal() -> std::io::Result<watch::Receiver<bool>> {
     let (sender, receiver) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::binlog::{Definition, GtidPosition, Position, Reader, Step, Watch};
+use crate::binlog::{DecodeError, Definition, GtidPosition, Position, Reader, Step, Watch};
 use crate::source::{EventStream, Source, SourceError};
 use crate::telemetry::field;
 use crate::vicidial::{Column, Table};
@@ -108,20 +108,34 @@ async fn definitions<S: Source>(
             Some(event) => event?,
             None => stream.next().await?,
         };
-        // What cannot be decoded is told when it is read in earnest.
-        let Ok(Step::Definition {
-            watched,
-            definition,
-        }) = reader.event(event)
-        else {
-            continue;
-        };
-        let tables = watched.into_iter().filter_map(Table::of_rank);
-        found.extend(tables.map(|table| Defined {
-            table,
-            definition,
-            behind: reader.position().clone(),
-        }));
+        match reader.event(event) {
+            Ok(Step::Payload(mut payload)) => {
+                while let Ok(Some(inner)) = payload.next_event() {
+                    let step = reader.inner(inner);
+                    note(&mut found, step, reader.position());
+                }
+                reader.end_payload();
+            }
+            step => note(&mut found, step, reader.position()),
+        }
     }
     Ok(found)
+}
+
+/// Notes what a step defines. What cannot be decoded is told when it is read
+/// in earnest.
+fn note(found: &mut Vec<Defined>, step: Result<Step<'_>, DecodeError>, behind: &Position) {
+    let Ok(Step::Definition {
+        watched,
+        definition,
+    }) = step
+    else {
+        return;
+    };
+    let tables = watched.into_iter().filter_map(Table::of_rank);
+    found.extend(tables.map(|table| Defined {
+        table,
+        definition,
+        behind: behind.clone(),
+    }));
 }

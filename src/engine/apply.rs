@@ -9,10 +9,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::binlog::Position;
+use crate::binlog::{BinlogFile, Position};
 use crate::checkpoint::Checkpoint;
 use crate::engine::batch::{Batch, Tally};
 use crate::engine::cache::StateCache;
+use crate::engine::failover::History;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::{self, Action, EngineError};
 use crate::ledger::{Frame, Keys, Loaded, Rules, Working, further_keys, keys};
@@ -54,6 +55,8 @@ pub(super) struct Applier<S, St> {
     stored: Option<Checkpoint>,
     /// The end of the last applied batch.
     applied_to: Option<Position>,
+    /// The file of that, and when it was begun.
+    file_begun: Option<(BinlogFile, i64)>,
     cache: StateCache,
     /// The store has the statuses of the rules.
     statuses_stored: bool,
@@ -103,10 +106,14 @@ impl<S: Source, St: Store> Applier<S, St> {
     pub(super) fn new(with: Setup<S, St>, stored: Option<Checkpoint>) -> Result<Self, EngineError> {
         let now = (with.clock)();
         let note = with.state.status(&with.source)?.unwrap_or_default();
+        let local = with.state.checkpoint(&with.source)?;
+        let begun = with.state.file_begun(&with.source)?;
+        let file_begun = local.map(|local| local.position.file).zip(begun);
         Ok(Self {
             with,
             stored,
             applied_to: None,
+            file_begun,
             cache: StateCache::new(),
             statuses_stored: false,
             done: Done {
@@ -123,6 +130,24 @@ impl<S: Source, St: Store> Applier<S, St> {
     /// The position behind the last applied batch.
     pub(super) fn durable(&self) -> Option<&Checkpoint> {
         self.stored.as_ref()
+    }
+
+    /// What tells the binlog that was read from another one.
+    pub(super) fn history(&self) -> Result<History, EngineError> {
+        let record = self.with.state.source(&self.with.source)?;
+        Ok(History {
+            server: record.and_then(|record| record.identity),
+            file: self.file_begun.clone(),
+        })
+    }
+
+    /// Goes on at a checkpoint of a higher epoch, on another server.
+    pub(super) async fn move_to(&mut self, there: &Checkpoint) -> Result<(), EngineError> {
+        self.with.epoch = there.epoch;
+        self.applied_to = None;
+        self.file_begun = None;
+        let at = Batch::new(there.position.clone(), there.gtid.clone(), None);
+        self.apply(at).await
     }
 
     /// Applies a batch, however often it takes.
@@ -158,9 +183,15 @@ impl<S: Source, St: Store> Applier<S, St> {
                 .save_schema(source, table, position, columns)?;
         }
         let durable = self.commit(&batch).await?;
-        self.with
-            .state
-            .save_checkpoint(&self.with.source, durable.checkpoint())?;
+        let file = &batch.position.file;
+        match batch.file_begun {
+            Some(begun) => self.file_begun = Some((file.clone(), begun)),
+            None => self.file_begun = self.file_begun.take().filter(|(of, _)| of == file),
+        }
+        let begun = self.file_begun.as_ref().map(|(_, begun)| *begun);
+        let source = &self.with.source;
+        let state = &mut self.with.state;
+        state.save_checkpoint(source, durable.checkpoint(), begun)?;
         self.done.rereads.add(&batch.rereads);
         self.done.tally.events += batch.tally.events;
         self.done.tally.rows += batch.tally.rows;

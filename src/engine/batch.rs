@@ -34,6 +34,8 @@ pub(super) struct Batch {
     pub(super) position: Position,
     pub(super) gtid: GtidPosition,
     pub(super) event_time: Option<i64>,
+    /// When the file of `position` was begun, where it is known.
+    pub(super) file_begun: Option<i64>,
     /// Things that make the numbers incomplete.
     pub(super) missing: Missing,
     pub(super) tally: Tally,
@@ -60,6 +62,7 @@ impl Batch {
             position,
             gtid,
             event_time,
+            file_begun: None,
             missing: Missing::default(),
             tally: Tally::default(),
             rereads: Rereads::default(),

@@ -10,6 +10,7 @@ use crate::binlog::{Position, Reader, Watch};
 use crate::checkpoint::Checkpoint;
 use crate::engine::apply::{Applier, Moment};
 use crate::engine::batch::{BATCHES_WAITING_MAX, Batch};
+use crate::engine::failover;
 use crate::engine::intake::{Ended, Intake, Reading};
 use crate::engine::policy::{self, Action, EngineError};
 use crate::source::{Source, SourceError};
@@ -85,6 +86,17 @@ impl<S: Source, St: Store> Follow<S, St> {
             reading = back;
             let error = match ended {
                 Ok(SessionEnd::AtEnd | SessionEnd::Shutdown) => break Ok(()),
+                Err(EngineError::Source(SourceError::OtherServer { server })) => {
+                    match self.move_on(&server).await {
+                        Ok(()) => continue,
+                        Err(EngineError::Source(error))
+                            if policy::on_source(&error) == Action::Retry =>
+                        {
+                            error
+                        }
+                        Err(error) => break Err(error),
+                    }
+                }
                 Err(EngineError::Source(error)) if policy::on_source(&error) == Action::Retry => {
                     error
                 }
@@ -130,6 +142,26 @@ impl<S: Source, St: Store> Follow<S, St> {
         })
     }
 
+    /// Goes on with another server, behind what was read.
+    async fn move_on(&mut self, server: &str) -> Result<(), EngineError> {
+        if self.until.is_some() {
+            // Its end was that of the old server's binlog.
+            return Err(SourceError::OtherServer {
+                server: server.to_owned(),
+            }
+            .into());
+        }
+        let known = self.resume_at().clone();
+        let with = &mut self.applier.with;
+        let source = self.source.as_ref();
+        let there =
+            failover::move_on(&mut with.state, source, &with.source, &known, server).await?;
+        self.applier.move_to(&there).await?;
+        self.start = there;
+        self.is_lost = true;
+        Ok(())
+    }
+
     fn resume_at(&self) -> &Checkpoint {
         self.applier.durable().unwrap_or(&self.start)
     }
@@ -139,6 +171,10 @@ impl<S: Source, St: Store> Follow<S, St> {
         &mut self,
         reading: Reading,
     ) -> (Option<Reading>, Result<SessionEnd, EngineError>) {
+        let history = match self.applier.history() {
+            Ok(history) => history,
+            Err(error) => return (Some(reading), Err(error)),
+        };
         let from = if self.applier.done.batches == 0 {
             &self.start
         } else {
@@ -156,6 +192,7 @@ impl<S: Source, St: Store> Follow<S, St> {
             reading,
             sender,
             self.until.clone(),
+            history,
             Arc::clone(&self.idle),
         );
         let intake = spawn_named("intake", intake.run());
@@ -165,6 +202,11 @@ impl<S: Source, St: Store> Follow<S, St> {
             Ok(Some(end)) => {
                 intake.abort();
                 (None, Ok(end))
+            }
+            Err(error @ EngineError::Source(SourceError::OtherServer { .. })) => {
+                // Nobody takes its batches, so that it ends and gives back what it knows.
+                let reading = intake.await.ok().map(|(reading, _)| reading);
+                (reading, Err(error))
             }
             Err(error) => {
                 intake.abort();
@@ -235,6 +277,13 @@ impl<S: Source, St: Store> Follow<S, St> {
             return Ok(());
         }
         let here = self.resume_at().position.clone();
+        // An address may move to another server while the old one goes on
+        // sending heartbeats.
+        let server = tokio::time::timeout(HEAD_PATIENCE, self.source.server_now()).await;
+        let Ok(Ok(server)) = server else {
+            return Ok(());
+        };
+        self.applier.history()?.check_server(server.as_deref())?;
         let asked = tokio::time::timeout(HEAD_PATIENCE, self.source.head()).await;
         match asked {
             Ok(Ok(head)) if head < here => Err(SourceError::ImpossiblePosition {

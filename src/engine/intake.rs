@@ -13,12 +13,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::binlog::{
-    DecodeError, Definition, Operation, Position, RawEvent, Reader, Row, RowChange, RowsEvent,
-    Statement, Step,
+    DecodeError, Definition, Kind, Operation, Payload, Position, RawEvent, Reader, Row, RowChange,
+    RowsEvent, Statement, Step,
 };
 use crate::config::BadRow;
 use crate::engine::ahead::Ahead;
 use crate::engine::batch::Batch;
+use crate::engine::failover::History;
 use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
 use crate::engine::reread::{Pending, Rereader};
@@ -85,6 +86,8 @@ pub(super) struct Intake<S: Source> {
     batches: mpsc::Sender<Batch>,
     /// Where to end; `None`: never.
     until: Option<Position>,
+    /// What the stream must be a part of.
+    history: History,
     /// True while the stream has nothing more to read.
     idle: Arc<AtomicBool>,
     batch: Batch,
@@ -103,6 +106,7 @@ impl<S: Source> Intake<S> {
         reading: Reading,
         batches: mpsc::Sender<Batch>,
         until: Option<Position>,
+        history: History,
         idle: Arc<AtomicBool>,
     ) -> Self {
         let batch = Batch::new(reader.position().clone(), reader.gtid().clone(), None);
@@ -114,6 +118,7 @@ impl<S: Source> Intake<S> {
             reading,
             batches,
             until,
+            history,
             idle,
             batch,
             sent_at: Instant::now(),
@@ -134,6 +139,8 @@ impl<S: Source> Intake<S> {
 
     async fn read(&mut self) -> Result<Ended, EngineError> {
         let mut stream = self.source.stream(self.reader.position()).await?;
+        // Before the first event: a position of another server may be one here too.
+        self.history.check_server(stream.server())?;
         self.settle(Table::ALL.into()).await?;
         loop {
             if self.is_at_end() {
@@ -148,7 +155,11 @@ impl<S: Source> Intake<S> {
                 return Ok(Ended::NobodyApplies);
             }
             match stream.try_next() {
-                Some(event) => self.take(event?).await?,
+                Some(event) => {
+                    if !self.take(event?).await? {
+                        return Ok(Ended::NobodyApplies);
+                    }
+                }
                 None => {
                     if !self.wait(&mut stream).await? {
                         return Ok(Ended::NobodyApplies);
@@ -175,7 +186,7 @@ impl<S: Source> Intake<S> {
             }
             event = stream.next() => {
                 self.idle.store(false, Ordering::Relaxed);
-                self.take(event?).await?;
+                return self.take(event?).await;
             }
             () = tokio::time::sleep_until(position_due), if moved => {
                 return self.send().await;
@@ -245,13 +256,63 @@ impl<S: Source> Intake<S> {
         batch.position = position;
         batch.gtid = gtid;
         batch.event_time = event_time.or(batch.event_time);
+        batch.file_begun = self.reader.file_begun();
         self.sent_at = Instant::now();
         batch
     }
 
-    async fn take(&mut self, event: RawEvent<'_>) -> Result<(), EngineError> {
+    /// Takes an event, and what is packed in it. False when nobody applies any more.
+    async fn take(&mut self, event: RawEvent<'_>) -> Result<bool, EngineError> {
         self.batch.tally.events += 1;
         match self.reader.event(event) {
+            Ok(Step::Payload(payload)) => self.payload(payload, event).await,
+            step => {
+                self.step(step, event, 0).await?;
+                if Kind::of(event.header.code) == Kind::FormatDescription {
+                    let place = self.reader.event_place();
+                    self.history.check_file(&place, self.reader.file_begun())?;
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes the events of a compressed transaction, and sends them on the way
+    /// as they fill batches: the transaction may be of any size.
+    async fn payload(
+        &mut self,
+        mut payload: Payload<'_>,
+        whole: RawEvent<'_>,
+    ) -> Result<bool, EngineError> {
+        loop {
+            let number = payload.read_up_to();
+            match payload.next_event() {
+                Ok(Some(inner)) => {
+                    let step = self.reader.inner(inner);
+                    self.step(step, inner.event, inner.before).await?;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.step(Err(error), whole, number).await?;
+                    break;
+                }
+            }
+            if self.batch.is_full() && !self.send().await? {
+                return Ok(false);
+            }
+        }
+        self.reader.end_payload();
+        Ok(true)
+    }
+
+    /// Does what a step says; `number` is that of the event's first row.
+    async fn step(
+        &mut self,
+        step: Result<Step<'_>, DecodeError>,
+        event: RawEvent<'_>,
+        number: u32,
+    ) -> Result<(), EngineError> {
+        match step {
             Ok(Step::Nothing | Step::Idle) => {}
             Ok(Step::Rows(rows)) => self.rows(&rows).await?,
             Ok(Step::Statement(statement)) => self.statement(&statement).await?,
@@ -280,13 +341,12 @@ impl<S: Source> Intake<S> {
                     "the source reports that it lost binlog events here"
                 );
             }
-            Ok(Step::Unsupported { what }) => {
-                let position = self.reader.position().to_string();
-                return Err(EngineError::Unsupported { what, position });
+            Ok(Step::Payload(_)) => {
+                return Err(EngineError::Bug("a payload in a payload".to_owned()));
             }
             Err(error) => {
                 let place = self.reader.event_place();
-                self.set_aside_event(place, event, &error)?;
+                self.set_aside_event(place, event, number, &error)?;
             }
         }
         Ok(())
@@ -301,16 +361,16 @@ impl<S: Source> Intake<S> {
         };
         let layout = match self.layout(table, rows).await? {
             Ok(layout) => layout,
-            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+            Err(error) => return self.set_aside(place, rows, rows.first_row, error.to_string()),
         };
         match rows.is_full_image() {
             Ok(true) => {}
             Ok(false) => return self.partial(table, &layout, rows, place).await,
-            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+            Err(error) => return self.set_aside(place, rows, rows.first_row, error.to_string()),
         }
         let changes = match rows.decode() {
             Ok(changes) => changes,
-            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+            Err(error) => return self.set_aside(place, rows, rows.first_row, error.to_string()),
         };
         if *self.file_name != *place.file.as_str() {
             self.file_name = Arc::from(place.file.as_str());
@@ -320,7 +380,7 @@ impl<S: Source> Intake<S> {
             return Ok(());
         }
         let time = i64::from(rows.timestamp);
-        for (number, change) in (0_u32..).zip(&changes) {
+        for (number, change) in (rows.first_row..).zip(&changes) {
             self.batch.tally.rows += 1;
             let origin = Origin::new(&self.file_name, rows.offset, number, time);
             match self.reading.interpreter.fact(&layout, change, origin) {
@@ -356,7 +416,7 @@ impl<S: Source> Intake<S> {
             );
         }
         let place = self.reader.place_of(statement.offset);
-        let origin = self.origin(&place, 0, time);
+        let origin = self.origin(&place, statement.first_row, time);
         for change in changes {
             self.batch.rereads.changes += 1;
             self.batch.rereads.count(&change.shape, 1);
@@ -378,7 +438,9 @@ impl<S: Source> Intake<S> {
                     }
                     self.window(change.table, from, until, &origin).await?;
                 }
-                WrittenRows::Archived { before } => self.rereader.archived(before, time),
+                WrittenRows::Archived { before } => {
+                    self.rereader.archived(change.table, before, time)
+                }
                 WrittenRows::All => {
                     self.statuses_anew(change.table, Definition::Replaced)
                         .await?
@@ -406,7 +468,7 @@ impl<S: Source> Intake<S> {
             at: self.batch.facts.len(),
             table,
             rows,
-            gone_before: self.rereader.gone_before,
+            gone_before: self.rereader.gone_before(table),
             origin: origin.clone(),
         });
     }
@@ -450,7 +512,7 @@ impl<S: Source> Intake<S> {
     ) -> Result<(), EngineError> {
         let changes = match rows.decode() {
             Ok(changes) => changes,
-            Err(error) => return self.set_aside(place, rows, 0, error.to_string()),
+            Err(error) => return self.set_aside(place, rows, rows.first_row, error.to_string()),
         };
         if !std::mem::replace(&mut self.reading.warned.images, true) {
             tracing::info!(
@@ -465,7 +527,7 @@ impl<S: Source> Intake<S> {
         if self.is_archived(table, rows, changes.len()) {
             return Ok(());
         }
-        let origin = self.origin(&place, 0, time);
+        let origin = self.origin(&place, rows.first_row, time);
         let Some(column) = key_column(table) else {
             return self.window(table, None, None, &origin).await;
         };
@@ -493,11 +555,14 @@ impl<S: Source> Intake<S> {
             let values: Vec<String> = old.into_iter().chain(new).collect();
             if values.is_empty() {
                 let reason = format!("its partial image has no {column}");
+                let number = rows.first_row.saturating_add(number);
                 self.set_aside(place.clone(), rows, number, reason)?;
                 continue;
             }
             let origin = Origin {
-                row: number.saturating_mul(FACTS_A_CHANGE),
+                row: rows
+                    .first_row
+                    .saturating_add(number.saturating_mul(FACTS_A_CHANGE)),
                 ..origin.clone()
             };
             let rows = KeyedRows {
@@ -554,9 +619,9 @@ impl<S: Source> Intake<S> {
             self.statuses_anew(table, definition).await?;
         }
         self.rereader.forget();
-        if table == Table::Log && definition == Definition::Emptied {
+        if definition == Definition::Emptied {
             let time = self.reader.event_time().unwrap_or(0);
-            self.rereader.archived(None, time);
+            self.rereader.archived(table, None, time);
         }
         let position = self.reader.position().clone();
         let layouts = &mut self.reading.layouts;
@@ -690,11 +755,12 @@ impl<S: Source> Intake<S> {
         &mut self,
         place: Position,
         event: RawEvent<'_>,
+        number: u32,
         error: &DecodeError,
     ) -> Result<(), EngineError> {
         self.quarantine(QuarantinedRow {
             position: place,
-            row_index: 0,
+            row_index: number,
             event_time: i64::from(event.header.timestamp),
             table: String::new(),
             reason: error.to_string(),

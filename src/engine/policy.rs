@@ -86,13 +86,13 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An event that this version cannot read, and behind which rows may hide.
-    #[error("the event at {position} is {what}, which this version cannot read")]
-    Unsupported {
-        /// What it is.
-        what: &'static str,
-        /// Where it is.
-        position: String,
+    /// Binlog files that cannot be replayed.
+    #[error("{what}")]
+    Replay {
+        /// Why not.
+        what: String,
+        /// How to mend it.
+        fix: String,
     },
     /// A part of didtail ended without saying why.
     #[error("{0}")]
@@ -111,11 +111,7 @@ impl EngineError {
                 "set bad_row = \"quarantine\" in [errors] to keep such rows aside and go on"
                     .to_owned(),
             ),
-            Self::Unsupported { .. } => Some(
-                "on the source: SET GLOBAL binlog_transaction_compression = OFF, and then \
-                 `didtail checkpoint reset --to latest`"
-                    .to_owned(),
-            ),
+            Self::Replay { fix, .. } => Some(fix.clone()),
             Self::Bug(_) => None,
         }
     }

@@ -15,6 +15,7 @@ use crate::config::{
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
 use crate::engine::backfill;
 use crate::engine::batch::Batch;
+use crate::engine::failover;
 use crate::engine::follow::{Follow, Summary};
 use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
@@ -79,8 +80,17 @@ pub async fn run(
     let mut state = StateFile::open_exclusive(&config.state.path)?;
     let store = SqliteStore::open(&config.store.url.to_string()).await?;
     let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
-    state.bind(name, &source.identity().await?)?;
-    let decided = decide(&state, &store, name).await?;
+    let server = source.identity().await?;
+    let recorded = state.source(name)?.and_then(|record| record.identity);
+    let decided = match decide(&state, &store, name).await? {
+        Some(known) if recorded.is_some_and(|recorded| recorded != server) => {
+            Some(failover::move_on(&mut state, &source, name, &known, &server).await?)
+        }
+        decided => {
+            state.bind(name, &server)?;
+            decided
+        }
+    };
     check(&source, decided.as_ref()).await?;
     let mut rules = rules(config, source_config, &source).await?;
     let start = match decided {
@@ -99,19 +109,7 @@ pub async fn run(
         }
     }
     let until = until_caught_up.then_some(head);
-    let settings = Settings {
-        source: name.to_owned(),
-        tenant: source_config.tenant.clone(),
-        database: source.database().to_owned(),
-        rules,
-        default_country: config.attribution.default_country.clone(),
-        bad_row: config.errors.bad_row,
-        audit_days: config.retention.audit_days,
-        history_days: config.retention.history_days,
-        quarantine_days: config.retention.quarantine_days,
-        until,
-        clock: system_clock,
-    };
+    let settings = settings(config, source_config, source.database(), rules, until);
     tracing::info!(
         { field::SOURCE } = name,
         { field::POSITION } = %start.position,
@@ -135,6 +133,29 @@ pub async fn run(
     backfill::end(load, until_caught_up && ended.is_ok(), asked_to_stop).await;
     store.close().await;
     ended
+}
+
+/// How the configuration says that a source is to be followed.
+pub(super) fn settings(
+    config: &Config,
+    source: &SourceConfig,
+    database: &str,
+    rules: Rules,
+    until: Option<Position>,
+) -> Settings {
+    Settings {
+        source: source.name.clone(),
+        tenant: source.tenant.clone(),
+        database: database.to_owned(),
+        rules,
+        default_country: config.attribution.default_country.clone(),
+        bad_row: config.errors.bad_row,
+        audit_days: config.retention.audit_days,
+        history_days: config.retention.history_days,
+        quarantine_days: config.retention.quarantine_days,
+        until,
+        clock: system_clock,
+    }
 }
 
 /// Follows any source into any store, beginning at `start`.
@@ -292,10 +313,16 @@ pub(super) async fn rules(
     source_config: &SourceConfig,
     source: &MySqlSource,
 ) -> Result<Rules, EngineError> {
+    let zone = zone(&source_config.time_zone, source).await?;
+    Ok(rules_in(config, zone, status_book(source).await?))
+}
+
+/// The configured rules, with a zone and status flags.
+pub(super) fn rules_in(config: &Config, zone: Zone, statuses: StatusBook) -> Rules {
     let upper = |set: &std::collections::BTreeSet<String>| {
         set.iter().map(|status| status.to_uppercase()).collect()
     };
-    Ok(Rules {
+    Rules {
         success: match &config.dispositions.success {
             SuccessSetting::Set(set) => Success::Set(upper(set)),
             SuccessSetting::VicidialSaleFlag => Success::SaleFlag,
@@ -306,9 +333,9 @@ pub(super) async fn rules(
             PreferSetting::DialLog => Prefer::DialLog,
             PreferSetting::Reported => Prefer::Reported,
         },
-        zone: zone(&source_config.time_zone, source).await?,
-        statuses: Arc::new(status_book(source).await?),
-    })
+        zone,
+        statuses: Arc::new(statuses),
+    }
 }
 
 async fn zone(setting: &ZoneSetting, source: &MySqlSource) -> Result<Zone, EngineError> {

@@ -35,6 +35,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
             Detail::CallsOfSecond {
                 lead_id,
                 second,
+                since: _,
                 present,
                 renamed_to,
             } => {

@@ -115,9 +115,14 @@ impl Working {
             Detail::CallsOfSecond {
                 lead_id,
                 second,
+                since,
                 present,
                 renamed_to,
-            } => self.changed_in_second(rules, *lead_id, second, present, renamed_to.as_ref()),
+            } => {
+                let known = self.known_in_second(*lead_id, second, *since);
+                let to = renamed_to.as_ref();
+                self.changed_in_second(rules, (*lead_id, second), &known, present, to);
+            }
             Detail::CallAssigned(assigned) => self.assigned(rules, assigned),
             Detail::Link {
                 uniqueid,

@@ -48,7 +48,17 @@ pub enum SourceError {
     Tls {
         /// `host:port`.
         address: String,
-        /// What is wrong.
+        /// What is wrong, and why.
+        detail: String,
+        /// How to mend it.
+        fix: String,
+    },
+    /// The account is identified in a way that didtail does not speak.
+    #[error("{address} refused the login: {detail}")]
+    Plugin {
+        /// `host:port` or socket path.
+        address: String,
+        /// Which way.
         detail: String,
     },
     /// The source is not set up to be followed: every reason at once.
@@ -74,6 +84,20 @@ pub enum SourceError {
         /// The position asked for.
         position: String,
         /// What the server said.
+        detail: String,
+    },
+    /// Another server answers at the address than the one that was followed.
+    #[error("another server answers now: {server}")]
+    OtherServer {
+        /// What it calls itself.
+        server: String,
+    },
+    /// A binlog file has the name of one that was read, and is another.
+    #[error("the binlog at {position} is another one than was read before: {detail}")]
+    OtherHistory {
+        /// The position that was to be read on from.
+        position: String,
+        /// How it shows.
         detail: String,
     },
     /// The server refuses to send an event because of its size.
@@ -122,17 +146,18 @@ impl SourceError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unreachable { .. } => {
-                "check that the server runs and that its port can be reached from here; a daemon that had followed it before tries again by itself"
+                "check that the server runs and that its port or socket can be reached from here; a daemon that had followed it before tries again by itself"
             }
             Self::Silent { .. } => {
                 "check the network between here and the source; didtail connects again by itself"
             }
             Self::AccessDenied { .. } => {
-                "check user and password_file of the [[source]], and on the server: SELECT user, host FROM mysql.user;"
+                "check user and password_file of the [[source]], and on the server: SELECT user, host FROM mysql.user; an account with REQUIRE SSL needs tls = \"required\", one with REQUIRE X509 tls_cert and tls_key too"
             }
             Self::NotGranted { .. } => "run `didtail doctor`: it prints the exact GRANT statements",
-            Self::Tls { .. } => {
-                "check tls and tls_ca of the [[source]]; tls = \"required\" encrypts without checking the certificate"
+            Self::Tls { fix, .. } => return Some(fix.clone()),
+            Self::Plugin { .. } => {
+                "give didtail an account with a password of its own; on MariaDB: ALTER USER didtail IDENTIFIED VIA ed25519 USING PASSWORD('...'); (or mysql_native_password); on MySQL: ALTER USER didtail IDENTIFIED WITH caching_sha2_password BY '...';"
             }
             Self::Unfit(findings) => return unfit_hint(findings),
             Self::Purged { .. } => {
@@ -143,6 +168,12 @@ impl SourceError {
             }
             Self::ImpossiblePosition { .. } => {
                 "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest)"
+            }
+            Self::OtherServer { .. } => {
+                "start didtail again: it goes on behind the transactions that it has read, where this server has them"
+            }
+            Self::OtherHistory { .. } => {
+                "the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest`; `didtail verify --repair` then finds what was written in between"
             }
             Self::PacketTooLarge { .. } => {
                 "on the source: SET GLOBAL max_allowed_packet = 1073741824; SET GLOBAL slave_max_allowed_packet = 1073741824; where the position is not one that didtail wrote itself, it points into an event: run `didtail checkpoint reset --to earliest`"
@@ -170,10 +201,13 @@ impl SourceError {
             Self::AccessDenied { .. }
             | Self::NotGranted { .. }
             | Self::Tls { .. }
+            | Self::Plugin { .. }
             | Self::Unfit(_)
             | Self::Purged { .. }
             | Self::ServerIdClash { .. }
             | Self::ImpossiblePosition { .. }
+            | Self::OtherServer { .. }
+            | Self::OtherHistory { .. }
             | Self::PacketTooLarge { .. }
             | Self::CorruptBinlog { .. }
             | Self::Truncated { .. }
@@ -188,11 +222,15 @@ impl SourceError {
         let address = address.to_owned();
         match error {
             WireError::Io(_) | WireError::Late(_) => Self::Unreachable { address, detail },
-            WireError::Tls(_) => Self::Tls { address, detail },
-            WireError::Plugin(_) => Self::AccessDenied { address, detail },
+            WireError::Tls(fault) => Self::Tls {
+                address,
+                detail,
+                fix: fault.fix,
+            },
+            WireError::Plugin { .. } => Self::Plugin { address, detail },
             WireError::Refused { code, .. } => match code {
-                // Wrong password, host not allowed, plugin missing, TLS demanded, password expired.
-                1045 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159 | 3878 => {
+                // Wrong password, host blocked or not allowed, plugin missing, TLS demanded, password expired.
+                1045 | 1129 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159 | 3878 => {
                     Self::AccessDenied { address, detail }
                 }
                 1044 | 1142 | 1143 | 1227 | 1370 => Self::NotGranted {
@@ -269,7 +307,9 @@ impl From<FrameError> for SourceError {
     fn from(error: FrameError) -> Self {
         let detail = error.to_string();
         match error {
-            FrameError::Size { .. } | FrameError::Checksum { .. } => Self::Damaged { detail },
+            FrameError::Size { .. } | FrameError::Checksum { .. } | FrameError::Early { .. } => {
+                Self::Damaged { detail }
+            }
             FrameError::Algorithm { .. } => Self::NotABinlog { detail },
         }
     }

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::frame::{self, Framer, OwnedEvent};
 use super::{Column, Condition, EventStream, Source, SourceError, TableRow};
@@ -193,6 +195,8 @@ fn at(place: &Position, error: SourceError) -> SourceError {
 pub struct FileSource {
     files: BTreeMap<BinlogFile, PathBuf>,
     columns: BTreeMap<String, Vec<Column>>,
+    /// Bytes that streams have handed out.
+    read: Arc<AtomicU64>,
 }
 
 impl FileSource {
@@ -222,6 +226,7 @@ impl FileSource {
         Ok(Self {
             files,
             columns: BTreeMap::new(),
+            read: Arc::default(),
         })
     }
 
@@ -230,6 +235,24 @@ impl FileSource {
     pub fn with_columns(mut self, table: &str, columns: Vec<Column>) -> Self {
         self.columns.insert(table.to_owned(), columns);
         self
+    }
+
+    /// The files' names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &BinlogFile> {
+        self.files.keys()
+    }
+
+    /// The bytes of one of the files; `None` where it cannot be looked at.
+    #[must_use]
+    pub fn length(&self, file: &BinlogFile) -> Option<u64> {
+        let path = self.files.get(file)?;
+        Some(std::fs::metadata(path).ok()?.len())
+    }
+
+    /// Counts the bytes of the events that streams hand out from now on, but
+    /// not those of [`Source::look`].
+    pub fn count_bytes(&mut self, counter: &Arc<AtomicU64>) {
+        self.read = Arc::clone(counter);
     }
 
     /// The start of the first file.
@@ -277,11 +300,15 @@ impl Source for FileSource {
                 .map(|(file, path)| (file.clone(), path.clone()))
                 .collect(),
             broken: false,
+            read: Arc::clone(&self.read),
+            end: None,
         })
     }
 
     async fn look(&self, from: &Position) -> Result<FileStream, SourceError> {
-        self.stream(from).await
+        let mut stream = self.stream(from).await?;
+        stream.read = Arc::default();
+        Ok(stream)
     }
 
     /// Reads the last file through, past a group that a crash cut off.
@@ -295,7 +322,7 @@ impl Source for FileSource {
         loop {
             match splitter.event() {
                 // What cannot be decoded is said when it is streamed.
-                Ok(Some(event)) => drop(reader.event(event)),
+                Ok(Some(event)) => reader.pass(event),
                 Ok(None) | Err(SourceError::Truncated { .. }) => break,
                 Err(error) => return Err(error),
             }
@@ -333,9 +360,35 @@ pub struct FileStream {
     /// The files behind the open one.
     rest: VecDeque<(BinlogFile, PathBuf)>,
     broken: bool,
+    read: Arc<AtomicU64>,
+    /// What is taken for the end of the last file.
+    end: Option<Position>,
 }
 
 impl FileStream {
+    /// Ends the stream there: behind it a file may be cut off.
+    pub(super) fn end_at(&mut self, end: Position) {
+        self.rest.retain(|(file, _)| *file <= end.file);
+        self.end = Some(end);
+        self.shorten();
+    }
+
+    fn shorten(&mut self) {
+        if let Some(end) = self
+            .end
+            .as_ref()
+            .filter(|end| end.file == self.splitter.file)
+        {
+            self.splitter.length = self.splitter.length.min(end.next);
+        }
+    }
+
+    /// Whether everything in the last file was handed out.
+    pub(super) fn is_at_end(&self) -> bool {
+        let is_file_over = self.splitter.offset >= self.splitter.length;
+        self.opening.is_empty() && self.rest.is_empty() && is_file_over
+    }
+
     /// The next event; `None` at the end of the last file.
     fn read(&mut self) -> Result<Option<RawEvent<'_>>, SourceError> {
         if self.broken {
@@ -350,6 +403,7 @@ impl FileStream {
         {
             self.broken = true;
             self.splitter = split(&file, &path)?;
+            self.shorten();
             self.broken = false;
             let start = Position::start_of(file);
             self.opening.push_back(OwnedEvent::rotate_to(&start));
@@ -358,10 +412,16 @@ impl FileStream {
             return Ok(Some(self.last.insert(event).raw()));
         }
         let Self {
-            splitter, broken, ..
+            splitter,
+            broken,
+            read,
+            ..
         } = self;
         let event = splitter.event();
         *broken = event.is_err();
+        if let Ok(Some(event)) = &event {
+            read.fetch_add(u64::from(event.header.size), Ordering::Relaxed);
+        }
         event
     }
 }

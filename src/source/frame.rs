@@ -4,7 +4,7 @@
 //! this. Every event is verified: a row that a network card or a disk changed
 //! would otherwise become a wrong number that nobody can explain.
 
-use crate::binlog::{ARTIFICIAL_FLAG, EventHeader, HEADER_BYTES, Position, RawEvent};
+use crate::binlog::{ARTIFICIAL_FLAG, BinlogFile, EventHeader, HEADER_BYTES, Position, RawEvent};
 
 /// Bytes of a CRC32 behind an event's body.
 const CHECKSUM_BYTES: usize = 4;
@@ -103,6 +103,13 @@ pub(crate) enum FrameError {
         /// The event's size.
         size: u32,
     },
+    /// An event that cannot come before the format description, which tells
+    /// how to read it.
+    #[error("an event of code {code} comes before the format description")]
+    Early {
+        /// The event's code.
+        code: u8,
+    },
     /// A checksum algorithm that no supported server writes.
     #[error("the binlog uses checksum algorithm {algorithm}, which is unknown")]
     Algorithm {
@@ -113,36 +120,7 @@ pub(crate) enum FrameError {
 
 /// Reads the header in front of an event; `None` when there are too few bytes.
 pub(crate) fn header(bytes: &[u8]) -> Option<EventHeader> {
-    let bytes: &[u8; HEADER_BYTES as usize] = bytes.first_chunk()?;
-    let [
-        t0,
-        t1,
-        t2,
-        t3,
-        code,
-        s0,
-        s1,
-        s2,
-        s3,
-        z0,
-        z1,
-        z2,
-        z3,
-        e0,
-        e1,
-        e2,
-        e3,
-        f0,
-        f1,
-    ] = *bytes;
-    Some(EventHeader {
-        timestamp: u32::from_le_bytes([t0, t1, t2, t3]),
-        code,
-        server_id: u32::from_le_bytes([s0, s1, s2, s3]),
-        size: u32::from_le_bytes([z0, z1, z2, z3]),
-        end_low: u32::from_le_bytes([e0, e1, e2, e3]),
-        flags: u16::from_le_bytes([f0, f1]),
-    })
+    EventHeader::read(bytes)
 }
 
 /// Splits and verifies the events of one stream, in order.
@@ -172,19 +150,33 @@ impl Framer {
             return Err(size(header.size));
         }
         if header.code == FORMAT_DESCRIPTION {
-            self.checksum = algorithm_of(bytes).ok_or_else(|| size(header.size))??;
+            let announced = algorithm_of(bytes).ok_or_else(|| size(header.size))?;
+            if announced != Ok(Checksum::Crc32) && was_crc32(bytes) {
+                return Err(FrameError::Checksum {
+                    code: header.code,
+                    size: header.size,
+                });
+            }
+            self.checksum = announced?;
         }
         let sealed = if header.code == FORMAT_DESCRIPTION {
             // Always there, also where the file's other events have none.
             self.checksum != Checksum::Crc32 || verify_format(bytes)
-        } else if made_up(&header) || self.checksum == Checksum::Unknown {
+        } else if made_up(&header) {
             // What the server makes up on the way carries a checksum or not by
             // rules that differ between servers and say nothing of the file.
-            let end = bytes.len() - usize::from(seal_fits(bytes)) * CHECKSUM_BYTES;
-            return Ok(RawEvent {
-                header,
-                body: bytes.get(HEADER_BYTES as usize..end).unwrap_or_default(),
-            });
+            let has_seal = seal_fits(bytes);
+            let end = bytes.len() - usize::from(has_seal) * CHECKSUM_BYTES;
+            let body = bytes.get(HEADER_BYTES as usize..end).unwrap_or_default();
+            if !has_seal && !names_a_file(header.code, body) {
+                return Err(FrameError::Checksum {
+                    code: header.code,
+                    size: header.size,
+                });
+            }
+            return Ok(RawEvent { header, body });
+        } else if self.checksum == Checksum::Unknown {
+            return Err(FrameError::Early { code: header.code });
         } else if self.checksum == Checksum::Crc32 {
             seal_fits(bytes)
         } else {
@@ -211,6 +203,33 @@ impl Framer {
 fn made_up(header: &EventHeader) -> bool {
     matches!(header.code, HEARTBEAT | HEARTBEAT_V2)
         || (header.code == ROTATE && (header.flags & ARTIFICIAL_FLAG != 0 || header.timestamp == 0))
+}
+
+/// True for the body of an event that a server makes up without a checksum: a
+/// file's name, behind a position in a ROTATE. A row event whose code was
+/// damaged into that of a heartbeat must not pass for one.
+fn names_a_file(code: u8, body: &[u8]) -> bool {
+    let name = match code {
+        HEARTBEAT => Some(body),
+        ROTATE => body.get(8..),
+        // The newer heartbeat always has one.
+        _ => None,
+    };
+    name.and_then(|name| std::str::from_utf8(name).ok())
+        .is_some_and(|name| BinlogFile::new(name).is_ok())
+}
+
+/// True when a format description fits its checksum once it announces CRC32:
+/// then the byte that announces something else was damaged.
+fn was_crc32(bytes: &[u8]) -> bool {
+    let mut mended = bytes.to_vec();
+    let Some(at) = bytes.len().checked_sub(CHECKSUM_BYTES + 1) else {
+        return false;
+    };
+    if let Some(algorithm) = mended.get_mut(at) {
+        *algorithm = 1;
+    }
+    verify_format(&mended)
 }
 
 /// True when the last four bytes are the CRC32 of the others.
@@ -305,6 +324,53 @@ pub(crate) mod tests {
         assert_eq!(framer.open(&xid).expect("valid").body, b"12345678");
         let heartbeat = event(HEARTBEAT, 0, 150, b"b.000001", true);
         assert_eq!(framer.open(&heartbeat).expect("valid").body, b"b.000001");
+    }
+
+    /// Whatever byte of a sealed stream is changed, and however: it is noticed.
+    #[test]
+    fn no_damage_of_one_byte_passes() {
+        let name = b"b.000001";
+        let rotate = event(
+            ROTATE,
+            ARTIFICIAL_FLAG,
+            0,
+            &[&[4, 0, 0, 0, 0, 0, 0, 0], &name[..]].concat(),
+            false,
+        );
+        let stream = [
+            event(ROTATE, ARTIFICIAL_FLAG, 0, &rotate[19..], true),
+            format(1, 120),
+            event(23, 0, 150, b"the rows of some table", true),
+            event(HEARTBEAT, 0, 150, name, true),
+        ];
+        let mut framer = Framer::new();
+        for whole in &stream {
+            for at in 0..whole.len() {
+                for mask in [1, 0x04, 0x0c, 0x1b, 0x80, 0xff] {
+                    let mut bytes = whole.clone();
+                    bytes[at] ^= mask;
+                    let mut damaged = Framer {
+                        checksum: framer.checksum,
+                    };
+                    let opened = damaged.open(&bytes);
+                    let in_use = at == FLAGS_OFFSET && mask == IN_USE_FLAG;
+                    let passes = in_use && whole[4] == FORMAT_DESCRIPTION;
+                    assert_eq!(opened.is_ok(), passes, "{at} {mask} {whole:?}");
+                }
+            }
+            framer.open(whole).expect("undamaged");
+        }
+        framer.open(&rotate).expect("some servers send it unsealed");
+        let plain = event(HEARTBEAT, 0, 150, name, false);
+        framer.open(&plain).expect("and this one too");
+    }
+
+    #[test]
+    fn nothing_comes_before_the_format_description() {
+        let early = Framer::new()
+            .open(&event(23, 0, 150, b"rows", true))
+            .expect_err("early");
+        assert_eq!(early, FrameError::Early { code: 23 });
     }
 
     #[test]

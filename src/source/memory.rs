@@ -135,7 +135,7 @@ impl MemorySource {
         let last = script.files.last().and_then(|file| file.events.last());
         if let Some((_, event)) = last.cloned() {
             // A script may be nonsense on purpose; the head then stays behind.
-            drop(script.reader.event(event.raw()));
+            script.reader.pass(event.raw());
         }
         drop(script);
         self.shared.changed.send_replace(());

@@ -1,5 +1,6 @@
 //! The only place that talks to a VICIdial database.
 
+mod behind;
 mod error;
 mod file;
 mod frame;
@@ -8,20 +9,23 @@ mod memory;
 mod mysql;
 mod preflight;
 mod settings;
+mod standing;
 mod wire;
 
+pub use behind::{FilesBefore, FilesThenLive};
 pub use error::SourceError;
 pub use file::{FileSource, FileStream, Splitter};
 pub use locate::{Located, Target};
 pub use memory::{Fault, MemorySource, MemoryStream};
 pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
-pub use preflight::{Finding, Outcome, check_clock, preflight, verdict};
+pub use preflight::{Finding, Outcome, check_clock, outlook, preflight, verdict, within};
 pub use settings::{ConnectSettings, TlsMode};
+pub use standing::standing;
 pub use wire::{Flavour, Server};
 
 pub use crate::vicidial::Column;
 
-use crate::binlog::{Position, RawEvent};
+use crate::binlog::{GtidPosition, Position, RawEvent};
 use crate::vicidial::WallClock;
 
 /// Cells of a row as text in the column's own character set; `None` is NULL.
@@ -72,6 +76,30 @@ pub trait Source: Send + Sync + 'static {
         from: &Position,
     ) -> impl Future<Output = Result<Self::Stream, SourceError>> + Send;
 
+    /// Where to go on, on the server that calls itself `server`, behind the
+    /// transactions that were read from another one until about `read_at`
+    /// (seconds since 1970); see [`MySqlSource::behind`]. A source that is
+    /// always the same one has no use for it.
+    fn behind(
+        &self,
+        server: &str,
+        read: &GtidPosition,
+        read_at: Option<i64>,
+    ) -> impl Future<Output = Result<Located, SourceError>> + Send {
+        let _ = read_at;
+        let error = SourceError::ImpossiblePosition {
+            position: read.to_string(),
+            detail: format!("{server} cannot be searched for it"),
+        };
+        std::future::ready(Err(error))
+    }
+
+    /// What the server calls itself that answers at the address now, asked on
+    /// a new connection; `None` where the source is no server.
+    fn server_now(&self) -> impl Future<Output = Result<Option<String>, SourceError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// The end of the last complete group in the source's binlog, now.
     fn head(&self) -> impl Future<Output = Result<Position, SourceError>> + Send;
 
@@ -108,6 +136,11 @@ pub trait EventStream: Send + 'static {
     /// # Errors
     /// [`SourceError`] once the stream is broken; it stays broken.
     fn next(&mut self) -> impl Future<Output = Result<RawEvent<'_>, SourceError>> + Send;
+
+    /// What the server at the other end calls itself, where it is a server.
+    fn server(&self) -> Option<&str> {
+        None
+    }
 
     /// The next event if it is here already; `None` means that the stream is
     /// idle and [`EventStream::next`] would wait.

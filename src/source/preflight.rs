@@ -4,9 +4,13 @@
 //! MySQL and the versions of MariaDB the same privilege has three names. A
 //! check that could not be made says so; it does not count as passed.
 
+mod attribution;
 mod clock;
 mod grants;
+mod replica;
 mod resume;
+mod retention;
+mod sessions;
 mod settings;
 mod tables;
 
@@ -78,6 +82,12 @@ impl Finding {
         self
     }
 
+    /// A check that this library does not make.
+    #[must_use]
+    pub fn of(check: &'static str, outcome: Outcome, expected: &str, actual: &str) -> Self {
+        Self::new(check, outcome, expected, actual)
+    }
+
     /// The one finding there is when no connection can be made.
     #[must_use]
     pub fn unreachable(error: &SourceError) -> Self {
@@ -99,14 +109,29 @@ pub async fn preflight(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec
     let mut findings = settings::version(source);
     findings.extend(within("binlog settings", settings::binlog(source)).await);
     findings.extend(within("binlog filters", settings::filters(source)).await);
-    findings.extend(within("replica", settings::replica(source)).await);
+    findings.extend(within("replica", replica::replica(source)).await);
     findings.extend(within("replication privilege", grants::replication(source)).await);
+    let reads_again = settings::reads_again(source).await;
     for table in Table::ALL {
-        findings.extend(within(table.name(), tables::table(source, table)).await);
+        findings.extend(within(table.name(), tables::table(source, table, reads_again)).await);
     }
     if let Some(checkpoint) = resume {
         findings.extend(within("resume position", resume::resume(source, checkpoint)).await);
     }
+    findings
+}
+
+/// Looks at what lies behind the settings: traces of sessions, the newest
+/// calls, the time that is left. Takes longer than [`preflight`], and only what
+/// is said of `server_id` could keep didtail from running.
+pub async fn outlook(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec<Finding> {
+    let mut findings = within("server_id", replica::server_id(source)).await;
+    if let Some(checkpoint) = resume {
+        let left = retention::left(source, &checkpoint.position);
+        findings.extend(within("time to resume", left).await);
+    }
+    findings.extend(within("sessions", sessions::sessions(source)).await);
+    findings.extend(within("attribution", attribution::attribution(source)).await);
     findings
 }
 
@@ -129,7 +154,10 @@ pub fn verdict(findings: Vec<Finding>) -> Result<Vec<Finding>, SourceError> {
 }
 
 /// Waits for a check, but not for ever.
-async fn within(check: &'static str, findings: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+pub async fn within(
+    check: &'static str,
+    findings: impl Future<Output = Vec<Finding>>,
+) -> Vec<Finding> {
     match timeout(CHECK_TIMEOUT, findings).await {
         Ok(findings) => findings,
         Err(_) => {

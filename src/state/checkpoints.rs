@@ -77,6 +77,7 @@ impl StateFile {
                 name: name.to_owned(),
                 recorded,
                 actual: identity.to_owned(),
+                reason: "nobody asked for that".to_owned(),
             }),
             None => self
                 .connection
@@ -104,7 +105,25 @@ impl StateFile {
         found.map(|columns| self.understand(columns)).transpose()
     }
 
-    /// Replaces the checkpoint of a source. Cheap: one row, no fsync.
+    /// When the binlog file of a source's checkpoint was begun, by the source's
+    /// clock, in seconds since 1970; `None` where it was not noted.
+    ///
+    /// # Errors
+    /// [`StateError`] when the file cannot be read.
+    pub fn file_begun(&self, name: &str) -> Result<Option<i64>, StateError> {
+        self.connection
+            .query_row(
+                "SELECT file_begun FROM checkpoints WHERE source = ?1",
+                [name],
+                |row| row.get(0),
+            )
+            .optional()
+            .map(Option::flatten)
+            .map_err(|e| self.error(&e))
+    }
+
+    /// Replaces the checkpoint of a source, and when its binlog file was begun.
+    /// Cheap: one row, no fsync.
     ///
     /// # Errors
     /// [`StateError`] when the file cannot be written.
@@ -112,8 +131,9 @@ impl StateFile {
         &mut self,
         name: &str,
         checkpoint: &Checkpoint,
+        file_begun: Option<i64>,
     ) -> Result<(), StateError> {
-        save(&self.connection, name, checkpoint).map_err(|e| self.error(&e))
+        save(&self.connection, name, checkpoint, file_begun).map_err(|e| self.error(&e))
     }
 
     /// Adds a checkpoint to the history.
@@ -175,7 +195,7 @@ impl StateFile {
             if let Some(old) = &old {
                 remember(&transaction, name, old, reason)?;
             }
-            save(&transaction, name, checkpoint)?;
+            save(&transaction, name, checkpoint, None)?;
             transaction.execute("DELETE FROM sources WHERE name = ?1", [name])?;
             transaction.commit()
         };
@@ -242,14 +262,20 @@ fn stored_epoch(checkpoint: &Checkpoint) -> i64 {
     i64::try_from(checkpoint.epoch).unwrap_or(i64::MAX)
 }
 
-fn save(connection: &Connection, name: &str, checkpoint: &Checkpoint) -> rusqlite::Result<()> {
+fn save(
+    connection: &Connection,
+    name: &str,
+    checkpoint: &Checkpoint,
+    file_begun: Option<i64>,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO checkpoints (source, epoch, position, gtid, event_time, saved_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO checkpoints (source, epoch, position, gtid, event_time, saved_at, file_begun)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch,
                  position = excluded.position, gtid = excluded.gtid,
-                 event_time = excluded.event_time, saved_at = excluded.saved_at",
+                 event_time = excluded.event_time, saved_at = excluded.saved_at,
+                 file_begun = excluded.file_begun",
         )?
         .execute(params![
             name,
@@ -258,6 +284,7 @@ fn save(connection: &Connection, name: &str, checkpoint: &Checkpoint) -> rusqlit
             checkpoint.gtid.to_string(),
             checkpoint.event_time,
             now(),
+            file_begun,
         ])
         .map(drop)
 }

@@ -25,7 +25,7 @@ pub enum StateError {
     },
     /// The position belongs to another server's binlog.
     #[error(
-        "source `{name}` was server {recorded} and is now server {actual}: the position means nothing there"
+        "source `{name}` was server {recorded} and is now server {actual}: the position means nothing there, and its GTIDs do not help: {reason}"
     )]
     OtherSource {
         /// Name of the source.
@@ -34,6 +34,8 @@ pub enum StateError {
         recorded: String,
         /// Identity now.
         actual: String,
+        /// Why it cannot go on behind the transactions that were read.
+        reason: String,
     },
     /// The file is no SQLite database, is damaged or holds what nobody wrote.
     #[error("the state file {} is damaged: {detail}", path.display())]
@@ -84,7 +86,8 @@ impl StateError {
             Self::Held { .. } => Some("stop the daemon first: `systemctl stop didtail`".to_owned()),
             Self::OtherSource { .. } => Some(
                 "if the server was replaced on purpose, choose where to go on: \
-                 `didtail checkpoint reset --to latest` (or a TIME or GTID that both servers have)"
+                 `didtail checkpoint reset --to latest` (or a TIME or GTID that both servers have), \
+                 and then `didtail verify --repair` compares with the new server"
                     .to_owned(),
             ),
             Self::Corrupt { path, .. } => Some(format!(

@@ -35,7 +35,10 @@ pub use status::{Health, Missing, Rereads, StatusNote};
 use lock::Lock;
 
 /// Append only: a step that has been released is never edited.
-const STEPS: &[M<'static>] = &[M::up(include_str!("../../schema/state/0001_initial.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../../schema/state/0001_initial.sql")),
+    M::up(include_str!("../../schema/state/0002_file_begun.sql")),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// How long a statement waits for another process's write. Writes take

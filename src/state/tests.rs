@@ -41,13 +41,13 @@ fn a_checkpoint_survives_reopening() {
     assert_eq!(state.checkpoint("main").expect("read"), None);
     assert_eq!(state.source("main").expect("read"), None);
     state
-        .save_checkpoint("main", &at(1, "b.000001:400"))
+        .save_checkpoint("main", &at(1, "b.000001:400"), None)
         .expect("saved");
     state
-        .save_checkpoint("main", &at(1, "b.000002:5000000000"))
+        .save_checkpoint("main", &at(1, "b.000002:5000000000"), None)
         .expect("saved");
     state
-        .save_checkpoint("other", &at(7, "c.000009:4"))
+        .save_checkpoint("other", &at(7, "c.000009:4"), None)
         .expect("saved");
     drop(state);
     let state = StateFile::open(&path).expect("opened");
@@ -68,7 +68,7 @@ fn the_file_is_private() {
     let path = folder.path().join("state.db");
     let mut state = StateFile::open_exclusive(&path).expect("opened");
     state
-        .save_checkpoint("main", &at(1, "b.000001:400"))
+        .save_checkpoint("main", &at(1, "b.000001:400"), None)
         .expect("saved");
     for file in ["state.db", "state.db-wal", "state.db.lock"] {
         let metadata = std::fs::metadata(folder.path().join(file)).expect(file);
@@ -83,7 +83,7 @@ fn a_second_writer_is_refused_and_readers_are_not() {
     assert_eq!(StateFile::holder(&path), None);
     let mut daemon = StateFile::open_exclusive(&path).expect("opened");
     daemon
-        .save_checkpoint("main", &at(1, "b.000001:400"))
+        .save_checkpoint("main", &at(1, "b.000001:400"), None)
         .expect("saved");
     let error = StateFile::open_exclusive(&path).expect_err("held");
     let pid = std::process::id();
@@ -121,7 +121,7 @@ fn a_reset_remembers_where_it_was() {
     let folder = folder();
     let mut state = StateFile::open_exclusive(&folder.path().join("s.db")).expect("opened");
     state
-        .save_checkpoint("main", &at(1, "b.000009:4"))
+        .save_checkpoint("main", &at(1, "b.000009:4"), None)
         .expect("saved");
     state
         .reset("main", &at(2, "b.000001:4"), "reset to earliest")
@@ -274,7 +274,7 @@ fn a_truncated_or_overwritten_file_is_called_damaged() {
                 .expect("kept");
         }
         state
-            .save_checkpoint("main", &at(1, "b.000001:4"))
+            .save_checkpoint("main", &at(1, "b.000001:4"), None)
             .expect("saved");
         if harm == "text" {
             let edit = "UPDATE checkpoints SET position = 'nowhere'";

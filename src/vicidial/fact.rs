@@ -54,6 +54,9 @@ pub enum Detail {
         lead_id: u64,
         /// The second, as `uniqueid` names it: the part before the dot.
         second: String,
+        /// Those that began earlier were archived before the statement; seconds
+        /// since 1970 (UTC).
+        since: i64,
         /// The `uniqueid`s that are there.
         present: Vec<String>,
         /// The `uniqueid` that one of them was given; `None`: one was deleted
@@ -154,6 +157,9 @@ pub enum Pick {
     All,
     /// `ORDER BY uniqueid DESC LIMIT 1`.
     GreatestUniqueid,
+    /// The first: the statement gives it a name that no other can have too, so
+    /// that it fails with the second.
+    LeastUniqueid,
     /// `ORDER BY call_date DESC LIMIT 1`.
     Newest,
     /// `ORDER BY call_date LIMIT 1`.

@@ -96,7 +96,11 @@ fn gtids_are_kept_by_domain() {
     for event in &events {
         drop(fixture::read(&mut reader, event));
     }
-    let gtids: Vec<_> = reader.gtid().iter().map(|g| (g.domain, g.server)).collect();
+    let gtids: Vec<_> = reader
+        .gtid()
+        .domains()
+        .map(|g| (g.domain, g.server))
+        .collect();
     assert_eq!(gtids, [(0, 78), (1, 77), (2, 77)]);
 }
 

@@ -63,10 +63,13 @@ fn kill_until(
         if works && !traffic.is_finished() {
             let applied = wait_until("it has applied something", || {
                 let applied = site.position() != before;
-                (applied || traffic.is_finished()).then_some(applied)
+                // Nothing comes in a night.
+                let is_over = traffic.is_finished() || site.night().exists();
+                (applied || is_over).then_some(applied)
             });
             under_way += u32::from(applied);
         }
+        site.see_the_night_through(|| traffic.is_finished());
         std::thread::sleep(moments.next());
         let log = daemon.kill();
         assert!(!log.contains("ERROR"), "{log}");

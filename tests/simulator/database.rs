@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder};
+use mysql_async::{Conn, Opts, OptsBuilder, Row};
 
 use crate::world::{AGENTS, SERVERS};
 
@@ -66,6 +66,19 @@ impl Target {
 pub async fn is_latin1(conn: &mut Conn) -> Result<bool> {
     let charset: Option<String> = conn.query_first("SELECT @@character_set_database").await?;
     Ok(charset.as_deref() == Some("latin1"))
+}
+
+/// Where the server's binlog ends, as `FILE:OFFSET`.
+pub async fn binlog_end(conn: &mut Conn) -> Result<String> {
+    let status = match conn.query_first("SHOW BINARY LOG STATUS").await {
+        Ok(status) => status,
+        // MariaDB, and MySQL before 8.4.
+        Err(_) => conn.query_first("SHOW MASTER STATUS").await?,
+    };
+    let mut row: Row = status.context("the server writes no binlog")?;
+    let end: Option<(String, u64)> = row.take(0).zip(row.take(1));
+    let (file, offset) = end.context("the binlog's end is no file and offset")?;
+    Ok(format!("{file}:{offset}"))
 }
 
 #[derive(clap::Args)]

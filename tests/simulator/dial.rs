@@ -222,7 +222,9 @@ impl<'a> Dial<'a> {
             phone,
             ..
         } = self;
-        s.watched(1, format!("INSERT INTO vicidial_dial_log SET caller_code='{code}',lead_id='{lead}',server_ip='{server}',call_date='{at}',extension='8368',channel='Local/91{phone}@default',timeout='60000',outbound_cid='{shown}',context='default'"));
+        // AST_VDauto_dial_FILL.pl knows that a lead is a number.
+        let quote = if call_type == "OUTBALANCE" { "" } else { "'" };
+        s.watched(1, format!("INSERT INTO vicidial_dial_log SET caller_code='{code}',lead_id={quote}{lead}{quote},server_ip='{server}',call_date='{at}',extension='8368',channel='Local/91{phone}@default',timeout='60000',outbound_cid='{shown}',context='default'"));
         let logged_as = if call_type == "3WAY" {
             "MANUAL"
         } else {
@@ -320,6 +322,20 @@ impl<'a> Dial<'a> {
         )
     }
 
+    /// The same, as the hang-up handler writes it (FastAGI_log.pl:1678).
+    pub fn hang_up_row(&self, uniqueid: &str, status: &str, start: i64) -> String {
+        format!(
+            "INSERT INTO vicidial_log SET uniqueid='{uniqueid}',lead_id='{}',list_id='{}',status='{status}',campaign_id='{}',call_date='{}',start_epoch='{start}',phone_code='1',phone_number='{}',user='VDAD',processed='N',length_in_sec='0',end_epoch='{start}',alt_dial='{}',called_count='{}'",
+            self.lead,
+            self.list,
+            self.campaign,
+            self.wall(start),
+            self.phone,
+            self.alt_dial,
+            self.called_count
+        )
+    }
+
     /// The row of a call that the agent dialled: it knows its agent's group.
     pub fn manual_row(&self, uniqueid: &str, start: i64) -> String {
         format!(
@@ -369,7 +385,7 @@ impl<'a> Dial<'a> {
         let Self {
             server, lead, code, ..
         } = self;
-        s.may_collide(1, format!("INSERT INTO vicidial_log_extended set uniqueid='{uniqueid}',server_ip='{server}',call_date='{}',lead_id='{lead}',caller_code='{code}',custom_call_id=''", self.wall(at)));
+        s.may_collide(1, format!("INSERT INTO vicidial_log_extended set uniqueid='{uniqueid}',server_ip='{server}',call_date='{}',lead_id = '{lead}',caller_code='{code}',custom_call_id=''", self.wall(at)));
     }
 
     /// The row that joins a uniqueid to its caller code.
@@ -377,7 +393,7 @@ impl<'a> Dial<'a> {
         let Self { server, lead, .. } = self;
         let at = self.wall(at);
         format!(
-            "INSERT INTO vicidial_log_extended SET uniqueid='{uniqueid}',server_ip='{server}',call_date='{at}',lead_id='{lead}',caller_code='{code}',custom_call_id='' ON DUPLICATE KEY UPDATE server_ip='{server}',call_date='{at}',lead_id='{lead}',caller_code='{code}'"
+            "INSERT IGNORE INTO vicidial_log_extended SET uniqueid='{uniqueid}',server_ip='{server}',call_date='{at}',lead_id='{lead}',caller_code='{code}',custom_call_id='' ON DUPLICATE KEY UPDATE server_ip='{server}',call_date='{at}',lead_id='{lead}',caller_code='{code}'"
         )
     }
 }

@@ -3,14 +3,14 @@
 //! mix them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::database::{Target, is_latin1};
+use crate::database::{Target, binlog_end, is_latin1};
 use crate::noise::Noise;
 use crate::random::Random;
 use crate::script::{Attempt, Script, Step};
@@ -26,6 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(6);
 const LONG_PAUSE: i64 = 120;
 /// Steps after which a session like a dialplan script's is opened again.
 const STEPS_OF_A_SCRIPT: u32 = 40;
+/// How long somebody may take to see that it is night.
+const LONGEST_NIGHT: Duration = Duration::from_secs(120);
 /// How often a process's next statement comes before anybody else's.
 const IN_A_ROW: f64 = 0.4;
 
@@ -76,6 +78,10 @@ pub struct Run {
     /// dialplan scripts are; the others keep their format, as the dialer's do
     #[arg(long, value_name = "FORMAT", value_enum, ignore_case = true)]
     format_later: Option<Format>,
+    /// Let nobody write before a job takes rows away, as at night: put the
+    /// binlog's end into FILE, and wait until somebody removes it
+    #[arg(long, value_name = "FILE")]
+    nights: Option<PathBuf>,
     /// Also write which kind of call each attempt was, as JSON
     #[arg(long, value_name = "FILE")]
     kinds: Option<PathBuf>,
@@ -102,6 +108,8 @@ struct Board {
     parked: BTreeMap<(u64, u64), Script>,
     begun: u64,
     busy: usize,
+    /// Nobody writes until the job that is to come is done.
+    is_night: bool,
     noise: Noise,
     random: Random,
     jobs: VecDeque<(u64, Job)>,
@@ -154,6 +162,7 @@ pub async fn run(args: Run) -> Result<()> {
         parked: BTreeMap::new(),
         begun: 0,
         busy: 0,
+        is_night: false,
         noise: Noise::new(args.seed, args.noise_width),
         random: Random::for_call(args.seed, u64::MAX - 1),
         jobs,
@@ -252,8 +261,13 @@ async fn work(traffic: &Traffic, is_script: bool) -> Result<()> {
         match traffic.turn() {
             Turn::Over => break,
             Turn::Job(job, now) => {
+                if let Some(file) = traffic.night_before(job) {
+                    traffic.rest(&mut session, file).await?;
+                }
                 upkeep::work(session.conn(), &traffic.world, job, now).await?;
-                traffic.board().busy -= 1;
+                let mut board = traffic.board();
+                board.busy -= 1;
+                board.is_night = false;
             }
             Turn::Wait => tokio::time::sleep(Duration::from_millis(5)).await,
             Turn::Step(mut script) => {
@@ -279,6 +293,9 @@ impl Traffic {
         if self.stop.load(Ordering::Relaxed) {
             return Turn::Over;
         }
+        if board.is_night {
+            return Turn::Wait;
+        }
         self.begin_calls(&mut board);
         if board
             .jobs
@@ -288,6 +305,7 @@ impl Traffic {
             let now = board.now;
             if let Some((_, job)) = board.jobs.pop_front() {
                 board.busy += 1;
+                board.is_night = self.night_before(job).is_some();
                 return Turn::Job(job, now);
             }
         }
@@ -306,6 +324,32 @@ impl Traffic {
         let over =
             count == 0 && board.busy == 0 && board.parked.is_empty() && self.all_begun(&board);
         if over { Turn::Over } else { Turn::Wait }
+    }
+
+    /// Where to say that a night before a job has come, if there is one.
+    fn night_before(&self, job: Job) -> Option<&Path> {
+        self.run.nights.as_deref().filter(|_| job.takes_rows_away())
+    }
+
+    /// Waits until everything is written and somebody has seen it.
+    async fn rest(&self, session: &mut Session, file: &Path) -> Result<()> {
+        while self.board().busy > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let end = binlog_end(session.conn()).await?;
+        let whole = file.with_extension("new");
+        std::fs::write(&whole, end).with_context(|| format!("cannot write {}", whole.display()))?;
+        std::fs::rename(&whole, file)?;
+        let began = Instant::now();
+        while file.exists() && !self.stop.load(Ordering::Relaxed) {
+            anyhow::ensure!(
+                began.elapsed() < LONGEST_NIGHT,
+                "nobody removed {}",
+                file.display()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     fn all_begun(&self, board: &Board) -> bool {

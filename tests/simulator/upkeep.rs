@@ -77,8 +77,10 @@ pub enum Job {
     Wipe,
     /// `AST_DB_optimize.pl`.
     Optimize,
-    /// `AST_call_log_export.pl`: every row is marked, no status changes.
+    /// `AST_call_log_export.pl:494`: rows are marked, no status changes.
     Export,
+    /// An administrator corrects a campaign's status over some hours by hand.
+    MassEdit,
     /// What a server writes into its binlog after a restart.
     EmptyMemory,
     /// An administrator adds a status to a campaign.
@@ -87,6 +89,22 @@ pub enum Job {
     NewColumn,
     /// An administrator sets another format of the binlog, for sessions to come.
     Format(Format),
+}
+
+impl Job {
+    /// Whether rows that it takes are gone from their table.
+    pub fn takes_rows_away(self) -> bool {
+        match self {
+            Self::Archive | Self::ArchiveCalls | Self::Wipe => true,
+            Self::Optimize
+            | Self::Export
+            | Self::MassEdit
+            | Self::EmptyMemory
+            | Self::NewStatus
+            | Self::NewColumn
+            | Self::Format(_) => false,
+        }
+    }
 }
 
 /// A server's `binlog_format`.
@@ -107,6 +125,9 @@ impl Format {
         }
     }
 }
+
+/// Rows of one export.
+const EXPORTED_MAX: u32 = 2000;
 
 /// When an administrator adds a status, in percent of the calls.
 pub const NEW_STATUS_PERCENT: u64 = 40;
@@ -132,6 +153,7 @@ pub fn schedule(seed: u64, calls: u64, days: u64) -> Vec<(u64, Job)> {
     if place(1, 100) > calls / 2 {
         jobs.push((place(10, 90), Job::NewColumn));
     }
+    jobs.push((place(30, 90), Job::MassEdit));
     for _ in 0..3 {
         jobs.push((place(5, 95), Job::Export));
     }
@@ -168,10 +190,20 @@ pub async fn work(conn: &mut Conn, world: &World, job: Job, now: i64) -> Result<
             }
         }
         Job::Export => {
-            conn.query_drop(
-                "UPDATE vicidial_log set processed='Y' where processed='N' and status!='INCALL'",
-            )
+            let exported: Vec<String> = conn
+                .query(format!("SELECT uniqueid FROM vicidial_log WHERE processed='N' and status!='INCALL' limit {EXPORTED_MAX}"))
+                .await?;
+            let mut names: String = exported.iter().map(|name| format!("'{name}',")).collect();
+            names += "''";
+            conn.query_drop(format!(
+                "UPDATE vicidial_log set processed='Y' where uniqueid IN({names}) and processed='N'"
+            ))
             .await?;
+        }
+        Job::MassEdit => {
+            let (from, to) = (world.wall(now - 6 * 3600), world.wall(now));
+            conn.query_drop(format!("update  vicidial_log\n   set status = 'NI'\n where campaign_id='SALESEST' and status in ('NP', 'DEC')\n   and call_date >= '{from}' and call_date<='{to}'"))
+                .await?;
         }
         Job::NewStatus => {
             let (status, campaign) = NEW_STATUS;

@@ -1,13 +1,17 @@
 //! What the live tests share: servers, a VICIdial database with its didtail,
 //! processes, and the comparison of store and source.
 
+mod authority;
 mod compare;
 mod process;
+mod proxy;
 mod server;
 mod site;
 
+pub use authority::Authority;
 pub use compare::{Numbers, differences};
 pub use process::{Daemon, Ended};
+pub use proxy::{Proxy, Trouble};
 pub use server::Server;
 pub use site::Site;
 

@@ -192,6 +192,24 @@ impl Site {
             .is_some_and(|here| parse(&here) >= parse(end))
     }
 
+    /// The file in which the simulator says that it rests (`--nights`).
+    pub fn night(&self) -> PathBuf {
+        self.path("night")
+    }
+
+    /// If the simulator rests, lets a running didtail get everything that is
+    /// written, and the simulator go on; unless that is over anyway.
+    #[track_caller]
+    pub fn see_the_night_through(&self, over: impl Fn() -> bool) {
+        let Ok(end) = std::fs::read_to_string(self.night()) else {
+            return;
+        };
+        wait_until("a night's rest is enough", || {
+            (self.is_at(&end) || over()).then_some(())
+        });
+        std::fs::remove_file(self.night()).expect("the simulator waits for it");
+    }
+
     /// What the source says, by the simulator's own SQL.
     #[track_caller]
     pub fn truth(&self) -> serde_json::Value {

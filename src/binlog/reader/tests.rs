@@ -75,13 +75,67 @@ fn a_stand_alone_group_is_one_statement() {
     assert_eq!(reader.gtid().to_string(), "3-7-6");
 }
 
+fn mysql_gtid(number: u64) -> Vec<u8> {
+    let mut body = vec![0];
+    body.extend([0xaa; 16]);
+    body.extend(number.to_le_bytes());
+    body.extend([0; 17]);
+    body
+}
+
+#[test]
+fn the_transactions_of_the_files_before_are_taken_over() {
+    let mut reader = reader(4);
+    let mut list = 1_u32.to_le_bytes().to_vec();
+    list.extend(0_u32.to_le_bytes());
+    list.extend(1_u32.to_le_bytes());
+    list.extend(42_u64.to_le_bytes());
+    feed(&mut reader, 163, &list);
+    assert_eq!(reader.gtid().to_string(), "0-1-42");
+    let mut made_up = header(163, &list, 0);
+    made_up.flags = ARTIFICIAL_FLAG;
+    list[12] = 99;
+    let event = RawEvent {
+        header: made_up,
+        body: &list,
+    };
+    reader.event(event).expect("decodes");
+    assert_eq!(reader.gtid().to_string(), "0-1-42");
+    let mut mysql = super::tests::reader(4);
+    let mut set = 1_u64.to_le_bytes().to_vec();
+    set.extend([0xaa; 16]);
+    for number in [1_u64, 1, 8] {
+        set.extend(number.to_le_bytes());
+    }
+    feed(&mut mysql, 35, &set);
+    feed(&mut mysql, 33, &mysql_gtid(8));
+    assert!(mysql.group_gtid().is_some());
+    feed(&mut mysql, 2, &query("OPTIMIZE TABLE other"));
+    let text = mysql.gtid().to_string();
+    assert_eq!(text, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa:1-8");
+}
+
+#[test]
+fn a_file_that_is_loaded_as_a_statement_is_told() {
+    let mut reader = reader(4);
+    let plain = query("LOAD DATA INFILE 'x' INTO TABLE vicidial_log");
+    let mut body = plain[..13].to_vec();
+    body.extend([0; 13]);
+    body.extend(&plain[13..]);
+    let step = feed(&mut reader, 18, &body);
+    assert!(
+        matches!(step, Step::Statement(ref statement) if statement.watched == [0]),
+        "{step:?}"
+    );
+}
+
 #[test]
 fn mysql_ddl_has_no_begin_and_no_end() {
     let mut reader = reader(4);
-    feed(&mut reader, 33, &[0; 25]);
+    feed(&mut reader, 34, &[0; 42]);
     feed(&mut reader, 2, &query("OPTIMIZE TABLE other"));
     assert!(!reader.in_group());
-    feed(&mut reader, 33, &[0; 25]);
+    feed(&mut reader, 33, &mysql_gtid(1));
     feed(&mut reader, 2, &query("BEGIN"));
     let body = query("insert into vicidial_log values (1)");
     let Step::Statement(statement) = feed(&mut reader, 2, &body) else {
@@ -155,8 +209,8 @@ fn heartbeats_and_unknown_codes_are_told() {
 #[test]
 fn cut_events_are_errors_and_the_reader_goes_on() {
     let mut reader = reader(4);
-    for code in [2_u8, 4, 162, 19, 165, 166] {
-        for length in 0..12 {
+    for code in [2_u8, 4, 18, 33, 35, 39, 40, 42, 162, 163, 19, 165, 166] {
+        for length in 0..40 {
             let body = vec![0xfe; length];
             let header = header(code, &body, 0);
             let _either = reader.event(RawEvent {

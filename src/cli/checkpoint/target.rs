@@ -62,7 +62,7 @@ fn parse_at(text: &str, now: i64) -> Result<ResetTarget, String> {
 fn expected(text: &str) -> String {
     format!(
         "`{text}` is no place: expected latest, earliest, FILE:OFFSET (mysql-bin.000012:4711), a \
-         MariaDB GTID (0-1-4711), a time (2026-03-01T08:00:00-06:00, 24h, 7d) or history:ID"
+         GTID (0-1-4711 on MariaDB, UUID:4711 on MySQL), a time (2026-03-01T08:00:00-06:00, 24h, 7d) or history:ID"
     )
 }
 

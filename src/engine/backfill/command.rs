@@ -128,7 +128,7 @@ async fn anchor(
             checkpoint,
         });
         let durable = ends.store.commit(&first).await?;
-        state.save_checkpoint(name, durable.checkpoint())?;
+        state.save_checkpoint(name, durable.checkpoint(), None)?;
     }
     Ok(())
 }

@@ -90,6 +90,7 @@ pub(in crate::engine) async fn find<S: Source>(
         list.push(Detail::CallsOfSecond {
             lead_id: key.lead_id,
             second: place.1,
+            since: i64::MIN,
             present: present.iter().cloned().collect(),
             renamed_to,
         });

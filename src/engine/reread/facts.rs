@@ -1,6 +1,6 @@
 //! From the rows that were read for a change to the facts of the change.
 
-use crate::engine::reread::found::FoundRows;
+use crate::engine::reread::found::{FoundRows, key};
 use crate::engine::reread::{CLOCK_SECONDS, Pending, YOUNG_SECONDS};
 use crate::engine::selection::Selection;
 use crate::ledger::CODE_WINDOW_SECONDS;
@@ -32,13 +32,13 @@ pub(super) fn of<S: Source>(
     let mut details = Vec::new();
     if *table == Table::Log {
         details.extend(of_gone_calls(change, &live, selection, zone));
-        details.extend(effect(rows, &live, origin));
+        details.extend(effect(change, &live));
     }
     // What was inserted and is gone was as the statement says.
-    for (value, said) in rows.values.iter().zip(&rows.inserted) {
-        if found.of(*table, rows.column, value).is_empty() {
-            details.extend(selection.said(*table, said, origin.time));
-        }
+    for said in &rows.inserted {
+        let said = selection.said(*table, said, origin.time);
+        let is_gone = |said: &Detail| !live.iter().any(|row| is_same_row(row, said));
+        details.extend(said.filter(is_gone));
     }
     details.extend(unsaid_links(rows, &live).map(|said| link(said, zone, origin.time)));
     // A caller code comes again every year, and a lead is called for months.
@@ -61,7 +61,8 @@ pub(super) fn of<S: Source>(
         .iter()
         .flat_map(|value| found.archived(*table, rows.column, value))
         .filter(|detail| is_of(detail, rows))
-        .filter(|detail| rows.inserted.is_empty() && age(detail).saturating_abs() <= YOUNG_SECONDS);
+        .filter(|detail| rows.inserted.is_empty() && age(detail).saturating_abs() <= YOUNG_SECONDS)
+        .filter(|detail| time_of(detail).is_none_or(|at| at >= change.gone_before));
     let columns = selection.columns(*table);
     details.extend(archived.map(|detail| patched(detail, &rows.set, columns)));
     (origin.row..)
@@ -74,6 +75,36 @@ pub(super) fn of<S: Source>(
             detail,
         })
         .collect()
+}
+
+/// Whether a row is the one that an INSERT made: keys come again, with another
+/// lead or in another year.
+fn is_same_row(row: &Detail, said: &Detail) -> bool {
+    let close = |one: i64, other: i64| one.abs_diff(other) <= CODE_WINDOW_SECONDS.unsigned_abs();
+    match (row, said) {
+        (Detail::Call { row, .. }, Detail::Call { row: said, .. }) => {
+            key(&row.uniqueid) == key(&said.uniqueid) && row.lead_id == said.lead_id
+        }
+        (
+            Detail::Dial {
+                caller_code, at, ..
+            },
+            Detail::Dial {
+                caller_code: said,
+                at: said_at,
+                ..
+            },
+        ) => key(caller_code) == key(said) && close(*at, *said_at),
+        (
+            Detail::Carrier { uniqueid, at, .. },
+            Detail::Carrier {
+                uniqueid: said,
+                at: said_at,
+                ..
+            },
+        ) => key(uniqueid) == key(said) && close(*at, *said_at),
+        (_, _) => false,
+    }
 }
 
 /// What an UPDATE says of calls that were archived since it ran.
@@ -122,12 +153,14 @@ fn of_gone_calls<S: Source>(
 }
 
 /// What a change did to the names of calls.
-fn effect(rows: &KeyedRows, live: &[&Detail], origin: &Origin) -> Vec<Detail> {
+fn effect(change: &Pending, live: &[&Detail]) -> Vec<Detail> {
+    let Pending { rows, origin, .. } = change;
     let is_there = |name: &String| present(live).any(|there| there == name);
     let of_second = |lead_id: u64, renamed_to: Option<&String>| {
         Some(Detail::CallsOfSecond {
             lead_id,
             second: second(rows.among.prefix.as_ref()?).to_owned(),
+            since: change.gone_before,
             present: present(live).cloned().collect(),
             renamed_to: renamed_to.cloned(),
         })
@@ -158,10 +191,13 @@ fn effect(rows: &KeyedRows, live: &[&Detail], origin: &Origin) -> Vec<Detail> {
             .collect(),
         (Effect::Deleted, "uniqueid") => {
             let gone = rows.values.iter().filter(|name| !is_there(name));
+            let began = |name: &str| second(name).parse().unwrap_or(origin.time);
+            // Archived before, and deleted then.
+            let gone = gone.filter(|name| began(name) >= change.gone_before);
             gone.map(|uniqueid| Detail::CallDeleted {
                 uniqueid: uniqueid.clone(),
                 lead_id: rows.among.lead_id,
-                started_at: second(uniqueid).parse().unwrap_or(origin.time),
+                started_at: began(uniqueid),
             })
             .collect()
         }

@@ -50,7 +50,7 @@ pub(super) struct Pending {
     pub(super) at: usize,
     pub(super) table: Table,
     pub(super) rows: KeyedRows,
-    /// Calls from before this were archived by then; seconds since 1970 (UTC).
+    /// Rows from before this were archived by then; seconds since 1970 (UTC).
     pub(super) gone_before: i64,
     /// Names the change; its rows are numbered from here on.
     pub(super) origin: Origin,
@@ -85,9 +85,9 @@ pub(super) struct Slice {
 pub(super) struct Rereader<S> {
     selection: Selection<S>,
     zone: Zone,
-    /// Calls from before this were archived, as far as was seen; seconds since
-    /// 1970 (UTC).
-    pub(super) gone_before: i64,
+    /// Rows of a table from before this were archived, as far as was seen;
+    /// seconds since 1970 (UTC).
+    gone_before: BTreeMap<Table, i64>,
 }
 
 impl<S: Source> Rereader<S> {
@@ -96,7 +96,7 @@ impl<S: Source> Rereader<S> {
         Self {
             selection: Selection::new(source, interpreter),
             zone,
-            gone_before: i64::MIN,
+            gone_before: BTreeMap::new(),
         }
     }
 
@@ -105,10 +105,17 @@ impl<S: Source> Rereader<S> {
         self.selection.forget();
     }
 
-    /// The calls from before a wall clock were archived, or all, at `time`.
-    pub(super) fn archived(&mut self, before: Option<WallClock>, time: i64) {
+    /// The rows from before a wall clock were archived, or all, at `time`.
+    pub(super) fn archived(&mut self, table: Table, before: Option<WallClock>, time: i64) {
         let before = before.and_then(|wall| self.zone.seconds(wall));
-        self.gone_before = self.gone_before.max(before.unwrap_or(time));
+        let gone = self.gone_before.entry(table).or_insert(i64::MIN);
+        *gone = before.unwrap_or(time).max(*gone);
+    }
+
+    /// Rows of a table from before this are gone at the present position;
+    /// seconds since 1970 (UTC).
+    pub(super) fn gone_before(&self, table: Table) -> i64 {
+        self.gone_before.get(&table).copied().unwrap_or(i64::MIN)
     }
 
     /// The facts of changes that name their rows: one SELECT or a few for each
@@ -287,6 +294,7 @@ impl<S: Source> Rereader<S> {
 }
 
 /// Cuts values off as the column did: Asterisk's names of calls may be longer.
+/// What a condition compares with stays as it is, and then finds nothing.
 fn cut_off(rows: &mut KeyedRows, width: Option<usize>) {
     let Some(width) = width else {
         return;
@@ -296,12 +304,14 @@ fn cut_off(rows: &mut KeyedRows, width: Option<usize>) {
             value.truncate(end);
         }
     };
-    rows.values.iter_mut().for_each(cut);
+    if !rows.inserted.is_empty() || !rows.links.is_empty() {
+        rows.values.iter_mut().for_each(cut);
+    }
     if rows.column == "uniqueid"
-        && let Effect::Renamed { to, from } = &mut rows.effect
+        && let Effect::Renamed { to, .. } = &mut rows.effect
     {
         cut(to);
-        from.iter_mut().for_each(cut);
+        rows.values.push(to.clone());
     }
 }
 

@@ -9,24 +9,31 @@ use crate::ledger::working::Working;
 use crate::vicidial::{CallAssigned, CallPatch, CallRow, Pick, second};
 
 impl Working {
-    /// A statement renamed or deleted a call of this second without saying
-    /// which; see [`Detail::CallsOfSecond`].
+    /// The calls of a lead that began in one second, which is not before `since`,
+    /// and count as calls.
+    pub(super) fn known_in_second(&self, lead_id: u64, second: &str, since: i64) -> Vec<CallKey> {
+        let was_there = |key: &&CallKey| {
+            let call = self.calls.get(*key);
+            call.is_some_and(|call| !call.removed && call.started_at >= since)
+        };
+        let of_second = self.calls_of_second(second, lead_id);
+        of_second.filter(was_there).cloned().collect()
+    }
+
+    /// A statement renamed or deleted one of the `known` calls of this second
+    /// without saying which; see [`crate::vicidial::Detail::CallsOfSecond`].
     pub(super) fn changed_in_second(
         &mut self,
         rules: &Rules,
-        lead_id: u64,
-        of_second: &str,
+        (lead_id, of_second): (u64, &str),
+        known: &[CallKey],
         present: &[String],
         renamed_to: Option<&String>,
     ) {
-        let known = self.calls_of_second(of_second, lead_id).cloned();
-        let is_gone = |key: &CallKey| {
-            let call = self.calls.get(key);
-            !present.contains(&key.uniqueid) && call.is_some_and(|call| !call.removed)
-        };
-        let gone: Vec<CallKey> = known.filter(is_gone).collect();
+        let is_gone = |key: &&CallKey| !present.contains(&key.uniqueid);
         let Some(uniqueid) = renamed_to else {
-            for key in gone {
+            // Of duplicates VICIdial deletes the newest.
+            if let Some(key) = known.iter().rev().find(is_gone) {
                 self.deleted(rules, &key.uniqueid, lead_id);
             }
             return;
@@ -35,14 +42,22 @@ impl Working {
             uniqueid: uniqueid.clone(),
             lead_id,
         };
-        // One statement gives one row the name; another that is gone was archived.
-        if let Some(old) = gone.into_iter().find(|old| *old != new) {
-            self.move_call(&old, &new);
+        let is_new = present.contains(uniqueid) && !self.calls.contains_key(&new);
+        let old = if is_new {
+            known.iter().find(is_gone)
+        } else {
+            // The first gets the name, and with the second the statement fails.
+            known.first().filter(|old| **old != new && is_gone(old))
+        };
+        if let Some(old) = old {
+            self.move_call(old, &new);
             if let Some(mut call) = self.calls.get(&new).cloned() {
                 self.attribute(rules, &new, &mut call);
                 rules.judge(&mut call);
-                self.put_call(new, call);
+                self.put_call(new.clone(), call);
             }
+        }
+        if !known.is_empty() {
             return;
         }
         // The call was read under its new name only; its dial has the old one.
@@ -83,6 +98,7 @@ impl Working {
         let reached: Vec<CallKey> = match assigned.pick {
             Pick::All => meeting.cloned().collect(),
             Pick::GreatestUniqueid => meeting.max().cloned().into_iter().collect(),
+            Pick::LeastUniqueid => meeting.min().cloned().into_iter().collect(),
             Pick::Newest => meeting.max_by_key(time).cloned().into_iter().collect(),
             Pick::Oldest => meeting.min_by_key(time).cloned().into_iter().collect(),
         };

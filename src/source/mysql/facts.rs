@@ -2,7 +2,7 @@
 
 use super::replica::fnv1a;
 use super::{Flavour, MySqlSource};
-use crate::binlog::{BinlogFile, Position};
+use crate::binlog::{BinlogFile, GtidPosition, Position};
 use crate::source::wire::{Cell, Table, text};
 use crate::source::{Column, Condition, SELECTED_ROWS_MAX, SourceError, TableRow};
 use crate::vicidial::Zone;
@@ -76,16 +76,23 @@ impl MySqlSource {
         Ok(files)
     }
 
-    /// The end of the last complete group, now.
-    pub(super) async fn binlog_end(&self) -> Result<Position, SourceError> {
+    /// The end of the last complete group, now; of MySQL also the transactions
+    /// up to there. Of those that are being committed some may be missing in
+    /// the set, and none is in it that is not before the end.
+    pub(in crate::source) async fn binlog_end_and_gtid(
+        &self,
+    ) -> Result<(Position, Option<GtidPosition>), SourceError> {
         let what = "the end of its binlog";
         let status = self.binlog_status().await?;
         let (Some(file), Some(next)) = (status.first("File"), status.first("Position")) else {
             return Err(unusable(what, "the binary log is off"));
         };
-        format!("{file}:{next}")
+        let position = format!("{file}:{next}")
             .parse()
-            .map_err(|e: crate::binlog::PositionError| unusable(what, &e.to_string()))
+            .map_err(|e: crate::binlog::PositionError| unusable(what, &e.to_string()))?;
+        let executed = status.first("Executed_Gtid_Set");
+        let executed = executed.map(|set| set.parse().unwrap_or_default());
+        Ok((position, executed))
     }
 
     /// The server's binlog status; its statement has had three names.
@@ -108,22 +115,7 @@ impl MySqlSource {
     /// # Errors
     /// [`SourceError`] when the source cannot be asked.
     pub async fn identity(&self) -> Result<String, SourceError> {
-        let names = "'server_uuid', 'server_uid', 'hostname', 'port', 'datadir'";
-        let sql = format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})");
-        let table = self.ask("its identity", &sql).await?;
-        let value = |name: &str| {
-            let mut rows = table.rows.iter();
-            let row = rows.find(|row| row.first().and_then(text).as_deref() == Some(name));
-            row.and_then(|row| text(row.get(1)?))
-                .filter(|value| !value.is_empty())
-        };
-        if let Some(own) = value("server_uuid").or_else(|| value("server_uid")) {
-            return Ok(own);
-        }
-        let place = [value("hostname"), value("port"), value("datadir")]
-            .map(Option::unwrap_or_default)
-            .join("\n");
-        Ok(format!("{:016x}", fnv1a(place.as_bytes(), 0)))
+        Ok(identity_in(&self.ask("its identity", IDENTITY).await?))
     }
 
     /// The columns of a table of VICIdial's database; empty without the table.
@@ -239,6 +231,27 @@ impl MySqlSource {
         let seconds = table.scalar().and_then(|s| s.parse().ok());
         seconds.ok_or_else(|| unusable(what, "no time"))
     }
+}
+
+/// Asks a server for what [`identity_in`] reads.
+pub(super) const IDENTITY: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
+     ('server_uuid', 'server_uid', 'hostname', 'port', 'datadir')";
+
+/// A name of a server that survives restarts and tells it from its replicas.
+pub(super) fn identity_in(table: &Table) -> String {
+    let value = |name: &str| {
+        let mut rows = table.rows.iter();
+        let row = rows.find(|row| row.first().and_then(text).as_deref() == Some(name));
+        row.and_then(|row| text(row.get(1)?))
+            .filter(|value| !value.is_empty())
+    };
+    if let Some(own) = value("server_uuid").or_else(|| value("server_uid")) {
+        return own;
+    }
+    let place = [value("hostname"), value("port"), value("datadir")]
+        .map(Option::unwrap_or_default)
+        .join("\n");
+    format!("{:016x}", fnv1a(place.as_bytes(), 0))
 }
 
 /// A list of columns for a SELECT.

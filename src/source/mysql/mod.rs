@@ -6,6 +6,7 @@
 
 mod facts;
 mod replica;
+mod skip;
 mod stream;
 
 use tokio::sync::Mutex;
@@ -17,8 +18,8 @@ use replica::Purpose;
 
 use super::settings::ConnectSettings;
 use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
-use super::{Column, Condition, Source, SourceError, TableRow};
-use crate::binlog::Position;
+use super::{Column, Condition, Located, Source, SourceError, TableRow};
+use crate::binlog::{GtidPosition, Position};
 
 /// A VICIdial database on a real server.
 pub struct MySqlSource {
@@ -63,6 +64,16 @@ impl MySqlSource {
     #[must_use]
     pub fn settings(&self) -> &ConnectSettings {
         &self.settings
+    }
+
+    /// Lets the next question open a new connection.
+    async fn forget_connection(&self) {
+        drop(self.control.lock().await.take());
+    }
+
+    /// The replica id that a daemon would follow the source with, now.
+    pub(super) async fn replica_id(&self) -> Result<u32, SourceError> {
+        Ok(self.replica(Purpose::Follow).await?.server_id)
     }
 
     /// Runs a statement; `what` names in words what it asks for.
@@ -119,6 +130,7 @@ impl Source for MySqlSource {
     type Stream = MySqlStream;
 
     async fn stream(&self, from: &Position) -> Result<MySqlStream, SourceError> {
+        self.forget_connection().await;
         MySqlStream::open(self, from, Purpose::Follow).await
     }
 
@@ -126,8 +138,29 @@ impl Source for MySqlSource {
         MySqlStream::open(self, from, Purpose::Look).await
     }
 
+    async fn server_now(&self) -> Result<Option<String>, SourceError> {
+        // A connection from before may still be one to the old server.
+        self.forget_connection().await;
+        self.identity().await.map(Some)
+    }
+
+    async fn behind(
+        &self,
+        server: &str,
+        read: &GtidPosition,
+        read_at: Option<i64>,
+    ) -> Result<Located, SourceError> {
+        if self.server_now().await?.as_deref() != Some(server) {
+            return Err(SourceError::Unreachable {
+                address: self.address.clone(),
+                detail: "one server or another answers".to_owned(),
+            });
+        }
+        self.behind(read, read_at).await
+    }
+
     async fn head(&self) -> Result<Position, SourceError> {
-        self.binlog_end().await
+        Ok(self.binlog_end_and_gtid().await?.0)
     }
 
     async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {

@@ -5,6 +5,7 @@
 //! ever. The id is therefore looked for among the connected replicas first.
 
 use super::MySqlSource;
+use super::skip::Skip;
 use crate::binlog::{BinlogFile, FIRST_EVENT_OFFSET, Position};
 use crate::source::{SourceError, wire::text};
 
@@ -25,6 +26,8 @@ const LABEL_BYTES_MAX: usize = 60;
 pub(super) struct Start {
     pub(super) file: BinlogFile,
     pub(super) next: u32,
+    /// Where reading begins, if that is further on.
+    pub(super) skip: Option<Skip>,
 }
 
 /// What a stream is for.
@@ -102,27 +105,27 @@ impl MySqlSource {
         ids
     }
 
-    /// The position as the protocol can name it, in 32 bits. Beyond 4 GiB
-    /// only the end of a file can follow a group, and there the next file begins.
+    /// The position as the protocol can name it, in 32 bits. Beyond 4 GiB of a
+    /// file mostly nothing but its end follows a group, and there the next file begins.
     pub(super) async fn addressable(&self, from: &Position) -> Result<Start, SourceError> {
         if let Ok(next) = u32::try_from(from.next) {
             return Ok(Start {
                 file: from.file.clone(),
                 next,
+                skip: None,
             });
         }
         let binlogs = self.binlogs().await?;
         let mut rest = binlogs.iter().skip_while(|(file, _)| *file != from.file);
-        match (rest.next(), rest.next()) {
-            (Some((_, size)), Some((file, _))) if *size <= from.next => Ok(Start {
-                file: file.clone(),
-                next: u32::try_from(FIRST_EVENT_OFFSET).unwrap_or(0),
-            }),
-            _ => Err(SourceError::ImpossiblePosition {
-                position: from.to_string(),
-                detail: "a server sends nothing from beyond 4 GiB of a file".to_owned(),
-            }),
-        }
+        let (file, skip) = match (rest.next(), rest.next()) {
+            (Some((_, size)), Some((file, _))) if *size <= from.next => (file, None),
+            _ => (&from.file, Some(Skip::to(from.next))),
+        };
+        Ok(Start {
+            file: file.clone(),
+            next: u32::try_from(FIRST_EVENT_OFFSET).unwrap_or(0),
+            skip,
+        })
     }
 }
 

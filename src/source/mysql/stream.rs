@@ -6,15 +6,16 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::MySqlSource;
 use super::replica::{Purpose, Replica};
-use crate::binlog::{Position, RawEvent};
+use super::skip::{Skip, Verdict};
+use super::{MySqlSource, facts};
+use crate::binlog::{EventHeader, Position, RawEvent};
 use crate::source::frame::Framer;
 use crate::source::wire::{Flavour, Packets, Place, Wire, WireError, refusal};
 use crate::source::{EventStream, SourceError};
@@ -25,6 +26,11 @@ const HEARTBEAT_PERIOD: Duration = Duration::from_secs(10);
 
 /// Silence after which the connection is given up: three heartbeats.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of an unfinished packet that count as a sign of life within that
+/// time: a large event may take minutes. Heartbeats alone bring some hundred,
+/// so that a length which was damaged on its way is not waited for.
+const ALIVE_BYTES: u64 = 64 * 1024;
 
 /// Seconds that the server waits for a reader which does not read, before it
 /// hangs up. The default, 60, is shorter than a slow commit.
@@ -40,14 +46,19 @@ pub struct MySqlStream {
     packets: Packets,
     framer: Framer,
     address: String,
+    /// What the server calls itself, on this very connection.
+    server: String,
     /// Where the dump began, for messages.
     from: String,
     server_id: u32,
     /// Ends the wait for an event.
     silence: Pin<Box<Sleep>>,
-    /// True while `silence` runs, that is since nothing was there to read.
-    waiting: bool,
+    /// While `silence` runs, that is since nothing was there to read: how many
+    /// bytes had arrived when it began.
+    waiting: Option<u64>,
     broken: bool,
+    /// The way to where reading begins, while it is not there yet.
+    skip: Option<Skip>,
 }
 
 impl MySqlStream {
@@ -65,6 +76,11 @@ impl MySqlStream {
         let connected = Wire::connect(&source.settings).await;
         let mut wire = connected.map_err(|e| SourceError::from_wire(e, &address, "a session"))?;
         let flavour = wire.server().flavour;
+        if flavour != source.server.flavour {
+            return Err(SourceError::OtherServer {
+                server: wire.server().text.clone(),
+            });
+        }
         let period = HEARTBEAT_PERIOD.as_nanos();
         let session = match flavour {
             Flavour::MariaDb => format!(
@@ -78,6 +94,7 @@ impl MySqlStream {
             ),
         };
         wire.query(&session).await.map_err(sort)?;
+        let server = facts::identity_in(&wire.query(facts::IDENTITY).await.map_err(sort)?);
         let flags = match flavour {
             Flavour::MariaDb => SEND_ANNOTATE,
             Flavour::MySql => 0,
@@ -90,11 +107,13 @@ impl MySqlStream {
             packets,
             framer: Framer::new(),
             address,
+            server,
             from: from.to_string(),
             server_id,
             silence: Box::pin(sleep(SILENCE_MAX)),
-            waiting: false,
+            waiting: None,
             broken: false,
+            skip: start.skip,
         })
     }
 
@@ -102,18 +121,56 @@ impl MySqlStream {
     #[inline]
     fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, SourceError>> {
         if let Poll::Ready(received) = self.packets.poll_receive(cx) {
-            self.waiting = false;
+            self.waiting = None;
             return Poll::Ready(received.map_err(|e| self.lost(&e.to_string())));
         }
-        if !self.waiting {
-            self.waiting = true;
+        loop {
+            let received = self.packets.received();
+            let begun = match self.waiting {
+                Some(begun) => {
+                    ready!(self.silence.as_mut().poll(cx));
+                    begun
+                }
+                None => received.wrapping_sub(ALIVE_BYTES),
+            };
+            if received.wrapping_sub(begun) < ALIVE_BYTES {
+                return Poll::Ready(Err(SourceError::Silent {
+                    seconds: SILENCE_MAX.as_secs(),
+                }));
+            }
+            self.waiting = Some(received);
             self.silence.as_mut().reset(Instant::now() + SILENCE_MAX);
         }
-        self.silence.as_mut().poll(cx).map(|()| {
-            Err(SourceError::Silent {
-                seconds: SILENCE_MAX.as_secs(),
-            })
-        })
+    }
+
+    /// Whether an event is in front of where reading begins.
+    fn drops(&mut self, place: &Place) -> Result<bool, SourceError> {
+        let Some(skip) = &mut self.skip else {
+            return Ok(false);
+        };
+        // Behind the status byte; what is no event is told when it is opened.
+        let event = self.packets.payload(place).split_first();
+        let Some((0x00, event)) = event else {
+            return Ok(false);
+        };
+        let Some(header) = EventHeader::read(event) else {
+            return Ok(false);
+        };
+        match skip.event(&header) {
+            Verdict::Drop => Ok(true),
+            Verdict::Pass => Ok(false),
+            Verdict::Arrived => {
+                self.skip = None;
+                Ok(false)
+            }
+            Verdict::Inside => {
+                self.broken = true;
+                Err(SourceError::ImpossiblePosition {
+                    position: self.from.clone(),
+                    detail: "it is inside of an event".to_owned(),
+                })
+            }
+        }
     }
 
     /// The event in a packet.
@@ -135,14 +192,18 @@ impl MySqlStream {
                 address: self.address.clone(),
                 detail: "the server ended the stream".to_owned(),
             },
-            Some((first, _)) => match refusal(packets.payload(place)) {
+            // What a server says has a state in it; else the byte was damaged.
+            Some((0xff, [_, _, b'#', ..])) => match refusal(packets.payload(place)) {
                 Err(e) => SourceError::from_dump(e, &self.address, &self.from, self.server_id),
-                Ok(()) => SourceError::NotABinlog {
-                    detail: format!("the server sent a packet of unknown kind {first:#04x}"),
+                Ok(()) => SourceError::Damaged {
+                    detail: "the server's error has no text".to_owned(),
                 },
             },
-            None => SourceError::NotABinlog {
-                detail: "the server sent an empty packet".to_owned(),
+            Some((first, _)) => SourceError::Damaged {
+                detail: format!("a packet is of the unknown kind {first:#04x}"),
+            },
+            None => SourceError::Damaged {
+                detail: "a packet is empty".to_owned(),
             },
         };
         *broken = true;
@@ -172,16 +233,28 @@ impl MySqlStream {
 }
 
 impl EventStream for MySqlStream {
+    fn server(&self) -> Option<&str> {
+        Some(&self.server)
+    }
+
     async fn next(&mut self) -> Result<RawEvent<'_>, SourceError> {
         self.check()?;
-        let packet = poll_fn(|cx| self.poll_packet(cx)).await;
-        let place = self.intact(packet)?;
-        self.event(&place)
+        loop {
+            let packet = poll_fn(|cx| self.poll_packet(cx)).await;
+            let place = self.intact(packet)?;
+            if !self.drops(&place)? {
+                return self.event(&place);
+            }
+        }
     }
 
     fn try_next(&mut self) -> Option<Result<RawEvent<'_>, SourceError>> {
         if let Err(error) = self.check() {
             return Some(Err(error));
+        }
+        if self.skip.is_some() {
+            // It takes long, and others must have their turn.
+            return None;
         }
         // Outside of the runtime's budget: "nothing there" must mean that.
         let mut once = std::pin::pin!(unconstrained(poll_fn(|cx| self.poll_packet(cx))));

@@ -123,19 +123,25 @@ fn expected(zone: &Zone) -> String {
     format!("call_date, in {}, is start_epoch", zone.name())
 }
 
-/// The times of the newest calls that have both; `None` where there is no index
-/// to find them by. The table may have tens of millions of rows.
-async fn newest(source: &MySqlSource) -> Result<Option<Vec<Times>>, SourceError> {
-    let what = "the times of the newest calls";
+/// The index of `vicidial_log` that finds the newest calls, as it is quoted.
+pub(super) async fn date_index(source: &MySqlSource) -> Result<Option<String>, SourceError> {
     let (database, table) = (source.database(), Table::Log.name());
     let indexes = format!(
         "SELECT INDEX_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = '{database}' \
          AND TABLE_NAME = '{table}' AND COLUMN_NAME = 'call_date' AND SEQ_IN_INDEX = 1"
     );
-    let Some(index) = source.ask(what, &indexes).await?.scalar() else {
+    let answer = source.ask("the indexes of vicidial_log", &indexes).await?;
+    Ok(answer.scalar().map(|index| index.replace('`', "``")))
+}
+
+/// The times of the newest calls that have both; `None` where there is no index
+/// to find them by. The table may have tens of millions of rows.
+async fn newest(source: &MySqlSource) -> Result<Option<Vec<Times>>, SourceError> {
+    let what = "the times of the newest calls";
+    let Some(index) = date_index(source).await? else {
         return Ok(None);
     };
-    let index = index.replace('`', "``");
+    let (database, table) = (source.database(), Table::Log.name());
     // The rows are taken first and sifted then: a search for rows with an epoch
     // would go through the whole table where there are none.
     let sql = format!(

@@ -100,13 +100,14 @@ async fn grant_replication(source: &MySqlSource) -> String {
     format!("GRANT REPLICATION SLAVE, {monitor} ON *.* TO {user};")
 }
 
-/// The statement that lets the user read a table.
-pub(super) async fn grant_select(source: &MySqlSource, table: &str) -> String {
+/// The statement that lets the user read a table, or all of them.
+pub(super) async fn grant_select(source: &MySqlSource, table: Option<&str>) -> String {
     let user = account(source).await;
-    format!(
-        "GRANT SELECT ON `{}`.`{table}` TO {user};",
-        source.database()
-    )
+    let database = source.database();
+    match table {
+        Some(table) => format!("GRANT SELECT ON `{database}`.`{table}` TO {user};"),
+        None => format!("GRANT SELECT ON `{database}`.* TO {user};"),
+    }
 }
 
 /// The account that the server took the login for, quoted.

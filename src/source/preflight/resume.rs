@@ -1,5 +1,6 @@
 //! Is the binlog that the daemon would go on with still there?
 
+use super::retention::keep_for_a_week;
 use super::{Finding, Outcome};
 use crate::binlog::{GtidPosition, Position};
 use crate::checkpoint::Checkpoint;
@@ -47,7 +48,7 @@ pub(super) async fn resume(source: &MySqlSource, checkpoint: &Checkpoint) -> Vec
                 let since = begins.map(|time| format!(", which begins at {}", time_text(time)));
                 let since = since.unwrap_or_default();
                 let actual = format!("deleted; the oldest binlog left is {oldest}{since}");
-                finding(Outcome::Bad, &actual).fix(&gap(checkpoint.event_time, begins))
+                finding(Outcome::Bad, &actual).fix(&gap(source, checkpoint.event_time, begins))
             }
             None => {
                 let actual = format!("the binlog ends at {newest}:{end}");
@@ -63,9 +64,10 @@ const DISPOSITION_SECONDS: i64 = 4 * 3600;
 
 /// What is lost between the newest change that was applied and the begin of the
 /// oldest binlog, and how it is loaded.
-fn gap(applied: Option<i64>, begins: Option<i64>) -> String {
+fn gap(source: &MySqlSource, applied: Option<i64>, begins: Option<i64>) -> String {
     let reset = "run `didtail checkpoint reset --to earliest`, start didtail, and run";
-    let keep = "Let the source keep its binlogs for longer (expire_logs_days)";
+    let longer = keep_for_a_week(source.server());
+    let keep = format!("Let the source keep its binlogs for longer: {longer}");
     let (Some(applied), Some(begins)) = (applied, begins) else {
         return format!(
             "what changed since the newest change that `didtail status` shows cannot be read \

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Outcome};
+use super::{Finding, Outcome, retention};
 use crate::source::wire::{Flavour, Server, text};
 use crate::source::{MySqlSource, SourceError};
 
@@ -10,12 +10,9 @@ use crate::source::{MySqlSource, SourceError};
 const MARIADB_OLDEST: (u16, u16, u16) = (10, 5, 0);
 const MYSQL_OLDEST: (u16, u16, u16) = (8, 0, 0);
 
-/// Binlogs kept for less than this are gone before a long weekend is over.
-const EXPIRY_HOURS_LOW: f64 = 72.0;
-
 /// Why a `SET GLOBAL` is not enough: VICIdial's daemons hold one connection
 /// for days, and a session keeps the format it began with.
-const RESTART: &str = "then restart what keeps its connection open on every dialer \
+pub(super) const RESTART: &str = "then restart what keeps its connection open on every dialer \
     (AST_VDauto_dial, AST_VDauto_dial_FILL, AST_VDadapt, AST_manager_listen, AST_update): \
     open sessions keep the old setting";
 
@@ -28,13 +25,13 @@ const PARTIAL_COST: &str = "rows come without all their columns: didtail reads e
     again, a few SELECTs on the source for every batch";
 
 /// The variables that are asked for, in one go.
-const VARIABLES: &str = "'log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', \
-    'binlog_expire_logs_seconds', 'expire_logs_days'";
+const VARIABLES: &str =
+    "'log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'binlog_checksum'";
 
 /// Name and value of server variables.
-type Variables = BTreeMap<String, String>;
+pub(super) type Variables = BTreeMap<String, String>;
 
-async fn variables(source: &MySqlSource, names: &str) -> Result<Variables, SourceError> {
+pub(super) async fn variables(source: &MySqlSource, names: &str) -> Result<Variables, SourceError> {
     let sql = format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})");
     let table = source.ask("its settings", &sql).await?;
     let pair = |row: &Vec<_>| Some((row.first().and_then(text)?, row.get(1).and_then(text)?));
@@ -59,7 +56,8 @@ pub(super) fn version(source: &MySqlSource) -> Vec<Finding> {
 
 /// Does the binlog hold what didtail reads?
 pub(super) async fn binlog(source: &MySqlSource) -> Vec<Finding> {
-    let found = match variables(source, VARIABLES).await {
+    let names = format!("{VARIABLES}, {}", retention::VARIABLES);
+    let found = match variables(source, &names).await {
         Ok(found) => found,
         Err(error) => return vec![Finding::unknown("log_bin", "ON", &error)],
     };
@@ -72,16 +70,21 @@ pub(super) async fn binlog(source: &MySqlSource) -> Vec<Finding> {
         if on { "ON" } else { "OFF" },
     );
     if !on {
-        return vec![log_bin.fix(
+        let keep = match source.server().flavour {
+            Flavour::MariaDb => "expire_logs_days = 7",
+            Flavour::MySql => "binlog_expire_logs_seconds = 604800",
+        };
+        return vec![log_bin.fix(format!(
             "under [mysqld] in my.cnf: log_bin = mysql-bin, server_id = 1, binlog_format = ROW, \
-             expire_logs_days = 7; then restart the server",
-        )];
+             {keep}; then restart the server"
+        ))];
     }
     let mut findings = vec![log_bin];
     findings.push(format(source.server(), value("binlog_format")));
     findings.push(row_image(source.server(), value("binlog_row_image")));
     findings.push(row_metadata(value("binlog_row_metadata")));
-    findings.push(expiry(&found));
+    findings.extend(checksum(source.server(), value("binlog_checksum")));
+    findings.push(retention::expiry(source.server(), &found));
     findings
 }
 
@@ -140,27 +143,37 @@ fn row_metadata(value: Option<String>) -> Finding {
     }
 }
 
-fn expiry(found: &Variables) -> Finding {
-    let number = |name: &str| found.get(name).and_then(|value| value.parse::<f64>().ok());
-    let seconds = number("binlog_expire_logs_seconds").unwrap_or(0.0);
-    let days = number("expire_logs_days").unwrap_or(0.0);
-    let hours = if seconds > 0.0 {
-        seconds / 3600.0
+/// Without checksums a row that is damaged on its way becomes a wrong number.
+fn checksum(server: &Server, value: Option<String>) -> Option<Finding> {
+    let actual = value?;
+    let outcome = if actual == "NONE" {
+        Outcome::Note
     } else {
-        days * 24.0
+        Outcome::Good
     };
-    let expected = "72 hours or more";
-    if hours == 0.0 {
-        let actual = "binlogs are kept until they are deleted by hand";
-        return Finding::new("binlog expiry", Outcome::Note, expected, actual);
-    }
-    let actual = format!("binlogs are deleted after {hours:.0} hours");
-    let finding = Finding::new("binlog expiry", Outcome::Note, expected, &actual);
-    if hours >= EXPIRY_HOURS_LOW {
-        finding
-    } else {
-        finding.fix("didtail must not be down for longer; to keep them for 7 days: SET GLOBAL expire_logs_days = 7; on MySQL: SET PERSIST binlog_expire_logs_seconds = 604800;")
-    }
+    let finding = Finding::new("binlog_checksum", outcome, "CRC32", &actual);
+    Some(match outcome {
+        Outcome::Note => finding.fix(match server.flavour {
+            Flavour::MariaDb => {
+                "SET GLOBAL binlog_checksum = 'CRC32'; and binlog_checksum = CRC32 under [mysqld] in my.cnf; without it damage on the way is noticed under TLS alone"
+            }
+            Flavour::MySql => {
+                "SET PERSIST binlog_checksum = 'CRC32'; without it damage on the way is noticed under TLS alone"
+            }
+        }),
+        Outcome::Good | Outcome::Bad | Outcome::Unknown => finding,
+    })
+}
+
+/// True where changes come without whole rows, which are then read by SELECT.
+pub(super) async fn reads_again(source: &MySqlSource) -> bool {
+    let names = "'binlog_format', 'binlog_row_image'";
+    let found = variables(source, names).await.unwrap_or_default();
+    let is = |name: &str, fine: &[&str]| {
+        let value = found.get(name);
+        value.is_none_or(|value| fine.iter().any(|fine| value.eq_ignore_ascii_case(fine)))
+    };
+    !is("binlog_format", &["ROW"]) || !is("binlog_row_image", &["FULL", "NOBLOB"])
 }
 
 /// Are writes to VICIdial's database left out of the binlog?
@@ -197,50 +210,6 @@ pub(super) async fn filters(source: &MySqlSource) -> Vec<Finding> {
     }]
 }
 
-/// Does a replica write what it replicates to its own binlog?
-pub(super) async fn replica(source: &MySqlSource) -> Vec<Finding> {
-    const OFF: &str = "a replica with log_slave_updates = OFF";
-    const FIX: &str = "log_slave_updates = 1 under [mysqld] in my.cnf and restart the server, or follow the primary";
-    let names = "'log_slave_updates', 'log_replica_updates'";
-    let expected = "a primary, or a replica with log_slave_updates";
-    let found = match variables(source, names).await {
-        Ok(found) => found,
-        Err(error) => return vec![Finding::unknown("replica", expected, &error)],
-    };
-    let finding = |outcome, actual: &str| Finding::new("replica", outcome, expected, actual);
-    if found.values().any(|value| value.eq_ignore_ascii_case("ON")) {
-        return vec![finding(Outcome::Good, "log_slave_updates is ON")];
-    }
-    // MariaDB tells everybody; MySQL needs a privilege.
-    let running = "SHOW GLOBAL STATUS LIKE 'Slave_running'";
-    if let Ok(table) = source.ask("its replication", running).await
-        && let Some(value) = table.first("Value")
-    {
-        return vec![if value == "ON" {
-            finding(Outcome::Bad, OFF).fix(FIX)
-        } else {
-            finding(Outcome::Good, "it replicates nothing")
-        }];
-    }
-    for sql in ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"] {
-        match source.ask("its replication", sql).await {
-            Ok(table) if table.rows.is_empty() => {
-                return vec![finding(Outcome::Good, "it replicates nothing")];
-            }
-            Ok(_) => return vec![finding(Outcome::Bad, OFF).fix(FIX)],
-            // Another flavour's statement.
-            Err(SourceError::Query { .. }) => {}
-            Err(error) => {
-                let actual = format!(
-                    "log_slave_updates is OFF, which is right for a primary; whether it is one could not be told: {error}"
-                );
-                return vec![finding(Outcome::Unknown, &actual)];
-            }
-        }
-    }
-    vec![finding(Outcome::Unknown, "no statement tells")]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,16 +243,5 @@ mod tests {
         assert_eq!(image("NOBLOB"), Outcome::Good);
         assert_eq!(image("MINIMAL"), Outcome::Note);
         assert_eq!(outcome(row_metadata(Some("NO_LOG".into()))), Outcome::Note);
-    }
-
-    #[test]
-    fn expiry_is_told_in_hours() {
-        let found =
-            |name: &str, value: &str| Variables::from([(name.to_owned(), value.to_owned())]);
-        let short = expiry(&found("binlog_expire_logs_seconds", "86400"));
-        assert!(short.actual.contains("24 hours") && short.fix.is_some());
-        let long = expiry(&found("expire_logs_days", "10.000000"));
-        assert!(long.actual.contains("240 hours") && long.fix.is_none());
-        assert!(expiry(&Variables::new()).actual.contains("by hand"));
     }
 }

@@ -11,8 +11,10 @@ const UPGRADE: &str = "upgrade VICIdial's database";
 /// `ER_NO_SUCH_TABLE`, `ER_BAD_DB_ERROR`.
 const NO_TABLE: [&str; 2] = ["(server error 1146)", "(server error 1049)"];
 
-/// Is a table there, readable, and with the columns that are needed?
-pub(super) async fn table(source: &MySqlSource, table: Table) -> Vec<Finding> {
+/// Is a table there, readable, and with the columns that are needed? Where
+/// changes come without whole rows, one that cannot be read is one whose
+/// changes are all lost.
+pub(super) async fn table(source: &MySqlSource, table: Table, reads_again: bool) -> Vec<Finding> {
     let expected = format!("readable, with {}", table.needed().join(", "));
     let serious = match table.without() {
         None => Outcome::Bad,
@@ -38,7 +40,13 @@ pub(super) async fn table(source: &MySqlSource, table: Table) -> Vec<Finding> {
         }
         // The server does not tell whether there is a table behind it.
         Err(SourceError::NotGranted { .. }) => {
-            let fix = grant_select(source, table.name()).await;
+            if reads_again {
+                let actual = "not readable by this user, or missing, and this binlog needs it to be read: \
+                     its changes come without whole rows";
+                let fix = grant_select(source, None).await;
+                return vec![finding(Outcome::Bad, actual).fix(fix)];
+            }
+            let fix = grant_select(source, Some(table.name())).await;
             return vec![finding(serious, &lost("not readable by this user, or missing")).fix(fix)];
         }
         Err(error) => return vec![Finding::unknown(table.name(), &expected, &error)],

@@ -3,14 +3,16 @@
 //! The plugins' arithmetic is `mysql_common`'s; this is the conversation
 //! around it. See <https://mariadb.com/kb/en/connection/>.
 
+use std::io::{Error, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mysql_common::packets::AuthPlugin;
 use secrecy::ExposeSecret;
 use tokio_rustls::TlsConnector;
 
+use super::fault::TlsFault;
 use super::packets::{Endpoint, Packets, invalid};
-use super::{Server, WireError, refusal, tls};
+use super::{NAME_CHARS_MAX, Server, WireError, printable, refusal, tls};
 use crate::source::settings::{ConnectSettings, TlsMode};
 
 /// The protocol version of every server since 3.21.
@@ -27,6 +29,16 @@ const PACKET_BYTES_MAX: u32 = 1 << 30;
 
 /// Rounds of authentication before a server is taken to be nonsense.
 const ROUNDS_MAX: usize = 8;
+
+/// MySQL's plugin of before caching_sha2_password; a library knows it no more.
+const SHA256: &[u8] = b"sha256_password";
+
+/// The work that a server may ask for with parsec, as a power of two of 1024
+/// rounds: a million take half a second. MariaDB asks for 2^0.
+const PARSEC_FACTOR_MAX: u8 = 10;
+
+/// Why a plugin is not used that hands the password to whoever listens.
+const NOT_SAFE: &str = "which is not safe";
 
 /// What didtail can do, of the protocol's capability flags.
 mod capability {
@@ -53,9 +65,9 @@ pub(super) async fn log_in(
     settings: &ConnectSettings,
 ) -> Result<(Packets, Server), WireError> {
     let greeting = {
-        let payload = packets.receive().await?;
+        let payload = packets.receive().await.map_err(foreign)?;
         refusal(payload)?;
-        parse(payload).ok_or_else(|| invalid("the server's greeting is malformed"))?
+        parse(payload).ok_or_else(|| foreign(invalid("its greeting is malformed")))?
     };
     let mut wanted = capability::LONG_PASSWORD
         | capability::LONG_FLAG
@@ -68,7 +80,7 @@ pub(super) async fn log_in(
         wanted |= capability::SSL;
         packets = encrypted(packets, wanted & greeting.capabilities, settings).await?;
     } else if encrypt && settings.tls != TlsMode::Preferred {
-        return Err(WireError::Tls("the server offers no TLS".to_owned()));
+        return Err(WireError::Tls(TlsFault::not_offered(settings.tls)));
     }
     authenticate(
         &mut packets,
@@ -80,13 +92,23 @@ pub(super) async fn log_in(
     Ok((packets, Server::from_version(&greeting.version)))
 }
 
+/// Says of a greeting that breaks the protocol what that means.
+fn foreign(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::InvalidData => invalid(&format!(
+            "what answers there is no MySQL or MariaDB server: {error}"
+        )),
+        _ => error,
+    }
+}
+
 fn parse(payload: &[u8]) -> Option<Greeting> {
     let (protocol, rest) = payload.split_first()?;
     if *protocol != PROTOCOL {
         return None;
     }
     let end = rest.iter().position(|b| *b == 0)?;
-    let version = String::from_utf8_lossy(rest.get(..end)?).into_owned();
+    let version = printable(rest.get(..end)?, NAME_CHARS_MAX);
     // Connection id (4), challenge (8), filler (1), capabilities (2),
     // charset (1), status (2), capabilities (2), length (1), reserved (10).
     let rest = rest.get(end + 1 + 4..)?;
@@ -133,20 +155,30 @@ async fn encrypted(
     let Endpoint::Plain(stream) = endpoint else {
         return Err(invalid("TLS is for TCP alone").into());
     };
-    let stream = TlsConnector::from(config)
-        .connect(name, stream)
-        .await
-        .map_err(|e| WireError::Tls(e.to_string()))?;
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
     Ok(Packets::new(Endpoint::Tls(Box::new(stream))).with_sequence(sequence))
 }
 
 /// The answer of one plugin to the server's challenge.
-fn answer(plugin: &AuthPlugin<'_>, password: &str, challenge: &[u8]) -> Result<Vec<u8>, WireError> {
-    let unusable = |why: &str| {
-        let name = String::from_utf8_lossy(plugin.as_bytes()).into_owned();
-        WireError::Plugin(format!("`{name}`, {why}"))
+fn answer(
+    plugin: &AuthPlugin<'_>,
+    password: &str,
+    challenge: &[u8],
+    is_encrypted: bool,
+) -> Result<Vec<u8>, WireError> {
+    let unusable = |why: &'static str| WireError::Plugin {
+        plugin: printable(plugin.as_bytes(), NAME_CHARS_MAX),
+        why,
     };
     match plugin {
+        AuthPlugin::Other(name) if **name == *SHA256 => Ok(if password.is_empty() {
+            vec![0]
+        } else if is_encrypted {
+            clear(password)
+        } else {
+            // A request for the server's public key.
+            vec![1]
+        }),
         AuthPlugin::MysqlNativePassword | AuthPlugin::CachingSha2Password | AuthPlugin::Ed25519 => {
             Ok(plugin
                 .gen_data(Some(password), challenge)
@@ -155,10 +187,8 @@ fn answer(plugin: &AuthPlugin<'_>, password: &str, challenge: &[u8]) -> Result<V
         }
         // Its first message is empty; the server then sends the salt.
         AuthPlugin::MariadbParsec { .. } => Ok(Vec::new()),
-        AuthPlugin::MysqlOldPassword | AuthPlugin::MysqlClearPassword => {
-            Err(unusable("which is not safe"))
-        }
-        AuthPlugin::Other(_) => Err(unusable("which didtail does not know")),
+        AuthPlugin::MysqlOldPassword | AuthPlugin::MysqlClearPassword => Err(unusable(NOT_SAFE)),
+        AuthPlugin::Other(_) => Err(unusable("which didtail does not speak")),
     }
 }
 
@@ -181,7 +211,7 @@ async fn authenticate(
     let mut payload = preamble(capabilities);
     payload.extend(settings.user.as_bytes());
     payload.push(0);
-    let data = answer(&plugin, password, &challenge)?;
+    let data = answer(&plugin, password, &challenge, packets.is_encrypted())?;
     payload.push(u8::try_from(data.len()).unwrap_or(0));
     payload.extend(data);
     payload.extend(plugin.as_bytes());
@@ -193,14 +223,14 @@ async fn authenticate(
         match reply.split_first() {
             Some((0x00, _)) => return Ok(()),
             Some((0xfe, request)) => {
-                let (next, data) = switch(request).ok_or_else(|| {
-                    WireError::Plugin("`mysql_old_password`, which is not safe".to_owned())
+                let (next, data) = switch(request).ok_or_else(|| WireError::Plugin {
+                    plugin: "mysql_old_password".to_owned(),
+                    why: NOT_SAFE,
                 })?;
                 plugin = AuthPlugin::from_bytes(&next).into_owned();
                 challenge = data;
-                packets
-                    .send(&answer(&plugin, password, &challenge)?)
-                    .await?;
+                let data = answer(&plugin, password, &challenge, packets.is_encrypted())?;
+                packets.send(&data).await?;
             }
             Some((0x01, more)) => {
                 proceed(packets, &mut plugin, password, &challenge, more).await?;
@@ -233,24 +263,21 @@ async fn proceed(
         // The server knows the password's hash already; OK follows.
         (AuthPlugin::CachingSha2Password, [0x03]) => Ok(()),
         (AuthPlugin::CachingSha2Password, [0x04]) => {
-            let mut clear = password.as_bytes().to_vec();
-            clear.push(0);
             if packets.is_private() {
-                return Ok(packets.send(&clear).await?);
+                return Ok(packets.send(&clear(password)).await?);
             }
             packets.send(&[0x02]).await?;
             let key = packets.receive().await?.to_vec();
             refusal(&key)?;
-            for (byte, mask) in clear.iter_mut().zip(challenge.iter().cycle()) {
-                *byte ^= mask;
-            }
-            let key = key.get(1..).unwrap_or_default().to_vec();
-            // It panics on a malformed key, which only the server can cause.
-            let sealed = catch_unwind(AssertUnwindSafe(|| {
-                mysql_common::crypto::encrypt(&clear, &key)
-            }))
-            .map_err(|_| invalid("the server's public key is malformed"))?;
+            let sealed = sealed(password, challenge, key.get(1..).unwrap_or_default())?;
             Ok(packets.send(&sealed).await?)
+        }
+        (AuthPlugin::Other(name), key) if **name == *SHA256 => {
+            let sealed = sealed(password, challenge, key)?;
+            Ok(packets.send(&sealed).await?)
+        }
+        (AuthPlugin::MariadbParsec { .. }, [_, factor, ..]) if *factor > PARSEC_FACTOR_MAX => {
+            Err(invalid("the server's parsec salt asks for too much work").into())
         }
         (AuthPlugin::MariadbParsec { .. }, salt) => {
             plugin
@@ -264,6 +291,26 @@ async fn proceed(
         }
         _ => Err(invalid("the server's authentication message is unknown").into()),
     }
+}
+
+/// A password as it goes over a connection that nobody else can read.
+fn clear(password: &str) -> Vec<u8> {
+    let mut clear = password.as_bytes().to_vec();
+    clear.push(0);
+    clear
+}
+
+/// A password that only the owner of the server's key can read.
+fn sealed(password: &str, challenge: &[u8], key: &[u8]) -> Result<Vec<u8>, WireError> {
+    let mut clear = clear(password);
+    for (byte, mask) in clear.iter_mut().zip(challenge.iter().cycle()) {
+        *byte ^= mask;
+    }
+    // It panics on a malformed key, which only the server can cause.
+    catch_unwind(AssertUnwindSafe(|| {
+        mysql_common::crypto::encrypt(&clear, key)
+    }))
+    .map_err(|_| invalid("the server's public key is malformed").into())
 }
 
 #[cfg(test)]

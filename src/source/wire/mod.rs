@@ -11,16 +11,19 @@
 //! name, and cannot ask for ANNOTATE events. What didtail needs of the
 //! protocol is small, so it speaks it itself, one way for both connections.
 
+mod fault;
 mod handshake;
 mod packets;
 mod text;
 mod tls;
 
+use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
+pub(crate) use fault::TlsFault;
 pub(crate) use packets::{Packets, Place};
 pub(crate) use text::{Cell, Table, text};
 
@@ -29,6 +32,21 @@ use super::settings::ConnectSettings;
 /// Time to reach a server and log in. A slow one answers within two or three
 /// seconds; a firewall that drops packets never does.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for one of several addresses of a host.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Silence after which the system asks whether the peer is still there, how
+/// often it asks, and how many times: it is given up after a minute.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Characters of an error message: the server's own limit is 512.
+const MESSAGE_CHARS_MAX: usize = 512;
+
+/// Characters of a version or of a plugin's name.
+const NAME_CHARS_MAX: usize = 80;
 
 /// Time for one statement. Everything didtail asks is indexed or bounded.
 pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -41,10 +59,15 @@ pub(crate) enum WireError {
     Io(#[from] std::io::Error),
     /// TLS could not be set up.
     #[error("{0}")]
-    Tls(String),
+    Tls(TlsFault),
     /// The account uses a plugin that cannot be used.
-    #[error("the account uses the authentication plugin {0}")]
-    Plugin(String),
+    #[error("the account uses the authentication plugin `{plugin}`, {why}")]
+    Plugin {
+        /// The plugin's name, as the server calls it.
+        plugin: String,
+        /// Why it cannot be used.
+        why: &'static str,
+    },
     /// The server answered with an error.
     #[error("{message} (server error {code})")]
     Refused {
@@ -115,18 +138,14 @@ impl Wire {
         let connecting = async {
             let endpoint = match &settings.socket {
                 Some(path) => packets::Endpoint::Unix(UnixStream::connect(path).await?),
-                None => {
-                    let address = (settings.host.as_str(), settings.port);
-                    let stream = TcpStream::connect(address).await?;
-                    stream.set_nodelay(true)?;
-                    packets::Endpoint::Plain(stream)
-                }
+                None => packets::Endpoint::Plain(reach(&settings.host, settings.port).await?),
             };
             handshake::log_in(Packets::new(endpoint), settings).await
         };
         let (packets, server) = timeout(CONNECT_TIMEOUT, connecting)
             .await
-            .map_err(|_| WireError::Late(CONNECT_TIMEOUT))??;
+            .map_err(|_| WireError::Late(CONNECT_TIMEOUT))?
+            .map_err(|error| fault::explain(error, settings))?;
         Ok(Self { packets, server })
     }
 
@@ -170,6 +189,7 @@ impl Wire {
             self.packets.send(&register).await?;
             refusal(self.packets.receive().await?)?;
             self.packets.begin();
+            self.packets.accept(packets::PAYLOAD_BYTES_MAX);
             self.packets.send(&dump).await?;
             Ok(self.packets)
         };
@@ -177,6 +197,60 @@ impl Wire {
             .await
             .map_err(|_| WireError::Late(QUERY_TIMEOUT))?
     }
+}
+
+/// Connects to the first address of a host that answers: a name may stand for
+/// one of IPv6 that leads nowhere and one of IPv4 that works.
+async fn reach(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let mut addresses = lookup_host((host, port)).await?.peekable();
+    let mut failure = Error::new(ErrorKind::NotFound, "the name has no address");
+    while let Some(address) = addresses.next() {
+        let patience = if addresses.peek().is_some() {
+            ADDRESS_TIMEOUT
+        } else {
+            CONNECT_TIMEOUT
+        };
+        match timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true)?;
+                keep_alive(&stream)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = Error::new(ErrorKind::TimedOut, "no answer"),
+        }
+    }
+    Err(failure)
+}
+
+/// Lets the system notice a peer that is gone. The dump has heartbeats; the
+/// connection for questions is idle for hours, and firewalls forget it.
+fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+    let socket = socket2::SockRef::from(stream);
+    let probes = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&probes)?;
+    // Ends the wait for bytes that were sent and never confirmed.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))?;
+    Ok(())
+}
+
+/// What a server says, fit for a log: no control characters, not endless.
+pub(crate) fn printable(bytes: &[u8], chars_max: usize) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut chars = text.chars();
+    let mut plain: String = chars
+        .by_ref()
+        .take(chars_max)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if chars.next().is_some() {
+        plain.push('…');
+    }
+    plain
 }
 
 /// The error that a payload is, if it is one.
@@ -195,7 +269,7 @@ pub(crate) fn refusal(payload: &[u8]) -> Result<(), WireError> {
     };
     Err(WireError::Refused {
         code,
-        message: String::from_utf8_lossy(message).into_owned(),
+        message: printable(message, MESSAGE_CHARS_MAX),
     })
 }
 
@@ -232,6 +306,9 @@ mod tests {
             text(b"\xff\x10\x04Too many connections"),
             "Too many connections (server error 1040)"
         );
+        let loud = [b"\xff\x15\x04#28000\x1b[31m".to_vec(), vec![b'a'; 9_000]].concat();
+        let said = text(&loud);
+        assert!(said.len() < 600 && !said.contains('\x1b'), "{said}");
         assert!(refusal(b"\x00").is_ok());
         assert!(refusal(b"\xff").is_err());
     }

@@ -23,9 +23,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// Length at which the protocol splits a payload into several packets.
 const SPLIT_BYTES: usize = 0xff_ffff;
 
-/// Longest payload accepted: the server's own limit on an event
+/// Longest payload of a dump: the server's own limit on an event
 /// (`slave_max_allowed_packet`, 1 GiB) and the status byte in front of it.
-const PAYLOAD_BYTES_MAX: usize = (1 << 30) + 1;
+pub(super) const PAYLOAD_BYTES_MAX: usize = (1 << 30) + 1;
 
 /// Room of the second buffer that is kept for the next long packet.
 const LARGE_BYTES_KEPT: usize = 1 << 20;
@@ -64,6 +64,10 @@ pub(crate) struct Packets {
     large_state: Large,
     /// Sequence number that the next packet must have, either way.
     sequence: u8,
+    /// Longest payload that may be put together.
+    payload_max: usize,
+    /// Bytes that have arrived.
+    received: u64,
 }
 
 /// How far the long packet has come.
@@ -86,6 +90,8 @@ impl Packets {
             large: Vec::new(),
             large_state: Large::Empty,
             sequence: 0,
+            payload_max: BUFFER_BYTES,
+            received: 0,
         }
     }
 
@@ -108,6 +114,23 @@ impl Packets {
     /// True when a password may be sent in clear: nobody else can read it.
     pub(super) fn is_private(&self) -> bool {
         !matches!(self.endpoint, Endpoint::Plain(_))
+    }
+
+    /// True under TLS. Servers do not take every secret over a Unix socket that
+    /// they take under TLS.
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Tls(_))
+    }
+
+    /// Accepts payloads of up to so many bytes from now on. Those that lie whole
+    /// in the read buffer are always accepted.
+    pub(super) fn accept(&mut self, bytes: usize) {
+        self.payload_max = bytes;
+    }
+
+    /// How many bytes have arrived, in all.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Starts a new exchange: the next packet, ours, is number 0.
@@ -206,8 +229,12 @@ impl Packets {
 
     /// Begins a part of a long packet whose prefix is at `start`.
     fn begin_part(&mut self, length: usize) -> Result<()> {
-        if self.large.len() + length > PAYLOAD_BYTES_MAX {
-            return Err(invalid("the server sent a packet of more than 1 GiB"));
+        let whole = self.large.len() + length;
+        if whole > self.payload_max {
+            return Err(invalid(&format!(
+                "the server announced a packet of {whole} bytes, and at most {} belong here",
+                self.payload_max
+            )));
         }
         self.start += PREFIX_BYTES;
         self.sequence = self.sequence.wrapping_add(1);
@@ -273,6 +300,7 @@ impl Packets {
             }
         }
         self.end += read;
+        self.received = self.received.wrapping_add(u64::try_from(read).unwrap_or(0));
         Poll::Ready(Ok(()))
     }
 }

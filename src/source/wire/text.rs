@@ -8,9 +8,12 @@ use super::{WireError, refusal};
 /// The statement command.
 const COM_QUERY: u8 = 0x03;
 
-/// Bytes that one result may take: the largest question asked is a page of
-/// call rows, a few megabytes.
-const RESULT_BYTES_MAX: usize = 256 << 20;
+/// Memory that one result may take, with what a value costs beside its bytes:
+/// the largest question asked is a page of call rows, a few megabytes.
+const RESULT_BYTES_MAX: usize = 128 << 20;
+
+/// What a value costs beside its bytes: itself, and what the allocator adds.
+const CELL_BYTES: usize = size_of::<Cell>() + 16;
 
 /// Columns that one result may have: the server's own limit on a table.
 const COLUMNS_MAX: usize = 4096;
@@ -55,6 +58,7 @@ pub(super) async fn query(packets: &mut Packets, sql: &str) -> Result<Table, Wir
     payload.push(COM_QUERY);
     payload.extend(sql.as_bytes());
     packets.begin();
+    packets.accept(RESULT_BYTES_MAX);
     packets.send(&payload).await?;
     let malformed = || invalid("the server's result is malformed");
     let columns = {
@@ -71,9 +75,11 @@ pub(super) async fn query(packets: &mut Packets, sql: &str) -> Result<Table, Wir
         }
     };
     let mut table = Table::default();
+    let mut room = RESULT_BYTES_MAX;
     for _ in 0..columns {
         let payload = packets.receive().await?;
         refusal(payload)?;
+        take(&mut room, payload.len())?;
         table
             .columns
             .push(column_name(payload).ok_or_else(malformed)?);
@@ -81,20 +87,24 @@ pub(super) async fn query(packets: &mut Packets, sql: &str) -> Result<Table, Wir
     if !is_end(packets.receive().await?) {
         return Err(malformed().into());
     }
-    let mut size = 0;
     loop {
         let payload = packets.receive().await?;
         refusal(payload)?;
         if is_end(payload) {
             return Ok(table);
         }
-        size += payload.len();
-        if size > RESULT_BYTES_MAX {
-            return Err(invalid("the server's result is larger than 256 MiB").into());
-        }
+        take(&mut room, payload.len() + columns * CELL_BYTES)?;
         let row = row(payload, table.columns.len()).ok_or_else(malformed)?;
         table.rows.push(row);
     }
+}
+
+/// Takes what a part of a result needs of the room that is left.
+fn take(room: &mut usize, bytes: usize) -> Result<(), WireError> {
+    *room = room
+        .checked_sub(bytes)
+        .ok_or_else(|| invalid("the server's result is larger than 128 MiB"))?;
+    Ok(())
 }
 
 /// True for the packet behind the columns and behind the rows.

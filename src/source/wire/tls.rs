@@ -19,11 +19,16 @@ use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
+use super::fault::TlsFault;
 use crate::source::settings::{ConnectSettings, TlsMode};
 
 /// Prepares TLS for one connection; an error says in words what is wrong with
 /// the settings.
-pub(super) fn config(settings: &ConnectSettings) -> Result<Arc<ClientConfig>, String> {
+pub(super) fn config(settings: &ConnectSettings) -> Result<Arc<ClientConfig>, TlsFault> {
+    prepared(settings).map_err(TlsFault::file)
+}
+
+fn prepared(settings: &ConnectSettings) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier = verifier(settings, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
@@ -45,9 +50,13 @@ pub(super) fn config(settings: &ConnectSettings) -> Result<Arc<ClientConfig>, St
 }
 
 /// The name that the server's certificate must carry.
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
-    ServerName::try_from(host.to_owned())
-        .map_err(|_| format!("`{host}` cannot be the name in a certificate"))
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsFault> {
+    ServerName::try_from(host.to_owned()).map_err(|_| {
+        TlsFault::new(
+            format!("`{host}` cannot be the name in a certificate"),
+            "write the server's name or address into the url of the [[source]]",
+        )
+    })
 }
 
 fn verifier(

@@ -8,6 +8,7 @@ use sqlparser::ast::{
 use super::conditions::Conditions;
 use super::words::{assigned, last_name, literal, target, value_of, wall_clock};
 use super::{Effect, KEYS_MAX, KeyedRows, Link, SaidRow, Written, WrittenRows};
+use crate::vicidial::fact::Pick;
 use crate::vicidial::{Table, caller_code, interpret, second};
 
 /// What is known around a statement.
@@ -189,9 +190,6 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         if key_columns(table).is_none() {
             return Some(all(table, verb));
         }
-        if table != Table::Log {
-            return None;
-        }
         let found_by = Conditions::of(delete.selection.as_ref())
             .ordered(&delete.order_by, delete.limit.as_ref());
         let archived = |before| Written {
@@ -203,6 +201,9 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
             let (_, before) = found_by.window(table);
             return (before.is_some() || found_by.is_empty()).then(|| archived(before));
         };
+        if table != Table::Log {
+            return None;
+        }
         let named = match (rows.column, rows.values.as_slice(), &rows.among.prefix) {
             ("uniqueid", [uniqueid], None) => uniqueid,
             ("lead_id", [_], Some(prefix)) => prefix,
@@ -248,6 +249,7 @@ fn rename(table: Table, rows: &mut KeyedRows, new: String) {
     if table == Table::Log {
         let from = rows.values.first().filter(|_| rows.column == "uniqueid");
         if from.is_some() || rows.among.prefix.is_some() {
+            rows.among.pick = Pick::LeastUniqueid;
             rows.effect = Effect::Renamed {
                 to: new.clone(),
                 from: from.cloned(),

@@ -150,7 +150,9 @@ impl Conditions {
                 (column, literal(left), turned)
             }
             (None, None) => {
-                self.and_more = true;
+                // `1=1` says nothing.
+                let says = literal(left).zip(literal(right));
+                self.and_more |= *op != Eq || says.is_none_or(|(left, right)| left != right);
                 return;
             }
         };

@@ -71,7 +71,7 @@ pub enum WrittenRows {
     },
     /// Any of a small table.
     All,
-    /// Calls were archived: those from before this wall clock, or all.
+    /// Rows were archived: those from before this wall clock, or all.
     Archived {
         /// The first wall clock that stays.
         before: Option<WallClock>,

@@ -24,7 +24,10 @@ pub fn by_agent(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
         s.pause(600);
         s.watched(
             1,
-            format!("DELETE from vicidial_log where uniqueid='{twin}'"),
+            format!(
+                "DELETE from vicidial_log where lead_id='{}' and uniqueid='{twin}' limit 1",
+                dial.lead
+            ),
         );
     }
 }
@@ -94,7 +97,7 @@ fn customer_channel_ends(dial: &Dial<'_>, s: &mut Script, r: &mut Random, start:
     };
     dial.carrier_rows(s, r, carrier, end);
     dial.end_auto_call(s);
-    s.watched(1, format!("UPDATE vicidial_log SET term_reason='CALLER',end_epoch='{end}',length_in_sec='{}' where lead_id='{lead}' and uniqueid LIKE \"{start}%\"", end - start));
+    s.watched(1, format!("UPDATE vicidial_log FORCE INDEX(lead_id) set term_reason='CALLER',end_epoch='{end}',length_in_sec='{}' where lead_id = '{lead}' and uniqueid LIKE \"{start}%\"", end - start));
     s.pause(1);
 }
 

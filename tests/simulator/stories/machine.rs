@@ -27,7 +27,7 @@ pub fn detected(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     s.pause(2);
     dial.carrier_rows(s, r, super::HUNG_UP, start + 5);
     dial.end_auto_call(s);
-    s.watched(1, format!("UPDATE vicidial_log SET term_reason='CALLER',end_epoch='{}',length_in_sec='5' where lead_id='{}' and uniqueid LIKE \"{start}%\"", start + 5, dial.lead));
+    s.watched(1, format!("UPDATE vicidial_log FORCE INDEX(lead_id) set term_reason='CALLER',end_epoch='{}',length_in_sec='5' where lead_id = '{}' and uniqueid LIKE \"{start}%\"", start + 5, dial.lead));
 }
 
 /// The plain case: nothing wrote the call's row before detection did.

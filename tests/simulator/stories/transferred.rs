@@ -71,7 +71,7 @@ pub fn to_remote_agent(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     s.pause(40);
     dial.carrier_rows(s, r, super::HUNG_UP, start + 42);
     dial.end_auto_call(s);
-    s.watched(1, format!("UPDATE vicidial_log SET term_reason='CALLER',end_epoch='{}',length_in_sec='42' where lead_id='{}' and uniqueid LIKE \"{start}%\"", start + 42, dial.lead));
+    s.watched(1, format!("UPDATE vicidial_log FORCE INDEX(lead_id) set term_reason='CALLER',end_epoch='{}',length_in_sec='42' where lead_id = '{}' and uniqueid LIKE \"{start}%\"", start + 42, dial.lead));
 }
 
 /// The agent brings in a third party: a dial of its own, without a call row.

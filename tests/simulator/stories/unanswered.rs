@@ -111,9 +111,9 @@ fn failed(dial: &Dial<'_>, s: &mut Script, r: &mut Random, status: &str, carrier
             dial.code
         ),
     );
-    s.watched(0, format!("UPDATE vicidial_log SET status='{status}' where lead_id='{lead}' and uniqueid LIKE \"{dialled}%\""));
+    s.watched(0, format!("UPDATE vicidial_log FORCE INDEX(lead_id) set status='{status}' where lead_id = '{lead}' and uniqueid LIKE \"{dialled}%\""));
     let uniqueid = dial.uniqueid(dial.dialled, 1);
-    s.watched(1, dial.final_row(&uniqueid, status, 0, dial.dialled));
+    s.watched(1, dial.hang_up_row(&uniqueid, status, dial.dialled));
     s.watched(1, dial.extended_row(&uniqueid, &dial.code, dial.dialled));
     s.pause(3);
     dial.end_auto_call(s);
@@ -139,7 +139,7 @@ pub fn unresolved(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     dial.end_auto_call(s);
     if r.chance(0.3) {
         s.pause(20);
-        s.watched(1, format!("UPDATE vicidial_log SET term_reason='CALLER',end_epoch='{}',length_in_sec='20' where lead_id='{}' and uniqueid LIKE \"{start}%\"", start + 20, dial.lead));
+        s.watched(1, format!("UPDATE vicidial_log FORCE INDEX(lead_id) set term_reason='CALLER',end_epoch='{}',length_in_sec='20' where lead_id = '{}' and uniqueid LIKE \"{start}%\"", start + 20, dial.lead));
     }
 }
 
@@ -150,7 +150,7 @@ pub fn audited(dial: &mut Dial<'_>, s: &mut Script, r: &mut Random) {
     s.pause(200);
     let end = dial.dialled + 40;
     let uniqueid = dial.uniqueid(dial.dialled, 1);
-    s.watched(1, format!("UPDATE vicidial_dial_log SET uniqueid='{uniqueid}' where caller_code='{}' and lead_id='{}'", dial.code, dial.lead));
+    s.watched(1, format!("UPDATE vicidial_dial_log SET uniqueid='{uniqueid}' where caller_code='{}' and lead_id='{}' limit 1", dial.code, dial.lead));
     let Dial {
         lead,
         list,

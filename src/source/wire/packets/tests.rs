@@ -27,7 +27,9 @@ fn encode(payload: &[u8], sequence: &mut u8) -> Vec<u8> {
 
 fn pair() -> (Packets, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-    (Packets::new(Endpoint::Unix(ours)), theirs)
+    let mut packets = Packets::new(Endpoint::Unix(ours));
+    packets.accept(PAYLOAD_BYTES_MAX);
+    (packets, theirs)
 }
 
 fn pattern(length: usize) -> Vec<u8> {

@@ -1,0 +1,109 @@
+//! Another server answers where the one was that is followed: a replica was
+//! promoted, or an address moved.
+//!
+//! File positions mean nothing there. GTIDs do, if the new server has the
+//! transactions that were read; then a position is looked for behind them, in
+//! a new epoch, because positions of two servers cannot be compared. The old
+//! position goes to the history, so that an operator sees what happened.
+//!
+//! Nothing is skipped: what cannot be proven to be read is read again, and a
+//! replay changes no number. Where that cannot be had, the daemon stops.
+
+use crate::binlog::{BinlogFile, Position};
+use crate::checkpoint::Checkpoint;
+use crate::engine::policy::EngineError;
+use crate::source::{Source, SourceError};
+use crate::state::{StateError, StateFile};
+use crate::telemetry::field;
+
+/// What tells the binlog that was read from another one at the same address.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    /// What the server calls itself; `None`: it does not matter.
+    pub(super) server: Option<String>,
+    /// The file of the position, and when it was begun; `None` where that was
+    /// not noted.
+    pub(super) file: Option<(BinlogFile, i64)>,
+}
+
+impl History {
+    /// Whether a server is the one that was read from.
+    pub(super) fn check_server(&self, now: Option<&str>) -> Result<(), SourceError> {
+        match (self.server.as_deref(), now) {
+            (Some(was), Some(now)) if was != now => Err(SourceError::OtherServer {
+                server: now.to_owned(),
+            }),
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
+    /// Whether a file that was begun then is the one that was read.
+    pub(super) fn check_file(&self, place: &Position, now: Option<i64>) -> Result<(), SourceError> {
+        let was = self.file.as_ref().filter(|(file, _)| *file == place.file);
+        match (was, now) {
+            (Some((file, was)), Some(now)) if *was != now => Err(SourceError::OtherHistory {
+                position: place.to_string(),
+                detail: format!(
+                    "{file} was begun {} s {} the one that was read",
+                    was.abs_diff(now),
+                    if now > *was { "after" } else { "before" }
+                ),
+            }),
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+}
+
+/// Moves a source from `known`, on the server that it was bound to, to the
+/// server that calls itself `server`, and returns the checkpoint there.
+///
+/// # Errors
+/// A transient [`EngineError::Source`] when the server could not be asked;
+/// [`StateError::OtherSource`] when it cannot go on there. Then nothing changed.
+pub(super) async fn move_on<S: Source>(
+    state: &mut StateFile,
+    source: &S,
+    name: &str,
+    known: &Checkpoint,
+    server: &str,
+) -> Result<Checkpoint, EngineError> {
+    let recorded = state.source(name)?.and_then(|record| record.identity);
+    let refuse = |reason: String| {
+        EngineError::State(StateError::OtherSource {
+            name: name.to_owned(),
+            recorded: recorded.clone().unwrap_or_default(),
+            actual: server.to_owned(),
+            reason,
+        })
+    };
+    if known.gtid.is_empty() {
+        return Err(refuse("the old server numbered no transactions".to_owned()));
+    }
+    let found = source.behind(server, &known.gtid, known.event_time).await;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) if error.is_transient() => return Err(error.into()),
+        Err(SourceError::ImpossiblePosition { detail, .. }) => return Err(refuse(detail)),
+        Err(error) => return Err(refuse(error.to_string())),
+    };
+    let there = Checkpoint {
+        epoch: known.epoch + 1,
+        position: found.position,
+        gtid: found.gtid,
+        event_time: known.event_time,
+        revision: 0,
+    };
+    state.reset(name, &there, "another server")?;
+    state.bind(name, server)?;
+    tracing::warn!(
+        { field::SOURCE } = name,
+        was = recorded.as_deref().unwrap_or_default(),
+        now = server,
+        { field::GTID } = %known.gtid,
+        left = %known.position,
+        { field::POSITION } = %there.position,
+        { field::EPOCH } = there.epoch,
+        "another server answers; going on behind the transactions that were read"
+    );
+    Ok(there)
+}

@@ -1,0 +1,533 @@
+//! `didtail replay`: binlog files from disk through the same pipeline.
+//!
+//! # What a replay may do to the position
+//! Facts are states. An UPDATE of last week sets last week's disposition, and only
+//! what came after it in the binlog sets it right again. So no event may be the
+//! last word that is not the last of its row, and one rule follows: **a replay
+//! ends no earlier than the store stands**. Between its begin and its end nothing
+//! may be left out, and the position moves as it does when a server is followed.
+//!
+//! - Nothing was ever applied: it begins at the first file, and the daemon goes on
+//!   behind the last.
+//! - The store stands within the files: what is before that place is in the numbers
+//!   already, and the replay begins there. That closes a gap that the server has
+//!   purged.
+//! - The store stands behind the files: there is nothing to do. To apply them all
+//!   the same would set calls back, unless the files reach to where the store
+//!   stands. With [`Replay::again`] and such files it begins at the first one, in a
+//!   new epoch as after `checkpoint reset`: calls go back to their old states and
+//!   come forward again to the same numbers, with those added that were never read.
+//!   Should it be interrupted, the position lies within the files, and only a replay
+//!   or a server that still has that place goes on.
+//! - The store stands before the files: what lies between would be missing. That is
+//!   refused, unless the operator says so ([`Replay::skip_gap`]).
+//!
+//! The alternative, to compare each state with a newer one that the store has, needs
+//! a version at every row and every counter; and even then a state that was deleted
+//! or renamed since would come back.
+//!
+//! # Before the first row
+//! All files are read through once, so that a damaged or a foreign one changes
+//! nothing: checksums, numbers without a gap, one server in all of them, the place
+//! at which the store stands between two groups, with the same GTIDs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::binlog::{GtidPosition, Position, Reader, Step, Watch};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, SourceConfig, SourceTimeZone};
+use crate::engine::follow::Summary;
+use crate::engine::policy::EngineError;
+use crate::engine::run::{FIRST_EPOCH, decide, follow, rules, rules_in, settings};
+use crate::ledger::Rules;
+use crate::source::{EventStream, FileSource, FilesBefore, MySqlSource, Source, SourceError};
+use crate::state::StateFile;
+use crate::store::{SqliteStore, Store};
+use crate::telemetry::field;
+use crate::vicidial::{StatusBook, Table, Zone, written};
+
+/// Code of the first event of every file.
+const FORMAT_DESCRIPTION: u8 = 15;
+
+/// Flag of an event that is in no file.
+const ARTIFICIAL: u16 = crate::binlog::ARTIFICIAL_FLAG;
+
+/// How long the source may take to answer before the files are read without it.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is to be replayed.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// The files, in any order.
+    pub files: Vec<PathBuf>,
+    /// Also what the store has already.
+    pub again: bool,
+    /// Begin at the first file even if the store stands before it.
+    pub skip_gap: bool,
+}
+
+/// How far it is, in bytes; for whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes read, in the part at work.
+    pub done: Arc<AtomicU64>,
+    /// Bytes of that part.
+    pub total: AtomicU64,
+    /// The files are checked, and are being applied.
+    pub applies: AtomicBool,
+}
+
+/// What a replay came to.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// Files given.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Where it began.
+    pub from: Position,
+    /// Where the store stands now.
+    pub to: Position,
+    /// Everything in the files was applied before.
+    pub nothing_new: bool,
+    /// The event within which the last file ends, as after a crash.
+    pub cut_off: Option<Position>,
+    /// What was applied; `None` with nothing new.
+    pub summary: Option<Summary>,
+}
+
+/// What reading the files through has shown.
+#[derive(Debug)]
+struct Survey {
+    first: Position,
+    /// The end of the last complete group.
+    end: Position,
+    bytes: u64,
+    cut_off: Option<Position>,
+    /// The GTIDs where the store stands, if that is between two groups.
+    at_store: Option<GtidPosition>,
+    /// The first statement that changes a watched table.
+    statement: Option<Position>,
+    /// The first rows of a table whose columns the file does not name.
+    unnamed: Option<(Table, Position)>,
+}
+
+/// Applies binlog files to the configured source's numbers.
+///
+/// # Errors
+/// [`EngineError`] when the files cannot be replayed, with nothing changed, or
+/// as [`super::run`]; what is applied until then is durable.
+pub async fn replay(
+    config: &Config,
+    wanted: &Replay,
+    progress: &Progress,
+    shutdown: watch::Receiver<bool>,
+) -> Result<Replayed, EngineError> {
+    let source_config = config
+        .sources
+        .first()
+        .ok_or_else(|| EngineError::Bug("a configuration without a source".to_owned()))?;
+    let name = source_config.name.as_str();
+    let mut files = FileSource::open(&wanted.files)?;
+    consecutive(&files)?;
+    let mut state = StateFile::open_exclusive(&config.state.path)?;
+    let store = SqliteStore::open(&config.store.url.to_string()).await?;
+    let known = decide(&state, &store, name).await?;
+    files.count_bytes(&progress.done);
+    let total: u64 = files.names().filter_map(|file| files.length(file)).sum();
+    progress.total.store(total, Ordering::Relaxed);
+    let at = known.as_ref().map(|known| &known.position);
+    let database = source_config.url.database.as_str();
+    let survey = survey(&files, database, at, &shutdown).await?;
+    let Some(survey) = survey else {
+        return Err(refused("the replay was stopped", "start it again"));
+    };
+    let mut done = Replayed {
+        files: files.names().count(),
+        bytes: survey.bytes,
+        from: survey.first.clone(),
+        to: survey.end.clone(),
+        nothing_new: false,
+        cut_off: survey.cut_off.clone(),
+        summary: None,
+    };
+    let Some(start) = begin(&survey, known.as_ref(), wanted)? else {
+        let stands = known.map(|known| known.position);
+        done.nothing_new = true;
+        done.from = stands.clone().unwrap_or(done.from);
+        done.to = stands.unwrap_or(done.to);
+        store.close().await;
+        return Ok(done);
+    };
+    let live = connect(config, source_config).await?;
+    let goes_on = match &live {
+        Ok(live) => {
+            state.bind(name, &live.identity().await?)?;
+            compare(&files, &survey.end, live).await?
+        }
+        Err(error) => {
+            without_a_source(&survey, &state, name, error)?;
+            false
+        }
+    };
+    let mut rules = match &live {
+        Ok(live) => rules(config, source_config, live).await?,
+        Err(error) => offline_rules(config, source_config, error)?,
+    };
+    let of_then = store.statuses(name).await?;
+    if !of_then.is_empty() {
+        rules.statuses = Arc::new(of_then);
+    }
+    if let Some(known) = known.filter(|known| known.epoch < start.epoch) {
+        state.remember(name, &known, "before a replay")?;
+    }
+    progress.done.store(0, Ordering::Relaxed);
+    let rest = bytes_behind(&files, &start.position, total);
+    progress.total.store(rest, Ordering::Relaxed);
+    progress.applies.store(true, Ordering::Relaxed);
+    done.from = start.position.clone();
+    tracing::info!(
+        { field::SOURCE } = name,
+        { field::POSITION } = %start.position,
+        to = %survey.end,
+        { field::EPOCH } = start.epoch,
+        "replaying binlog files"
+    );
+    let settings = settings(
+        config,
+        source_config,
+        database,
+        rules,
+        Some(survey.end.clone()),
+    );
+    let source = FilesBefore::new(files, survey.end, live.ok().map(Arc::new), goes_on);
+    let store = Arc::new(store);
+    let kept = Arc::clone(&store);
+    let ended = follow(Arc::new(source), kept, state, settings, start, shutdown).await;
+    store.close().await;
+    let summary = ended?;
+    if let Ok(to) = summary.position.parse() {
+        done.to = to;
+    }
+    done.summary = Some(summary);
+    Ok(done)
+}
+
+fn refused(what: impl Into<String>, fix: impl Into<String>) -> EngineError {
+    EngineError::Replay {
+        what: what.into(),
+        fix: fix.into(),
+    }
+}
+
+/// Files of one name with numbers that follow each other.
+fn consecutive(files: &FileSource) -> Result<(), EngineError> {
+    let base = |name: &str| name.rsplit_once('.').map(|(base, _)| base.to_owned());
+    let names: Vec<_> = files.names().collect();
+    for pair in names.windows(2) {
+        let [one, next] = pair else { continue };
+        if base(one.as_str()) != base(next.as_str()) {
+            return Err(refused(
+                format!("{one} and {next} are not of one binlog: their names differ"),
+                "give the files of one server, with the names that the server gave them",
+            ));
+        }
+        if next.number() != one.number() + 1 {
+            return Err(refused(
+                format!(
+                    "between {one} and {next} there are {} files missing",
+                    next.number() - one.number() - 1
+                ),
+                "give them too; or replay the files before them, and then those behind them with --skip-gap, which leaves out what lies between",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Reads everything once. `None`: it was asked to stop.
+async fn survey(
+    files: &FileSource,
+    database: &str,
+    at: Option<&Position>,
+    shutdown: &watch::Receiver<bool>,
+) -> Result<Option<Survey>, EngineError> {
+    let nothing = || refused("there is no file to replay", "name the files");
+    let first = files.start().ok_or_else(nothing)?;
+    let last = files.names().last().cloned().ok_or_else(nothing)?;
+    let watch = Watch::new(database, &Table::NAMES);
+    let mut reader = Reader::new(watch, first.clone(), GtidPosition::default());
+    let mut stream = files.stream(&first).await?;
+    let mut found = Survey {
+        end: first.clone(),
+        first,
+        bytes: 0,
+        cut_off: None,
+        at_store: None,
+        statement: None,
+        unnamed: None,
+    };
+    let mut server: Option<(u32, Position)> = None;
+    while !*shutdown.borrow() {
+        if at == Some(reader.position()) {
+            found.at_store = Some(reader.gtid().clone());
+        }
+        let event = match stream.try_next() {
+            None => {
+                found.end = reader.position().clone();
+                return Ok(Some(found));
+            }
+            Some(Err(SourceError::Truncated { position })) => {
+                let cut: Option<Position> = position.parse().ok();
+                if cut.as_ref().is_none_or(|cut| cut.file != last) {
+                    return Err(cut_in_the_middle(&position));
+                }
+                found.cut_off = cut;
+                found.end = reader.position().clone();
+                return Ok(Some(found));
+            }
+            Some(event) => event?,
+        };
+        let header = event.header;
+        found.bytes += u64::from(header.size);
+        if header.code == FORMAT_DESCRIPTION && header.flags & ARTIFICIAL == 0 {
+            let here = reader.position().clone();
+            match &server {
+                Some((id, place)) if *id != header.server_id => {
+                    return Err(refused(
+                        format!(
+                            "{} was written by server {id} and {} by server {}",
+                            place.file, here.file, header.server_id
+                        ),
+                        "give the files of one server",
+                    ));
+                }
+                Some(_) => {}
+                None => server = Some((header.server_id, here)),
+            }
+        }
+        // What cannot be decoded is told when it is applied.
+        match reader.event(event) {
+            Ok(Step::Rows(rows)) if found.unnamed.is_none() => {
+                if let (Some(table), None) =
+                    (Table::of_rank(rows.table.watched), &rows.table.column_names)
+                {
+                    found.unnamed = Some((table, reader.position().clone()));
+                }
+            }
+            Ok(Step::Statement(statement)) if found.statement.is_none() => {
+                let ranks = statement.watched.iter().copied();
+                let named: Vec<Table> = ranks.filter_map(Table::of_rank).collect();
+                let time = i64::from(statement.timestamp);
+                if !written(&statement.text, &named, |_| Vec::new(), time).is_empty() {
+                    found.statement = Some(reader.position().clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+fn cut_in_the_middle(position: &str) -> EngineError {
+    refused(
+        format!("the file ends within the event at {position}, and more files follow"),
+        "copy the file again. If it is as long as on the server, the server crashed there: replay the files up to this one, then the others with --skip-gap",
+    )
+}
+
+/// Where to begin; `None` when everything is applied already.
+fn begin(
+    survey: &Survey,
+    known: Option<&Checkpoint>,
+    wanted: &Replay,
+) -> Result<Option<Checkpoint>, EngineError> {
+    let anew = |epoch, revision| Checkpoint {
+        epoch,
+        position: survey.first.clone(),
+        gtid: GtidPosition::default(),
+        event_time: None,
+        revision,
+    };
+    let Some(known) = known else {
+        return Ok(Some(anew(FIRST_EPOCH, 0)));
+    };
+    let stands = &known.position;
+    let (first, end) = (&survey.first, &survey.end);
+    let base = |position: &Position| {
+        let name = position.file.as_str();
+        name.rsplit_once('.').map(|(base, _)| base.to_owned())
+    };
+    if base(stands) != base(first) {
+        return Err(refused(
+            format!(
+                "the files begin with {}, and the store stands at {stands}: these are not the source's binlogs",
+                first.file
+            ),
+            "give the source's files with the names that it gave them; for another server, use another [[source]] and store",
+        ));
+    }
+    if stands < first {
+        if wanted.skip_gap {
+            return Ok(Some(Checkpoint {
+                epoch: known.epoch,
+                event_time: known.event_time,
+                ..anew(known.epoch, known.revision)
+            }));
+        }
+        return Err(refused(
+            format!(
+                "the store stands at {stands} and the files begin at {first}: what lies between would be missing"
+            ),
+            format!(
+                "give {} and the files behind it too; or pass --skip-gap to leave out what lies between",
+                stands.file
+            ),
+        ));
+    }
+    if stands <= end && survey.at_store.is_none() {
+        return Err(foreign(stands, "no group ends there in the files"));
+    }
+    if let Some(there) = &survey.at_store {
+        let differ = !there.is_empty() && !known.gtid.is_empty() && *there != known.gtid;
+        if differ && stands > first {
+            let detail = format!(
+                "there the store has GTID {} and the files {there}",
+                known.gtid
+            );
+            return Err(foreign(stands, &detail));
+        }
+    }
+    if wanted.again {
+        if end < stands {
+            return Err(refused(
+                format!(
+                    "the files end at {end}, before {stands}, where the store stands: calls would fall back to older states"
+                ),
+                format!("give the files up to {} too", stands.file),
+            ));
+        }
+        return Ok(Some(anew(known.epoch + 1, known.revision)));
+    }
+    Ok((stands < end).then(|| known.clone()))
+}
+
+fn foreign(stands: &Position, detail: &str) -> EngineError {
+    refused(
+        format!(
+            "these are not the files that the store has been following: it stands at {stands}, and {detail}"
+        ),
+        "give the source's own files, from after its last RESET MASTER",
+    )
+}
+
+/// The source, or why it does not answer.
+async fn connect(
+    config: &Config,
+    source: &SourceConfig,
+) -> Result<Result<MySqlSource, SourceError>, EngineError> {
+    let settings = source.connect_settings(&config.state);
+    let asked = tokio::time::timeout(SOURCE_PATIENCE, MySqlSource::connect(&settings)).await;
+    let answer = asked.unwrap_or_else(|_| {
+        Err(SourceError::Unreachable {
+            address: source.url.to_string(),
+            detail: "no answer".to_owned(),
+        })
+    });
+    match answer {
+        Err(error) if !error.is_transient() => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(
+                { field::ERROR } = %error,
+                "the source does not answer: the files are read without it, and calls whose dials are not in them stay without a DID"
+            );
+            Ok(Err(error))
+        }
+        Ok(live) => Ok(Ok(live)),
+    }
+}
+
+/// Compares the files with those that the source still has, and says whether
+/// its binlog goes on where they end.
+async fn compare(
+    files: &FileSource,
+    end: &Position,
+    live: &MySqlSource,
+) -> Result<bool, EngineError> {
+    let theirs = live.binlogs().await?;
+    for (file, bytes) in &theirs {
+        if let Some(ours) = files.length(file).filter(|ours| ours > bytes) {
+            return Err(refused(
+                format!(
+                    "{file} has {ours} bytes here and {bytes} on the source: it is another file of that name"
+                ),
+                "give the source's own files, from after its last RESET MASTER; for another server, use another [[source]] and store",
+            ));
+        }
+    }
+    Ok(theirs
+        .iter()
+        .any(|(file, bytes)| *file == end.file && end.next <= *bytes))
+}
+
+/// What must be in the files, or known from before, where nobody can be asked.
+fn without_a_source(
+    survey: &Survey,
+    state: &StateFile,
+    name: &str,
+    error: &SourceError,
+) -> Result<(), EngineError> {
+    if let Some(place) = &survey.statement {
+        return Err(refused(
+            format!(
+                "the files have statements instead of rows (behind {place}), whose rows are read from the source; and it cannot be reached: {error}"
+            ),
+            "run this where the source can be reached",
+        ));
+    }
+    let Some((table, place)) = &survey.unnamed else {
+        return Ok(());
+    };
+    if state.schemas(name, table.name())?.is_empty() {
+        return Err(refused(
+            format!(
+                "the files do not name the columns of {} (behind {place}; binlog_row_metadata is not FULL), and the source cannot be asked: {error}",
+                table.name()
+            ),
+            "run this where the source can be reached",
+        ));
+    }
+    Ok(())
+}
+
+/// The rules where the source cannot be asked for its zone; its status flags
+/// are those that the store has.
+fn offline_rules(
+    config: &Config,
+    source: &SourceConfig,
+    error: &SourceError,
+) -> Result<Rules, EngineError> {
+    let zone = match &source.time_zone {
+        SourceTimeZone::Named(name) => Zone::named(name),
+        SourceTimeZone::Auto => None,
+    };
+    let zone = zone.ok_or_else(|| {
+        refused(
+            format!("the dialers' time zone is not known, and the source cannot be asked for it: {error}"),
+            "set time_zone in [[source]], e.g. \"America/New_York\"",
+        )
+    })?;
+    Ok(rules_in(config, zone, StatusBook::default()))
+}
+
+/// Bytes from a position to the end of the files.
+fn bytes_behind(files: &FileSource, from: &Position, total: u64) -> u64 {
+    let before = files.names().filter(|file| **file < from.file);
+    let before: u64 = before.filter_map(|file| files.length(file)).sum();
+    total.saturating_sub(before + from.next)
+}
