@@ -153,7 +153,7 @@ fn summary(load: &Loaded) -> String {
         (
             "took",
             format!(
-                "{:.1} s for {} rows",
+                "{:.1} s for {} rows, without pauses",
                 std::time::Duration::from_millis(tally.millis).as_secs_f64(),
                 tally.rows
             ),

@@ -76,7 +76,7 @@ pub struct LoadTally {
     pub archived: u64,
     /// Dials that count from now on.
     pub dials: u64,
-    /// Milliseconds spent, pauses included.
+    /// Milliseconds spent on windows, without the pauses between them.
     pub millis: u64,
 }
 

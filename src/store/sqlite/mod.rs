@@ -20,6 +20,8 @@ mod statuses;
 #[cfg(test)]
 mod tests;
 
+use std::time::{Duration, Instant};
+
 use sqlx::sqlite::{Sqlite, SqlitePool};
 use sqlx::{Error, Transaction};
 
@@ -31,11 +33,15 @@ use crate::vicidial::StatusBook;
 use self::commit::Committed;
 use self::error::classify;
 
+/// Pause between two looks whether nobody writes.
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
+
 /// A store in a SQLite file. Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     name: String,
     writer: Option<SqlitePool>,
+    turn: Option<SqlitePool>,
     readers: SqlitePool,
 }
 
@@ -62,7 +68,7 @@ impl SqliteStore {
     /// Closes the connections, moving the write-ahead log into the file.
     pub async fn close(&self) {
         self.readers.close().await;
-        if let Some(writer) = &self.writer {
+        for writer in [&self.turn, &self.writer].into_iter().flatten() {
             writer.close().await;
         }
     }
@@ -81,6 +87,7 @@ impl SqliteStore {
         Self {
             name: connections.store,
             writer: connections.writer,
+            turn: connections.turn,
             readers: connections.readers,
         }
     }
@@ -147,12 +154,23 @@ impl Store for SqliteStore {
         self.committed(commit.await, change)
     }
 
+    /// SQLite's own waiting sleeps up to a tenth of a second between two looks. A
+    /// daemon that commits one batch after the other leaves gaps of milliseconds.
     async fn hold(&self) -> Result<Hold, StoreError> {
-        let pool = self.writer()?;
-        let begun = pool.begin_with(commit::BEGIN).await;
-        begun
-            .map(Hold)
-            .map_err(|e| self.error("waiting for its turn", e))
+        let turn = self.turn.as_ref().unwrap_or(self.writer()?);
+        let deadline = Instant::now() + open::BUSY_TIMEOUT;
+        loop {
+            let begun = turn.begin_with(commit::BEGIN).await;
+            let error = match begun {
+                Ok(begun) => return Ok(Hold(begun)),
+                Err(error) => self.error("waiting for its turn", error),
+            };
+            let is_busy = matches!(error, StoreError::Busy { .. });
+            if !is_busy || Instant::now() >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
     }
 
     async fn commit_held(
