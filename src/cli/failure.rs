@@ -18,6 +18,8 @@ pub(super) enum Exit {
     Source = 3,
     /// The store failed.
     Store = 4,
+    /// What was compared differs.
+    Differences = 5,
     /// didtail has a bug.
     Bug = 70,
 }

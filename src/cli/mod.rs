@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. Imported by nobody but `main.rs`.
 
+mod backfill;
 mod checkpoint;
 mod config;
 mod distance;
@@ -16,6 +17,7 @@ mod shell;
 mod stats;
 mod status;
 mod time;
+mod verify;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -55,6 +57,8 @@ Examples:
   didtail status
   didtail stats --watch
   didtail explain +13125550100
+  didtail backfill --since 30d
+  didtail verify --since 7d
   didtail checkpoint show
   didtail checkpoint reset --to 24h --dry-run"
 )]
@@ -88,7 +92,7 @@ struct Options {
     #[arg(long, global = true, value_name = "PATH")]
     state: Option<String>,
 
-    /// Where to begin with an unknown source: latest or earliest [env: DIDTAIL_START_AT]
+    /// Where to begin with an unknown source: latest, earliest or backfill:30d [env: DIDTAIL_START_AT]
     #[arg(long, global = true, value_name = "WHERE")]
     start_at: Option<String>,
 
@@ -112,6 +116,8 @@ enum Command {
     Status(status::Arguments),
     Stats(stats::StatsArgs),
     Explain(explain::Arguments),
+    Backfill(backfill::Arguments),
+    Verify(verify::Arguments),
     Recount(recount::Arguments),
     Replay(replay::Arguments),
     /// Show or move the position in VICIdial's binlog
@@ -204,6 +210,8 @@ impl Cli {
                 Ok(runtime()?.block_on(shown)?)
             }
             Command::Explain(arguments) => explain::run(options, &arguments),
+            Command::Backfill(arguments) => backfill::run(options, &arguments),
+            Command::Verify(arguments) => verify::run(options, &arguments),
             Command::Recount(arguments) => recount::run(options, &arguments),
             Command::Replay(arguments) => replay::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),

@@ -8,7 +8,7 @@ use super::{Options, output, runtime, time};
 use crate::config::Config;
 use crate::ledger::Attribution;
 use crate::state::{StateError, StateFile, StatusNote};
-use crate::store::{Attributed, SqliteStore, Store as _, StoreError};
+use crate::store::{Attributed, LoadName, LoadNote, SqliteStore, Store as _, StoreError};
 
 /// Seconds of the second column of the attribution's shares.
 const RECENTLY_SECONDS: i64 = 24 * 3600;
@@ -48,10 +48,14 @@ struct SourceStatus {
     name: String,
     note: Option<StatusNote>,
     position: Option<String>,
+    /// The transactions up to there; empty where the source numbers none.
+    gtid: String,
     event_time: Option<i64>,
     quarantined: u64,
     /// Of all counted calls, and of those of the last day.
     attributed: Option<[Attributed; 2]>,
+    /// Loads of calls of the past, by who asked for them.
+    loads: Vec<(LoadName, LoadNote)>,
 }
 
 async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<SourceStatus>, Failure> {
@@ -69,8 +73,12 @@ async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<Source
             note = state.status(&name)?;
             quarantined = state.quarantine_count(&name)?;
         }
-        let mut attributed = None;
+        let (mut attributed, mut loads) = (None, Vec::new());
         if let Some(store) = &store {
+            for load in [LoadName::StartAt, LoadName::Command] {
+                let note = store.load_note(&name, load).await?;
+                loads.extend(note.map(|note| (load, note)));
+            }
             checkpoint = store.progress(&name).await?.or(checkpoint);
             let recently = time::now() - RECENTLY_SECONDS;
             attributed = Some([
@@ -82,9 +90,14 @@ async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<Source
             name,
             note,
             position: checkpoint.as_ref().map(|c| c.position.to_string()),
+            gtid: checkpoint
+                .as_ref()
+                .map(|c| c.gtid.to_string())
+                .unwrap_or_default(),
             event_time: checkpoint.and_then(|c| c.event_time),
             quarantined,
             attributed,
+            loads,
         });
     }
     Ok(all)
@@ -113,6 +126,9 @@ impl SourceStatus {
                 }),
             ),
         ];
+        if !self.gtid.is_empty() {
+            pairs.insert(3, ("gtid", self.gtid.clone()));
+        }
         if let Some(note) = &self.note {
             let missing = note.missing.phrases();
             let missing = if missing.is_empty() {
@@ -132,6 +148,18 @@ impl SourceStatus {
             }
         }
         pairs.push(("rows set aside", self.quarantined.to_string()));
+        for (_, load) in &self.loads {
+            let how_far = if load.finished {
+                "done".to_owned()
+            } else {
+                format!("{} % loaded", load.percent())
+            };
+            let calls = load.tally.calls;
+            pairs.push((
+                "calls of the past",
+                format!("{}: {how_far}, {calls} calls", load.asked),
+            ));
+        }
         if self.attributed.is_none() {
             pairs.push(("store", "none yet: the daemon makes it".to_owned()));
         }
@@ -178,12 +206,20 @@ impl SourceStatus {
             "pid": holder.flatten(),
             "health": note.map(|note| note.health),
             "position": self.position,
+            "gtid": self.gtid,
             "event_time": self.event_time.map(time::format),
             "seconds_since_event": self.event_time.map(|at| (time::now() - at).max(0)),
             "missing": note.map(|note| note.missing),
             "last_error": note.and_then(|note| note.last_error.clone()),
             "last_error_at": note.and_then(|note| note.last_error_at).map(time::format),
             "quarantined_rows": self.quarantined,
+            "loads": self.loads.iter().map(|(name, load)| json!({
+                "asked_by": name.as_str(),
+                "asked": load.asked,
+                "finished": load.finished,
+                "percent": load.percent(),
+                "tally": load.tally,
+            })).collect::<Vec<_>>(),
             "attribution": self.attributed.as_ref().map(|[all, recent]| {
                 json!({ "all": shares(all), "last_24_hours": shares(recent) })
             }),

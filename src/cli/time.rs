@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 
+use super::failure::Failure;
+use crate::engine::Range;
+
 /// Reads RFC 3339, or a time ago such as `90s`, `15m`, `24h`, `7d`, `2w`.
 /// Days have 24 hours. The result is in seconds since 1970 (UTC).
 ///
@@ -22,6 +25,38 @@ pub(super) fn parse(text: &str, now: i64) -> Result<i64, String> {
             "`{text}` is no time: expected one like 2026-03-01T08:00:00-06:00, or ago: \
              90s, 15m, 24h, 7d, 2w"
         )
+    })
+}
+
+/// Lets through what [`parse`] reads, for the command line.
+///
+/// # Errors
+/// What was expected.
+pub(super) fn check(text: &str) -> Result<String, String> {
+    parse(text, 0).map(|_| text.to_owned())
+}
+
+/// The range of `--since` and `--until`.
+///
+/// # Errors
+/// When there is no time in it.
+pub(super) fn range(since: &str, until: Option<&str>) -> Result<Range, Failure> {
+    let now = now();
+    let bad =
+        |what| Failure::operator(what, "a range begins in the past and ends behind its begin");
+    let from = parse(since, now).map_err(bad)?;
+    let to = until
+        .map(|text| parse(text, now))
+        .transpose()
+        .map_err(bad)?;
+    if from > now || to.is_some_and(|to| to <= from) {
+        return Err(bad("there is no time in this range".to_owned()));
+    }
+    let asked = until.map_or_else(|| since.to_owned(), |until| format!("{since} to {until}"));
+    Ok(Range {
+        since: from,
+        until: to,
+        asked,
     })
 }
 

@@ -10,7 +10,7 @@ use super::keys;
 use super::layers::{DEFAULT_PATH, Layers, Overrides, full_key};
 use super::{
     ApiConfig, AttributionConfig, BadRow, Config, DispositionsConfig, Effective, ErrorsConfig,
-    LogConfig, LogFormat, Prefer, RetentionConfig, SourceConfig, SourceUrl, StartAt, StateConfig,
+    LogConfig, LogFormat, Prefer, RetentionConfig, SourceConfig, SourceUrl, StateConfig,
     StoreConfig, StoreUrl, Success, TlsConfig, TlsMode, UnknownDid, values,
 };
 
@@ -70,7 +70,7 @@ impl Reader {
                 .map(|listen| ApiConfig { listen })
                 .map_err(|_| "expected ADDRESS:PORT, e.g. 127.0.0.1:5000".to_owned())
         });
-        self.refuse_unbuilt(&sources);
+        self.refuse_unbuilt();
         Some(Config {
             state: state?,
             store: store?,
@@ -86,18 +86,11 @@ impl Reader {
     }
 
     /// What can be written down already and is not built yet. Each goes when its part comes.
-    fn refuse_unbuilt(&mut self, sources: &[SourceConfig]) {
+    fn refuse_unbuilt(&mut self) {
         if self.layers.sources > 1 {
             let origin = self.layers.origin("source", 1, "url");
             let message = "this version follows one source; run one daemon per source";
             self.layers.problem(&origin, "source", message);
-        }
-        for (index, source) in sources.iter().enumerate() {
-            if matches!(source.start_at, StartAt::Backfill { .. }) {
-                let origin = self.layers.origin("source", index, "start_at");
-                let message = "backfill is not in this version; use \"latest\" or \"earliest\"";
-                self.layers.problem(&origin, "source.start_at", message);
-            }
         }
         if self.layers.setting("api", 0, "listen").is_some() {
             let origin = self.layers.origin("api", 0, "listen");

@@ -272,12 +272,12 @@ fn passwords_come_from_the_nearest_place() {
 
 #[test]
 fn what_is_not_built_yet_is_refused() {
-    let text = "[[source]]\nurl = \"mysql://u@h/d\"\nstart_at = \"backfill:30d\"\n\
+    let text = "[[source]]\nurl = \"mysql://u@h/d\"\n\
                 [[source]]\nname = \"b\"\nurl = \"mysql://u@h/d\"\n\
                 [api]\nlisten = \"127.0.0.1:5000\"\n\
                 [store]\nurl = \"postgres://u:pw@h/d\"\n";
     let found = short_problems(load_with(text, &[]));
-    assert_eq!(found.len(), 4, "{found:#?}");
+    assert_eq!(found.len(), 3, "{found:#?}");
     assert!(
         found
             .iter()

@@ -7,6 +7,7 @@
 
 mod ahead;
 mod apply;
+mod backfill;
 mod batch;
 mod cache;
 mod failover;
@@ -21,11 +22,14 @@ mod reread;
 mod run;
 mod selection;
 mod statuses;
+mod verify;
 
 pub use apply::Clock;
+pub use backfill::{Backfill, Ends, Loaded, Range, backfill};
 pub use batch::Tally;
 pub use follow::Summary;
 pub use policy::{Action, EngineError, on_source, on_store};
 pub use recount::{Recounted, recount};
 pub use replay::{Progress, Replay, Replayed, replay};
 pub use run::{Settings, follow, run};
+pub use verify::{Difference, Field, Kind, Verified, Verify, verify};

@@ -13,6 +13,7 @@ use crate::config::{
     Success as SuccessSetting, UnknownDid,
 };
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
+use crate::engine::backfill;
 use crate::engine::batch::Batch;
 use crate::engine::failover;
 use crate::engine::follow::{Follow, Summary};
@@ -91,12 +92,15 @@ pub async fn run(
         }
     };
     check(&source, decided.as_ref()).await?;
+    let mut rules = rules(config, source_config, &source).await?;
     let start = match decided {
         Some(known) => known,
-        None => first_checkpoint(&source, source_config).await?,
+        None => {
+            backfill::plan(&store, source_config, &rules).await?;
+            first_checkpoint(&source, source_config).await?
+        }
     };
     let head = source.head().await?;
-    let mut rules = rules(config, source_config, &source).await?;
     if start.position < head && store.progress(name).await?.as_ref() == Some(&start) {
         // The source's flags are of now, and there are calls of before to read.
         let of_then = store.statuses(name).await?;
@@ -115,6 +119,8 @@ pub async fn run(
         "following the binlog"
     );
     let store = Arc::new(store);
+    let load = backfill::resume(config, source_config, &source, &store, &settings.rules).await?;
+    let asked_to_stop = shutdown.clone();
     let ended = follow(
         Arc::new(source),
         Arc::clone(&store),
@@ -124,6 +130,7 @@ pub async fn run(
         shutdown,
     )
     .await;
+    backfill::end(load, until_caught_up && ended.is_ok(), asked_to_stop).await;
     store.close().await;
     ended
 }
@@ -287,11 +294,9 @@ async fn first_checkpoint(
     config: &SourceConfig,
 ) -> Result<Checkpoint, EngineError> {
     let target = match config.start_at {
-        StartAt::Latest => Target::Latest,
+        // What was before is loaded from the tables, beside what follows.
+        StartAt::Latest | StartAt::Backfill { .. } => Target::Latest,
         StartAt::Earliest => Target::Earliest,
-        StartAt::Backfill { .. } => {
-            return Err(EngineError::Bug("start_at was not checked".to_owned()));
-        }
     };
     let located = source.locate(&target).await?;
     Ok(Checkpoint {

@@ -531,7 +531,9 @@ impl Working {
     }
 }
 
+mod archived;
 mod attribution;
+mod differing;
 mod gone;
 #[cfg(test)]
 mod tests;

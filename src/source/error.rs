@@ -161,7 +161,7 @@ impl SourceError {
             }
             Self::Unfit(findings) => return unfit_hint(findings),
             Self::Purged { .. } => {
-                "stop didtail, run `didtail checkpoint reset --to earliest` and start it: what was written between the wanted place and the oldest binlog is not in the numbers. Keep binlogs for longer (expire_logs_days) than didtail may be down"
+                "start didtail again: it says from when to when changes cannot be read any more, and the commands that load them (`didtail checkpoint reset --to earliest`, then `didtail backfill --since TIME`). Keep binlogs for longer (expire_logs_days) than didtail may be down"
             }
             Self::ServerIdClash { .. } => {
                 "see who it is with SHOW SLAVE HOSTS; on the source, and give this [[source]] another server_id"

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{
@@ -18,7 +18,7 @@ use crate::ledger::{
 };
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
-use crate::store::{Durable, Mark, Page, Store, StoreError, Trail};
+use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail};
 use crate::vicidial::StatusBook;
 
 /// The name that errors give this store.
@@ -82,6 +82,8 @@ async fn pass(semaphore: &Semaphore) {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
+    /// Whose turn it is to write.
+    turn: Arc<Turn<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +96,8 @@ struct State {
     /// The number of the next commit, from 1.
     next_commit: u64,
     faults: BTreeMap<u64, Fault>,
+    /// How far loads are.
+    loads: BTreeMap<(String, LoadName), LoadNote>,
 }
 
 impl MemoryStore {
@@ -127,6 +131,26 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    type Hold = OwnedMutexGuard<()>;
+
+    async fn save_load(
+        &self,
+        source: &str,
+        name: LoadName,
+        note: &LoadNote,
+    ) -> Result<(), StoreError> {
+        self.with(|state| state.loads.insert((source.to_owned(), name), note.clone()));
+        Ok(())
+    }
+
+    async fn load_note(
+        &self,
+        source: &str,
+        name: LoadName,
+    ) -> Result<Option<LoadNote>, StoreError> {
+        Ok(self.with(|state| state.loads.get(&(source.to_owned(), name)).cloned()))
+    }
+
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         Ok(self.with(|state| state.contents.progress.get(source).cloned()))
     }
@@ -136,6 +160,20 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
+        let turn = self.hold().await?;
+        self.commit_held(turn, change, None).await
+    }
+
+    async fn hold(&self) -> Result<OwnedMutexGuard<()>, StoreError> {
+        Ok(Arc::clone(&self.turn).lock_owned().await)
+    }
+
+    async fn commit_held(
+        &self,
+        _hold: OwnedMutexGuard<()>,
+        change: &ChangeSet,
+        note: Option<(LoadName, &LoadNote)>,
+    ) -> Result<Durable, StoreError> {
         let fault = self.with(|state| {
             state.next_commit += 1;
             state.faults.remove(&state.next_commit)
@@ -153,7 +191,14 @@ impl Store for MemoryStore {
             Some(Fault::Hold(gate)) => gate.hold().await,
             Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
         }
-        self.with(|state| state.apply(change))?;
+        self.with(|state| {
+            state.apply(change)?;
+            if let Some((name, note)) = note {
+                let key = (change.source.clone(), name);
+                state.loads.insert(key, note.clone());
+            }
+            Ok(())
+        })?;
         if lose_acknowledgement {
             return Err(StoreError::Unreachable {
                 store: NAME.to_owned(),

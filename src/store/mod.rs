@@ -2,6 +2,7 @@
 
 mod attributed;
 mod audit;
+mod backfill;
 mod behind;
 mod dump;
 mod error;
@@ -16,6 +17,7 @@ mod sqlite;
 mod conformance;
 
 pub use attributed::Attributed;
+pub use backfill::{LoadName, LoadNote, LoadTally};
 pub use dump::{DidNumbers, Dump};
 pub use error::StoreError;
 pub use memory::{Fault, Gate, MemoryStore};
@@ -58,7 +60,40 @@ pub enum Trail {
 /// - A commit costs a bounded number of statements, whatever its size.
 /// - One writer a source: a commit whose `expected` is not the store's present
 ///   checkpoint fails with [`StoreError::OtherWriter`] and changes nothing.
+/// - From [`Store::hold`] until it is used up or dropped, no other commit of any
+///   process comes through: those wait. Reading does not.
 pub trait Store: Send + Sync + 'static {
+    /// The right to make the next commit.
+    type Hold: Send;
+
+    /// Takes the right to make the next commit. Whoever has it reads the source
+    /// while the store stands still, and must be quick: everybody else waits.
+    fn hold(&self) -> impl Future<Output = Result<Self::Hold, StoreError>> + Send;
+
+    /// As [`Store::commit`], by who has the right to it, together with a note of
+    /// how far a load has got.
+    fn commit_held(
+        &self,
+        hold: Self::Hold,
+        change: &ChangeSet,
+        note: Option<(LoadName, &LoadNote)>,
+    ) -> impl Future<Output = Result<Durable, StoreError>> + Send;
+
+    /// Notes how far a load of a source has got.
+    fn save_load(
+        &self,
+        source: &str,
+        name: LoadName,
+        note: &LoadNote,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How far a load of a source has got; `None` when there never was one.
+    fn load_note(
+        &self,
+        source: &str,
+        name: LoadName,
+    ) -> impl Future<Output = Result<Option<LoadNote>, StoreError>> + Send;
+
     /// The checkpoint of a source, `None` before its first commit.
     fn progress(
         &self,

@@ -7,7 +7,9 @@ use didtail::checkpoint::Checkpoint;
 use didtail::engine::EngineError;
 use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use didtail::source::{Fault as SourceFault, SourceError};
-use didtail::store::{Durable, Fault, Gate, Mark, MemoryStore, Page, Store, StoreError, Trail};
+use didtail::store::{
+    Durable, Fault, Gate, LoadName, LoadNote, Mark, MemoryStore, Page, Store, StoreError, Trail,
+};
 use didtail::vicidial::StatusBook;
 
 use crate::events::{self, Part};
@@ -100,6 +102,38 @@ impl Away {
 }
 
 impl Store for Away {
+    type Hold = <MemoryStore as Store>::Hold;
+
+    async fn hold(&self) -> Result<Self::Hold, StoreError> {
+        self.inner.hold().await
+    }
+
+    async fn commit_held(
+        &self,
+        hold: Self::Hold,
+        change: &ChangeSet,
+        note: Option<(LoadName, &LoadNote)>,
+    ) -> Result<Durable, StoreError> {
+        self.inner.commit_held(hold, change, note).await
+    }
+
+    async fn save_load(
+        &self,
+        source: &str,
+        name: LoadName,
+        note: &LoadNote,
+    ) -> Result<(), StoreError> {
+        self.inner.save_load(source, name, note).await
+    }
+
+    async fn load_note(
+        &self,
+        source: &str,
+        name: LoadName,
+    ) -> Result<Option<LoadNote>, StoreError> {
+        self.inner.load_note(source, name).await
+    }
+
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         if self.away.swap(false, Ordering::SeqCst) {
             return Err(Self::gone());

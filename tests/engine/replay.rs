@@ -14,7 +14,9 @@ use didtail::binlog::Position;
 use didtail::checkpoint::Checkpoint;
 use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
 use didtail::source::{Fault as SourceFault, SourceError};
-use didtail::store::{Dump, Durable, Fault, Mark, MemoryStore, Page, Store, StoreError, Trail};
+use didtail::store::{
+    Dump, Durable, Fault, LoadName, LoadNote, Mark, MemoryStore, Page, Store, StoreError, Trail,
+};
 use didtail::vicidial::StatusBook;
 use proptest::prelude::*;
 use tokio::sync::Notify;
@@ -230,6 +232,38 @@ struct Crashing {
 }
 
 impl Store for Crashing {
+    type Hold = <MemoryStore as Store>::Hold;
+
+    async fn hold(&self) -> Result<Self::Hold, StoreError> {
+        self.inner.hold().await
+    }
+
+    async fn commit_held(
+        &self,
+        hold: Self::Hold,
+        change: &ChangeSet,
+        note: Option<(LoadName, &LoadNote)>,
+    ) -> Result<Durable, StoreError> {
+        self.inner.commit_held(hold, change, note).await
+    }
+
+    async fn save_load(
+        &self,
+        source: &str,
+        name: LoadName,
+        note: &LoadNote,
+    ) -> Result<(), StoreError> {
+        self.inner.save_load(source, name, note).await
+    }
+
+    async fn load_note(
+        &self,
+        source: &str,
+        name: LoadName,
+    ) -> Result<Option<LoadNote>, StoreError> {
+        self.inner.load_note(source, name).await
+    }
+
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         self.inner.progress(source).await
     }

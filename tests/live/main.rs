@@ -9,6 +9,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backfill;
+mod backfill_many;
 mod bad_input;
 mod bad_place;
 mod beyond;
@@ -23,6 +25,7 @@ mod lies;
 mod matrix;
 mod numbers;
 mod proxy;
+mod refusals;
 mod replay;
 mod reset;
 mod seeds;
@@ -32,3 +35,4 @@ mod statuses;
 mod stream;
 mod trigger;
 mod values;
+mod verify;

@@ -42,17 +42,22 @@ impl Working {
             uniqueid: uniqueid.clone(),
             lead_id,
         };
-        // The first gets the name, and with the second the statement fails.
-        if let Some(old) = known.first() {
-            if *old == new || !is_gone(&old) {
-                return;
-            }
+        let is_new = present.contains(uniqueid) && !self.calls.contains_key(&new);
+        let old = if is_new {
+            known.iter().find(is_gone)
+        } else {
+            // The first gets the name, and with the second the statement fails.
+            known.first().filter(|old| **old != new && is_gone(old))
+        };
+        if let Some(old) = old {
             self.move_call(old, &new);
             if let Some(mut call) = self.calls.get(&new).cloned() {
                 self.attribute(rules, &new, &mut call);
                 rules.judge(&mut call);
-                self.put_call(new, call);
+                self.put_call(new.clone(), call);
             }
+        }
+        if !known.is_empty() {
             return;
         }
         // The call was read under its new name only; its dial has the old one.

@@ -191,8 +191,10 @@ impl MySqlSource {
         if terms.is_empty() {
             return Err(unusable("rows", "they were asked for without a condition"));
         }
+        // MyISAM lets every waiting writer pass before a reader, and under VICIdial's
+        // load there always is one: a short read would wait for seconds.
         let sql = format!(
-            "SELECT {} FROM `{}`.`{table}` WHERE {} LIMIT {SELECTED_ROWS_MAX}",
+            "SELECT HIGH_PRIORITY {} FROM `{}`.`{table}` WHERE {} LIMIT {SELECTED_ROWS_MAX}",
             column_list(columns)?,
             self.database(),
             terms.join(" AND "),

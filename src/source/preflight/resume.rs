@@ -44,18 +44,11 @@ pub(super) async fn resume(source: &MySqlSource, checkpoint: &Checkpoint) -> Vec
                 finding(Outcome::Bad, &actual).fix(reset)
             }
             None if position.file < *oldest => {
-                let since = match source.oldest_time().await {
-                    Ok(Some(time)) => format!(", which begins at {}", time_text(time)),
-                    _ => String::new(),
-                };
+                let begins = source.oldest_time().await.ok().flatten();
+                let since = begins.map(|time| format!(", which begins at {}", time_text(time)));
+                let since = since.unwrap_or_default();
                 let actual = format!("deleted; the oldest binlog left is {oldest}{since}");
-                finding(Outcome::Bad, &actual).fix(
-                    "run `didtail checkpoint reset --to earliest`: the changes between the last \
-                 applied call (`didtail checkpoint show`) and the oldest binlog are lost to the \
-                 numbers; let the source keep its binlogs for longer: "
-                        .to_owned()
-                        + keep_for_a_week(source.server()),
-                )
+                finding(Outcome::Bad, &actual).fix(&gap(source, checkpoint.event_time, begins))
             }
             None => {
                 let actual = format!("the binlog ends at {newest}:{end}");
@@ -63,6 +56,31 @@ pub(super) async fn resume(source: &MySqlSource, checkpoint: &Checkpoint) -> Vec
             }
         },
     ]
+}
+
+/// VICIdial writes a call's disposition up to so long after the call's date
+/// (`vdc_db_query.php`, `call_date > now - 4h`).
+const DISPOSITION_SECONDS: i64 = 4 * 3600;
+
+/// What is lost between the newest change that was applied and the begin of the
+/// oldest binlog, and how it is loaded.
+fn gap(source: &MySqlSource, applied: Option<i64>, begins: Option<i64>) -> String {
+    let reset = "run `didtail checkpoint reset --to earliest`, start didtail, and run";
+    let longer = keep_for_a_week(source.server());
+    let keep = format!("Let the source keep its binlogs for longer: {longer}");
+    let (Some(applied), Some(begins)) = (applied, begins) else {
+        return format!(
+            "what changed since the newest change that `didtail status` shows cannot be read \
+             any more: {reset} `didtail backfill --since TIME` with a time some hours before \
+             that. {keep}"
+        );
+    };
+    let (from, to) = (time_text(applied), time_text(begins.max(applied)));
+    let since = time_text(applied - DISPOSITION_SECONDS);
+    format!(
+        "what changed between {from} and {to} cannot be read any more: {reset} \
+         `didtail backfill --since {since}`. {keep}"
+    )
 }
 
 /// After RESET MASTER or a restore the files have their old names and other
@@ -73,7 +91,9 @@ async fn other_history(
     position: &Position,
     gtid: &GtidPosition,
 ) -> Option<String> {
-    if gtid.is_empty() || source.server().flavour != Flavour::MariaDb {
+    // Beyond 4 GiB it cannot be asked.
+    let can_tell = u32::try_from(position.next).is_ok();
+    if gtid.is_empty() || source.server().flavour != Flavour::MariaDb || !can_tell {
         return None;
     }
     let sql = format!(

@@ -30,30 +30,45 @@ pub(super) async fn commit(
     connection: &mut SqliteConnection,
     change: &ChangeSet,
 ) -> Result<Committed, sqlx::Error> {
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let found = progress::read(&mut tx, &change.source).await?;
+    let mut tx = connection.begin_with(BEGIN).await?;
+    let written = write(&mut tx, change).await?;
+    if matches!(written, Committed::Done) {
+        tx.commit().await?;
+    }
+    Ok(written)
+}
+
+/// Begins a transaction that no other writer gets in between.
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// Writes the change in a transaction begun with [`BEGIN`], unless the store is
+/// elsewhere.
+pub(super) async fn write(
+    tx: &mut SqliteConnection,
+    change: &ChangeSet,
+) -> Result<Committed, sqlx::Error> {
+    let found = progress::read(tx, &change.source).await?;
     if found != change.expected {
         return Ok(Committed::NotExpected(found));
     }
-    let tenant_id = tenant(&mut tx, &change.tenant).await?;
-    let ids = dids(&mut tx, tenant_id, change).await?;
+    let tenant_id = tenant(tx, &change.tenant).await?;
+    let ids = dids(tx, tenant_id, change).await?;
     let owner = Owner {
         tenant_id,
         source: change.source.as_str().into(),
         dids: &ids,
     };
-    rekey(&mut tx, change).await?;
-    calls(&mut tx, &owner, &change.calls).await?;
-    dials(&mut tx, &owner, &change.dials).await?;
-    numbers::stats(&mut tx, &ids, &change.stats).await?;
-    numbers::daily(&mut tx, &ids, &change.daily).await?;
-    audit(&mut tx, &owner, &change.audit).await?;
-    history(&mut tx, &owner, &history::rows(change)).await?;
+    rekey(tx, change).await?;
+    calls(tx, &owner, &change.calls).await?;
+    dials(tx, &owner, &change.dials).await?;
+    numbers::stats(tx, &ids, &change.stats).await?;
+    numbers::daily(tx, &ids, &change.daily).await?;
+    audit(tx, &owner, &change.audit).await?;
+    history(tx, &owner, &history::rows(change)).await?;
     if let Some(book) = &change.statuses {
-        statuses::write(&mut tx, &owner.source, book).await?;
+        statuses::write(tx, &owner.source, book).await?;
     }
-    progress::write(&mut tx, &change.source, &change.checkpoint).await?;
-    tx.commit().await?;
+    progress::write(tx, &change.source, &change.checkpoint).await?;
     Ok(Committed::Done)
 }
 

@@ -4,10 +4,12 @@
 //! commits, rows and position together, and they are read again from the
 //! binlog. One connection writes; a few read, and never wait for it.
 
+mod backfills;
 mod commit;
 mod dump;
 mod error;
 mod load;
+mod mend;
 mod numbers;
 mod open;
 mod page;
@@ -18,21 +20,28 @@ mod statuses;
 #[cfg(test)]
 mod tests;
 
-use sqlx::sqlite::SqlitePool;
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{Sqlite, SqlitePool};
+use sqlx::{Error, Transaction};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
-use crate::store::{Durable, Mark, Page, Store, StoreError, Trail, history};
+use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail, history};
 use crate::vicidial::StatusBook;
 
 use self::commit::Committed;
 use self::error::classify;
+
+/// Pause between two looks whether nobody writes.
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
 
 /// A store in a SQLite file. Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     name: String,
     writer: Option<SqlitePool>,
+    turn: Option<SqlitePool>,
     readers: SqlitePool,
 }
 
@@ -59,7 +68,7 @@ impl SqliteStore {
     /// Closes the connections, moving the write-ahead log into the file.
     pub async fn close(&self) {
         self.readers.close().await;
-        if let Some(writer) = &self.writer {
+        for writer in [&self.turn, &self.writer].into_iter().flatten() {
             writer.close().await;
         }
     }
@@ -78,7 +87,23 @@ impl SqliteStore {
         Self {
             name: connections.store,
             writer: connections.writer,
+            turn: connections.turn,
             readers: connections.readers,
+        }
+    }
+
+    fn committed(
+        &self,
+        done: Result<Committed, Error>,
+        change: &ChangeSet,
+    ) -> Result<Durable, StoreError> {
+        match done {
+            Ok(Committed::Done) => Ok(Durable(change.checkpoint.clone())),
+            Ok(Committed::NotExpected(found)) => Err(StoreError::OtherWriter {
+                source_name: change.source.clone(),
+                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
+            }),
+            Err(e) => Err(self.error("writing a batch", e)),
         }
     }
 
@@ -90,7 +115,13 @@ impl SqliteStore {
     }
 }
 
+/// A transaction that keeps every other writer waiting; dropped, it is undone.
+#[derive(Debug)]
+pub struct Hold(Transaction<'static, Sqlite>);
+
 impl Store for SqliteStore {
+    type Hold = Hold;
+
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         let read = async {
             let mut connection = self.readers.acquire().await?;
@@ -120,14 +151,75 @@ impl Store for SqliteStore {
             }
             done
         };
-        match commit.await {
-            Ok(Committed::Done) => Ok(Durable(change.checkpoint.clone())),
-            Ok(Committed::NotExpected(found)) => Err(StoreError::OtherWriter {
-                source_name: change.source.clone(),
-                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
-            }),
-            Err(e) => Err(self.error("writing a batch", e)),
+        self.committed(commit.await, change)
+    }
+
+    /// SQLite's own waiting sleeps up to a tenth of a second between two looks. A
+    /// daemon that commits one batch after the other leaves gaps of milliseconds.
+    async fn hold(&self) -> Result<Hold, StoreError> {
+        let turn = self.turn.as_ref().unwrap_or(self.writer()?);
+        let deadline = Instant::now() + open::BUSY_TIMEOUT;
+        loop {
+            let begun = turn.begin_with(commit::BEGIN).await;
+            let error = match begun {
+                Ok(begun) => return Ok(Hold(begun)),
+                Err(error) => self.error("waiting for its turn", error),
+            };
+            let is_busy = matches!(error, StoreError::Busy { .. });
+            if !is_busy || Instant::now() >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
         }
+    }
+
+    async fn commit_held(
+        &self,
+        hold: Hold,
+        change: &ChangeSet,
+        note: Option<(LoadName, &LoadNote)>,
+    ) -> Result<Durable, StoreError> {
+        let commit = async {
+            let mut tx = hold.0;
+            let written = commit::write(&mut tx, change).await?;
+            if matches!(written, Committed::Done) {
+                if let Some((name, note)) = note {
+                    backfills::write(&mut tx, &change.source, name, note).await?;
+                }
+                tx.commit().await?;
+            }
+            Ok(written)
+        };
+        self.committed(commit.await, change)
+    }
+
+    async fn save_load(
+        &self,
+        source: &str,
+        name: LoadName,
+        note: &LoadNote,
+    ) -> Result<(), StoreError> {
+        let pool = self.writer()?;
+        let write = async {
+            let mut connection = pool.acquire().await?;
+            backfills::write(&mut connection, source, name, note).await
+        };
+        write
+            .await
+            .map_err(|e| self.error("noting how far a load is", e))
+    }
+
+    async fn load_note(
+        &self,
+        source: &str,
+        name: LoadName,
+    ) -> Result<Option<LoadNote>, StoreError> {
+        let read = async {
+            let mut connection = self.readers.acquire().await?;
+            backfills::read(&mut connection, source, name).await
+        };
+        read.await
+            .map_err(|e| self.error("reading how far a load is", e))
     }
 
     async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {

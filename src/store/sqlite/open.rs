@@ -29,7 +29,7 @@ const MMAP_BYTES: &str = "0";
 
 /// How long a statement waits for another process's lock before it fails as
 /// busy: longer than any commit or checkpoint of the write-ahead log takes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections for reading: the daemon's own look-ups and a few API requests.
 const READERS_MAX: u32 = 4;
@@ -51,6 +51,9 @@ pub(super) struct Connections {
     pub(super) store: String,
     /// One connection; `None` when opened for reading only.
     pub(super) writer: Option<SqlitePool>,
+    /// One connection for who asks for the next turn; opened when that is needed,
+    /// and `None` like the other.
+    pub(super) turn: Option<SqlitePool>,
     /// Read-only connections.
     pub(super) readers: SqlitePool,
 }
@@ -66,6 +69,7 @@ pub(super) async fn for_writing(url: &str) -> Result<Connections, StoreError> {
         .pragma("cache_size", WRITER_CACHE_KIB)
         .pragma("wal_autocheckpoint", WAL_PAGES)
         .synchronous(SqliteSynchronous::Normal);
+    let turn = options.clone().busy_timeout(Duration::ZERO);
     let writer = pool(1)
         .connect_with(options)
         .await
@@ -79,6 +83,7 @@ pub(super) async fn for_writing(url: &str) -> Result<Connections, StoreError> {
     Ok(Connections {
         store,
         writer: Some(writer),
+        turn: Some(pool(1).connect_lazy_with(turn)),
         readers,
     })
 }
@@ -117,6 +122,7 @@ pub(super) async fn for_reading(url: &str) -> Result<Connections, StoreError> {
     Ok(Connections {
         store,
         writer: None,
+        turn: None,
         readers,
     })
 }

@@ -1,0 +1,250 @@
+//! `didtail verify`: is the store what VICIdial says?
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::failure::{Exit, Failure};
+use super::{Options, output, runtime, time};
+use crate::engine::{Difference, Kind, Verified, verify};
+use crate::ledger::Counters;
+use crate::store::SqliteStore;
+
+/// Differences printed one by one; `--json` has more.
+const PRINTED_MAX: usize = 50;
+
+/// Compare the numbers with VICIdial, call by call and per DID
+///
+/// Reads vicidial_log and what belongs to it in short reads, archives too, and
+/// compares each call's disposition, outcome, DID, duration and the rest, and
+/// each dial, with the store; then the counters of each DID with its calls. What
+/// differs only because the daemon has not applied it yet is looked at again.
+///
+/// No difference: a call that VICIdial has no more, and the disposition of a call
+/// that is only in the archive, which keeps an early one. A call that was judged
+/// by settings or flags that have changed since differs: `didtail recount`.
+///
+/// --repair changes what differs, and nothing else, and says what it was. The
+/// daemon may run.
+///
+/// Exit code 5 when something differs, or differed and could not be repaired.
+///
+/// Examples:
+///   didtail verify
+///   didtail verify --since 7d --repair
+///   didtail verify --since 30d --until 7d --json
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// Calls from this time on: RFC 3339, or ago, e.g. 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time::check)]
+    since: String,
+
+    /// Calls before this time; without it up to now
+    #[arg(long, value_name = "TIME", value_parser = time::check)]
+    until: Option<String>,
+
+    /// Mend what differs
+    #[arg(long)]
+    repair: bool,
+}
+
+/// The counters that are not what the rows add up to.
+struct Sums {
+    wrong: Vec<String>,
+    repaired: bool,
+}
+
+pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
+    let config = options.load()?;
+    let range = time::range(&arguments.since, arguments.until.as_deref())?;
+    let bar = progress_bar();
+    let (all, sums) = runtime()?.block_on(async {
+        let all = verify(&config, &range, arguments.repair, |done| {
+            let seconds = |count: i64| u64::try_from(count).unwrap_or(0);
+            bar.set_length(seconds(done.until - done.since));
+            bar.set_position(seconds(done.done));
+            bar.set_message(format!(
+                "{}: {} calls, {} differ",
+                done.source, done.calls, done.differing
+            ));
+        })
+        .await;
+        bar.finish_and_clear();
+        let all = all?;
+        let sums = sums(&config.store.url.to_string(), arguments.repair).await?;
+        Ok::<_, Failure>((all, sums))
+    })?;
+    if options.json {
+        let document = serde_json::json!({
+            "sources": all,
+            "sums": sums.wrong,
+            "sums_repaired": sums.repaired,
+        });
+        output::print_json(&document)?;
+    } else {
+        let texts: Vec<String> = all.iter().map(|one| text(one, arguments)).collect();
+        output::print(&(texts.join("\n") + &sums.text()))?;
+    }
+    verdict(&all, &sums, arguments)
+}
+
+/// Checks the counters against the rows, and counts anew those that are wrong.
+async fn sums(url: &str, repair: bool) -> Result<Sums, Failure> {
+    let store = SqliteStore::open(url).await?;
+    let wrong = store.check_invariant().await?;
+    let mut repaired = false;
+    if repair && !wrong.is_empty() {
+        // Each begins with the DID.
+        let dids = wrong.iter().filter_map(|line| {
+            let end = line.find([':', ' '])?;
+            line.get(..end).map(str::to_owned)
+        });
+        let mut dids: Vec<String> = dids.collect();
+        dids.dedup();
+        store.count_anew(&dids).await?;
+        repaired = store.check_invariant().await?.is_empty();
+    }
+    store.close().await;
+    Ok(Sums { wrong, repaired })
+}
+
+impl Sums {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for wrong in self.wrong.iter().take(PRINTED_MAX) {
+            text.push_str(&format!("the numbers do not add up: {wrong}\n"));
+        }
+        if self.repaired {
+            text.push_str("these DIDs were counted anew\n");
+        }
+        text
+    }
+}
+
+fn verdict(all: &[Verified], sums: &Sums, arguments: &Arguments) -> Result<(), Failure> {
+    let left: u64 = all.iter().map(|one| one.differing - one.repaired).sum();
+    let sums_are_wrong = !sums.wrong.is_empty() && !sums.repaired;
+    if left == 0 && !sums_are_wrong {
+        return Ok(());
+    }
+    let error = match left {
+        0 => "the numbers of some DIDs are not what their calls add up to".to_owned(),
+        left => format!("{left} calls and dials differ from VICIdial"),
+    };
+    let until = arguments.until.as_ref();
+    let until = until.map_or(String::new(), |until| format!(" --until {until}"));
+    Err(Failure {
+        exit: Exit::Differences,
+        error: anyhow::Error::msg(error),
+        hint: Some(format!(
+            "mend it: didtail verify --since {}{until} --repair",
+            arguments.since
+        )),
+    })
+}
+
+fn progress_bar() -> ProgressBar {
+    const TEMPLATE: &str = "{bar:40} {msg}, {eta} left";
+    let bar = ProgressBar::new(0);
+    // Invariant: the template is one; with none the bar is merely plain.
+    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn text(of: &Verified, arguments: &Arguments) -> String {
+    let mut pairs = vec![
+        ("source", of.source.clone()),
+        ("compared", format!("{} calls", of.calls)),
+        ("differ", format!("{} calls and dials", of.differing)),
+    ];
+    if arguments.repair {
+        pairs.push(("repaired", of.repaired.to_string()));
+    }
+    if of.not_loaded > 0 {
+        let before = of.first_known.map_or_else(
+            || "the store has none of them".to_owned(),
+            |at| format!("before {}", time::format(at)),
+        );
+        let until = of
+            .first_known
+            .map(|at| format!(" --until {}", time::format(at)));
+        pairs.push((
+            "not loaded",
+            format!(
+                "{} calls, {before}: didtail backfill --since {}{}",
+                of.not_loaded,
+                arguments.since,
+                until.unwrap_or_default(),
+            ),
+        ));
+    }
+    let mut text = output::pairs(&pairs);
+    if of.is_behind {
+        text.push_str(
+            "Nobody applies the newest changes to the store: some of this may be only that.\n",
+        );
+    }
+    if !of.differences.is_empty() {
+        let shown = of.differences.iter().take(PRINTED_MAX);
+        let rows: Vec<[String; 5]> = shown.flat_map(rows).collect();
+        let header = ["what", "lead", "field", "store", "VICIdial"];
+        text.push('\n');
+        text.push_str(&output::table(header, &rows));
+        let more = of.differing.saturating_sub(PRINTED_MAX as u64);
+        if more > 0 {
+            text.push_str(&format!("and {more} more\n"));
+        }
+    }
+    if !of.dids.is_empty() {
+        let rows: Vec<[String; 2]> = of
+            .dids
+            .iter()
+            .map(|(did, counters)| [did.clone(), changes(counters)])
+            .collect();
+        text.push('\n');
+        text.push_str(&output::table(
+            ["DID", "by how much the store is off"],
+            &rows,
+        ));
+    }
+    text
+}
+
+fn rows(of: &Difference) -> Vec<[String; 5]> {
+    let what = match of.kind {
+        Kind::CallMissing => format!("call {} is missing", of.name),
+        Kind::CallDiffers => format!("call {}", of.name),
+        Kind::DialMissing => format!("dial {} is missing", of.name),
+        Kind::DialDiffers => format!("dial {}", of.name),
+    };
+    let lead = of.lead_id.map(|lead| lead.to_string()).unwrap_or_default();
+    let row = |field: &crate::engine::Field| {
+        [
+            what.clone(),
+            lead.clone(),
+            field.field.clone(),
+            field.store.as_ref().map(plain).unwrap_or_default(),
+            plain(&field.source),
+        ]
+    };
+    of.fields.iter().map(row).collect()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+/// What must be added to the store's counters, the other way round.
+fn changes(counters: &Counters) -> String {
+    let named = Counters::NAMES.into_iter().zip(counters.values());
+    let changed = named.filter(|(_, change)| *change != 0);
+    let words = changed.map(|(name, change)| format!("{name} {:+}", -change));
+    words.collect::<Vec<_>>().join(", ")
+}

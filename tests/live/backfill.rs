@@ -1,0 +1,202 @@
+//! Calls of the past are loaded by SELECT while calls go on, and everything ends
+//! as the source has it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Ended, Server, Site, wait_until};
+
+/// Calls before didtail, and as many while it loads; `BACKFILL_CALLS` for more.
+fn calls() -> u32 {
+    let said = std::env::var("BACKFILL_CALLS").ok();
+    said.map_or(4000, |calls| calls.parse().expect("a number"))
+}
+
+/// A database with calls that no didtail has seen, and a didtail that begins now.
+fn with_a_past(server: &Server, database: &str, calls: u32) -> Site {
+    let site = Site::new(server, database);
+    site.configure(&site.config().replace("earliest", "latest"));
+    site.simulator(
+        "run",
+        &[
+            "--calls",
+            &calls.to_string(),
+            "--noise",
+            "0",
+            "--connections",
+            "6",
+        ],
+    );
+    site
+}
+
+/// Calls that are written meanwhile, others than those before.
+fn traffic(site: &Site, calls: u32) -> std::thread::JoinHandle<Ended> {
+    let mut run: Command = site.simulator_command("run");
+    let calls = calls.to_string();
+    run.args(["--calls", &calls, "--seed", "2", "--noise", "1"]);
+    std::thread::spawn(move || Ended::of(&mut run))
+}
+
+#[track_caller]
+fn load(site: &Site, arguments: &[&str]) -> Value {
+    let all = [&["backfill", "--json"], arguments].concat();
+    let said = site.didtail(&all).json();
+    assert_eq!(said["differences"], serde_json::json!([]), "{said}");
+    said["sources"][0].clone()
+}
+
+#[test]
+fn beside_traffic_it_ends_as_the_source_has_it() {
+    let server = Server::start("backfill", &[]);
+    let site = with_a_past(&server, "asterisk", calls());
+    let daemon = site.following();
+    let traffic = traffic(&site, calls());
+    let said = load(&site, &["--since", "3d"]);
+    traffic.join().expect("the simulator ran").good();
+    println!("{said}");
+    assert!(
+        said["tally"]["calls"].as_u64() > Some(u64::from(calls() / 2)),
+        "{said}"
+    );
+    assert_eq!(said["resumed_at"], Value::Null);
+    site.wait_for_end(&server);
+    site.assert_equals_source();
+    // Again, now that everything is there: at most a call's code is found that
+    // the stream did not tell, and then nothing changes any more.
+    let numbers = site.numbers();
+    load(&site, &["--since", "3d"]);
+    let said = load(&site, &["--since", "3d"]);
+    let tally = &said["tally"];
+    assert_eq!(
+        [&tally["new"], &tally["changed"], &tally["dials"]],
+        [0, 0, 0],
+        "{said}"
+    );
+    assert_eq!(tally["calls"], tally["unchanged"], "{said}");
+    assert_eq!(site.numbers(), numbers);
+    let log = daemon.stop();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// Killed and asked again, a load goes on where it was; also without a daemon.
+#[test]
+fn killed_in_the_middle_it_goes_on() {
+    let server = Server::start("backfill-kill", &[]);
+    let site = with_a_past(&server, "asterisk", calls());
+    let traffic = traffic(&site, calls());
+    let mut resumed = 0;
+    for kill in 0..40 {
+        let mut load = site.command(&["backfill", "--since", "3d", "--json"]);
+        load.stdout(std::process::Stdio::null());
+        let mut load = load.spawn().expect("didtail runs");
+        std::thread::sleep(std::time::Duration::from_millis(300 + kill * 41 % 400));
+        load.kill().expect("it is ours");
+        load.wait().expect("it was killed");
+        let note = "SELECT ifnull(max(json_extract(note, '$.next') > \
+                    json_extract(note, '$.since')), 0) FROM backfills";
+        let is_there = "SELECT count(*) FROM sqlite_schema WHERE name = 'backfills'";
+        let store = site.store();
+        let is_there: u32 = store.query_row(is_there, [], |row| row.get(0)).unwrap_or(0);
+        let begun = is_there > 0 && site.stored::<bool>(note);
+        resumed += u32::from(begun);
+        if begun && kill > 2 {
+            break;
+        }
+    }
+    assert!(resumed > 0, "it was never killed in the middle");
+    let said = load(&site, &["--since", "3d"]);
+    println!("{said}");
+    assert!(said["resumed_at"].is_i64(), "{said}");
+    traffic.join().expect("the simulator ran").good();
+    site.catch_up();
+    site.assert_equals_source();
+}
+
+/// `start_at = "backfill:2d"`: fresh numbers at once, and those of before while
+/// they come; killed in between, it goes on.
+#[test]
+fn a_first_start_loads_the_past_beside_the_stream() {
+    let server = Server::start("backfill-start", &[]);
+    let site = with_a_past(&server, "asterisk", calls());
+    site.configure(
+        &(site.config().replace("earliest", "backfill:2d")
+            + "[log]\nlevel = \"info,didtail::engine::backfill=debug\"\n"),
+    );
+    let traffic = traffic(&site, calls());
+    let mut killed_under_way = 0;
+    for _ in 0..4 {
+        let daemon = site.following();
+        wait_until("a part is loaded", || (percent(&site)? > 0).then_some(()));
+        drop(daemon.kill());
+        killed_under_way += u32::from(percent(&site) < Some(100));
+    }
+    println!("killed {killed_under_way} times while it loaded");
+    let daemon = site.following();
+    wait_until("the past is loaded", || {
+        (percent(&site)? == 100).then_some(())
+    });
+    let status = site.didtail(&["status", "--json"]).json();
+    let load = &status["sources"][0]["loads"][0];
+    assert_eq!(load["asked_by"], "start_at", "{load}");
+    assert_eq!(load["asked"], "backfill:2d", "{load}");
+    assert!(load["tally"]["calls"].as_u64() > Some(u64::from(calls() / 2)));
+    traffic.join().expect("the simulator ran").good();
+    site.wait_for_end(&server);
+    site.assert_equals_source();
+    let log = daemon.stop();
+    assert!(!log.contains("ERROR"), "{log}");
+    // It is asked for once.
+    let daemon = site.following();
+    assert!(!daemon.stop().contains("the past"));
+}
+
+/// How much of the past the daemon has loaded; `None` before it has a store.
+fn percent(site: &Site) -> Option<i64> {
+    let status = site.didtail(&["status", "--json"]).json();
+    status["sources"][0]["loads"][0]["percent"].as_i64()
+}
+
+/// The binlog that is needed next is deleted while didtail is away. The failure
+/// names the gap and the commands that close it, and these do.
+#[test]
+fn a_purge_is_mended_by_what_the_failure_says() {
+    let server = Server::start("purge", &[]);
+    let site = Site::new(&server, "asterisk");
+    site.calls(400, 1);
+    // In the middle of calls, so that some change in the gap.
+    let running = site.following();
+    let under_way = traffic(&site, 1500);
+    wait_until("some calls are applied", || {
+        let applied: i64 = site.stored("SELECT count(*) FROM call_records");
+        (applied > 700).then_some(())
+    });
+    running.stop();
+    under_way.join().expect("the simulator ran").good();
+    server.sql("FLUSH BINARY LOGS");
+    let (newest, _) = server.binlog_end().rsplit_once(':').map_or_else(
+        || panic!("a position"),
+        |(file, at)| (file.to_owned(), at.to_owned()),
+    );
+    server.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
+    site.simulator("run", &["--calls", "300", "--seed", "3", "--noise", "1"]);
+    let failed = site.didtail(&["run", "--until-caught-up"]);
+    assert_eq!(failed.code, 3, "{}", failed.stderr);
+    let hint = failed.stderr.split("hint: ").nth(1).expect("a hint");
+    assert!(hint.contains("cannot be read any more"), "{hint}");
+    let quoted: Vec<&str> = hint.split('`').skip(1).step_by(2).collect();
+    assert_eq!(quoted.len(), 2, "{hint}");
+    for command in quoted {
+        println!("{command}");
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        let asks = words.first() == Some(&"checkpoint");
+        let yes: &[&str] = if asks { &["--yes"] } else { &[] };
+        site.didtail(&[words.as_slice(), yes].concat()).good();
+        if asks {
+            site.catch_up();
+        }
+    }
+    site.catch_up();
+    site.assert_equals_source();
+}
