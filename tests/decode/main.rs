@@ -2,7 +2,6 @@
 //! what `mariadb-binlog` printed of the same files, value by value.
 
 #![expect(unreachable_pub, reason = "a program has no interface to keep small")]
-#![expect(clippy::disallowed_methods, reason = "servers run by the real clock")]
 
 #[allow(dead_code, unused_imports, reason = "the live tests use all of it")]
 #[path = "../support/mod.rs"]
