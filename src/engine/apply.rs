@@ -176,6 +176,10 @@ impl<S: Source, St: Store> Applier<S, St> {
             );
             self.with.state.quarantine(&self.with.source, row)?;
         }
+        for archiving in &batch.archivings {
+            let source = &self.with.source;
+            self.with.state.save_archiving(source, archiving)?;
+        }
         for (table, position, columns) in &batch.schemas {
             let (source, table) = (&self.with.source, table.name());
             self.with

@@ -2,7 +2,7 @@
 
 use crate::binlog::{GtidPosition, Position};
 use crate::engine::reread::Pending;
-use crate::state::{Missing, QuarantinedRow, Rereads};
+use crate::state::{Archiving, Missing, QuarantinedRow, Rereads};
 use crate::vicidial::{Column, Fact, Table};
 
 /// Facts in a batch. Enough that a backlog is applied in large transactions,
@@ -28,6 +28,8 @@ pub(super) struct Batch {
     pub(super) bad: Vec<QuarantinedRow>,
     /// Columns of tables seen for the first time.
     pub(super) schemas: Vec<(Table, Position, Vec<Column>)>,
+    /// Tables that were archived.
+    pub(super) archivings: Vec<Archiving>,
     /// The end of the last complete group before the batch's begin.
     pub(super) begin: Position,
     /// The end of the last complete group before the batch's end.
@@ -58,6 +60,7 @@ impl Batch {
             pending: Vec::new(),
             bad: Vec::new(),
             schemas: Vec::new(),
+            archivings: Vec::new(),
             begin: position.clone(),
             position,
             gtid,
@@ -81,6 +84,7 @@ impl Batch {
             || !self.pending.is_empty()
             || !self.bad.is_empty()
             || !self.schemas.is_empty()
+            || !self.archivings.is_empty()
             || self.missing != Missing::default()
     }
 }

@@ -4,6 +4,8 @@
 //! a single hang-up is in the store within milliseconds. While the store is
 //! busy the batch grows, and a backlog is applied in large transactions.
 
+mod again;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,23 +15,22 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::binlog::{
-    DecodeError, Definition, Kind, Operation, Payload, Position, RawEvent, Reader, Row, RowChange,
-    RowsEvent, Statement, Step,
+    DecodeError, Definition, Kind, Operation, Payload, Position, RawEvent, Reader, RowsEvent, Step,
 };
 use crate::config::BadRow;
 use crate::engine::ahead::Ahead;
+use crate::engine::archivings::Archivings;
 use crate::engine::batch::Batch;
 use crate::engine::failover::History;
 use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
-use crate::engine::reread::{Pending, Rereader};
+use crate::engine::reread::Rereader;
 use crate::engine::statuses;
 use crate::source::{EventStream, Source};
 use crate::state::QuarantinedRow;
 use crate::telemetry::field;
 use crate::vicidial::{
-    Column, Detail, Effect, Fact, Interpreter, KeyedRows, Layout, LayoutError, Origin,
-    StatusChange, StatusKey, Table, WallClock, WrittenRows, written,
+    Column, Detail, Fact, Interpreter, Layout, LayoutError, Origin, StatusChange, StatusKey, Table,
 };
 
 /// A position without rows is saved this often: a restart then reads at most
@@ -56,6 +57,7 @@ pub(super) enum Ended {
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) layouts: Layouts,
+    pub(super) archivings: Archivings,
     pub(super) interpreter: Interpreter,
     pub(super) bad_row: BadRow,
     pub(super) warned: Warned,
@@ -70,12 +72,6 @@ pub(super) struct Warned {
     images: bool,
     codes: BTreeSet<u8>,
 }
-
-/// Facts that a partial row becomes, at most: each needs a name of its own.
-const FACTS_A_CHANGE: u32 = 8;
-
-/// Shapes remembered as warned about; VICIdial has a handful.
-const SHAPES_WARNED_MAX: usize = 64;
 
 /// The reading half of the engine.
 pub(super) struct Intake<S: Source> {
@@ -225,27 +221,6 @@ impl<S: Source> Intake<S> {
         Ok(self.batches.send(batch).await.is_ok())
     }
 
-    /// Puts the facts of changes that are without row images where they belong.
-    async fn read_again(&mut self) -> Result<(), EngineError> {
-        if self.batch.pending.is_empty() {
-            return Ok(());
-        }
-        let read = self.rereader.keyed(&mut self.batch.pending).await?;
-        self.batch.rereads.rows += read.rows;
-        self.batch.missing.statements += read.incomplete;
-        let pending = std::mem::take(&mut self.batch.pending);
-        let mut seen = std::mem::take(&mut self.batch.facts).into_iter();
-        let mut taken = 0;
-        for (change, again) in pending.into_iter().zip(read.facts) {
-            let before = seen.by_ref().take(change.at.saturating_sub(taken));
-            self.batch.facts.extend(before);
-            taken = change.at;
-            self.batch.facts.extend(again);
-        }
-        self.batch.facts.extend(seen);
-        Ok(())
-    }
-
     /// Takes the batch out, with the position as it is now, and begins another.
     fn next_batch(&mut self) -> Batch {
         let position = self.reader.position().clone();
@@ -393,189 +368,6 @@ impl<S: Source> Intake<S> {
         Ok(())
     }
 
-    /// A statement changed rows, perhaps of watched tables.
-    async fn statement(&mut self, statement: &Statement) -> Result<(), EngineError> {
-        let ranks = statement.watched.iter().copied();
-        let named: Vec<Table> = ranks.filter_map(Table::of_rank).collect();
-        let time = i64::from(statement.timestamp);
-        let position = self.reader.position().clone();
-        let layouts = &self.reading.layouts;
-        let columns = |table| {
-            let columns = layouts.at(table, &position).into_iter().flatten();
-            columns.map(|column| column.name.clone()).collect()
-        };
-        let changes = written(&statement.text, &named, columns, time);
-        if changes.is_empty() {
-            return Ok(());
-        }
-        if !std::mem::replace(&mut self.reading.warned.statements, true) {
-            tracing::info!(
-                { field::POSITION } = %position,
-                thread_id = statement.thread_id,
-                "the source writes statements instead of rows; what they change is read from its tables"
-            );
-        }
-        let place = self.reader.place_of(statement.offset);
-        let origin = self.origin(&place, statement.first_row, time);
-        for change in changes {
-            self.batch.rereads.changes += 1;
-            self.batch.rereads.count(&change.shape, 1);
-            self.batch.tally.rows += 1;
-            match change.rows {
-                WrittenRows::Keyed(rows) => self.again(change.table, rows, &origin),
-                WrittenRows::Link(link) => {
-                    let detail = self.rereader.link(&link, time);
-                    let origin = origin.clone();
-                    self.batch.facts.push(Fact { origin, detail });
-                }
-                WrittenRows::Window { from, until } => {
-                    if self.warns_of(&change.shape) {
-                        tracing::warn!(
-                            { field::POSITION } = %place,
-                            shape = change.shape,
-                            "a statement does not name the rows that it changes; those of the time are read again"
-                        );
-                    }
-                    self.window(change.table, from, until, &origin).await?;
-                }
-                WrittenRows::Archived { before } => {
-                    self.rereader.archived(change.table, before, time)
-                }
-                WrittenRows::All => {
-                    self.statuses_anew(change.table, Definition::Replaced)
-                        .await?
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn warns_of(&mut self, shape: &str) -> bool {
-        let warned = &mut self.reading.warned.shapes;
-        warned.len() < SHAPES_WARNED_MAX && warned.insert(shape.to_owned())
-    }
-
-    fn origin(&mut self, place: &Position, row: u32, time: i64) -> Origin {
-        if *self.file_name != *place.file.as_str() {
-            self.file_name = Arc::from(place.file.as_str());
-        }
-        Origin::new(&self.file_name, place.next, row, time)
-    }
-
-    /// Rows that are to be read again before the batch is applied.
-    fn again(&mut self, table: Table, rows: KeyedRows, origin: &Origin) {
-        self.batch.pending.push(Pending {
-            at: self.batch.facts.len(),
-            table,
-            rows,
-            gone_before: self.rereader.gone_before(table),
-            origin: origin.clone(),
-        });
-    }
-
-    /// Reads the rows of a time, in parts that a batch can hold.
-    async fn window(
-        &mut self,
-        table: Table,
-        from: Option<WallClock>,
-        until: Option<WallClock>,
-        origin: &Origin,
-    ) -> Result<(), EngineError> {
-        self.read_again().await?;
-        self.batch.rereads.windows += 1;
-        let (whole, is_all) = self.rereader.window(from, until, origin.time);
-        self.batch.missing.statements += u64::from(!is_all);
-        let mut slices = vec![whole];
-        while !slices.is_empty() {
-            let read = self.rereader.slice(table, &mut slices, origin).await?;
-            self.batch.rereads.rows += read.rows;
-            self.batch.missing.statements += read.incomplete;
-            for fact in read.facts.into_iter().flatten() {
-                self.batch.facts.push(fact);
-                if self.batch.is_full() {
-                    // Whether anybody still applies shows with the next batch.
-                    self.send().await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Rows whose image has only some of their columns: the rest is read from
-    /// the table, by the key that every image has.
-    async fn partial(
-        &mut self,
-        table: Table,
-        layout: &Layout,
-        rows: &RowsEvent<'_>,
-        place: Position,
-    ) -> Result<(), EngineError> {
-        let changes = match rows.decode() {
-            Ok(changes) => changes,
-            Err(error) => return self.set_aside(place, rows, rows.first_row, error.to_string()),
-        };
-        if !std::mem::replace(&mut self.reading.warned.images, true) {
-            tracing::info!(
-                { field::POSITION } = %place,
-                "the source writes only some columns of a row (binlog_row_image); the others are read from its tables"
-            );
-        }
-        let time = i64::from(rows.timestamp);
-        if matches!(table, Table::Statuses | Table::CampaignStatuses) {
-            return self.statuses_anew(table, Definition::Replaced).await;
-        }
-        if self.is_archived(table, rows, changes.len()) {
-            return Ok(());
-        }
-        let origin = self.origin(&place, rows.first_row, time);
-        let Some(column) = key_column(table) else {
-            return self.window(table, None, None, &origin).await;
-        };
-        for (number, change) in (0_u32..).zip(&changes) {
-            self.batch.tally.rows += 1;
-            self.batch.rereads.changes += 1;
-            let key = |row: &Row| Interpreter::text(layout, row, column);
-            let (old, new) = match change {
-                RowChange::Insert { after } => (None, key(after)),
-                RowChange::Update { before, after } => (key(before), key(after)),
-                RowChange::Delete { before } => (key(before), None),
-            };
-            let is_deleted = matches!(change, RowChange::Delete { .. });
-            if is_deleted && table != Table::Log {
-                continue;
-            }
-            let effect = match (&old, &new) {
-                _ if is_deleted => Effect::Deleted,
-                (Some(old), Some(new)) if old != new && table == Table::Log => Effect::Renamed {
-                    to: new.clone(),
-                    from: Some(old.clone()),
-                },
-                _ => Effect::None,
-            };
-            let values: Vec<String> = old.into_iter().chain(new).collect();
-            if values.is_empty() {
-                let reason = format!("its partial image has no {column}");
-                let number = rows.first_row.saturating_add(number);
-                self.set_aside(place.clone(), rows, number, reason)?;
-                continue;
-            }
-            let origin = Origin {
-                row: rows
-                    .first_row
-                    .saturating_add(number.saturating_mul(FACTS_A_CHANGE)),
-                ..origin.clone()
-            };
-            let rows = KeyedRows {
-                column,
-                values,
-                effect,
-                ..KeyedRows::default()
-            };
-            self.again(table, rows, &origin);
-        }
-        Ok(())
-    }
-
     /// True for calls that a statement deletes together: VICIdial's clean-up
     /// removes one duplicate at a time, and an archive says nothing about calls.
     fn is_archived(&mut self, table: Table, rows: &RowsEvent<'_>, count: usize) -> bool {
@@ -621,7 +413,8 @@ impl<S: Source> Intake<S> {
         self.rereader.forget();
         if definition == Definition::Emptied {
             let time = self.reader.event_time().unwrap_or(0);
-            self.rereader.archived(table, None, time);
+            let place = self.reader.event_place();
+            self.archived(table, place, time);
         }
         let position = self.reader.position().clone();
         let layouts = &mut self.reading.layouts;
@@ -783,16 +576,5 @@ impl<S: Source> Intake<S> {
                 Ok(())
             }
         }
-    }
-}
-
-/// The column of a table that every image of a row has: its key, or any of a
-/// table without one.
-fn key_column(table: Table) -> Option<&'static str> {
-    match table {
-        Table::Log | Table::LogExtended | Table::CarrierLog => Some("uniqueid"),
-        Table::DialLog | Table::DialCidLog => Some("caller_code"),
-        // Found by its time alone, or read whole.
-        Table::ShakenLog | Table::Statuses | Table::CampaignStatuses => None,
     }
 }

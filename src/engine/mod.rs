@@ -7,6 +7,7 @@
 
 mod ahead;
 mod apply;
+mod archivings;
 mod backfill;
 mod batch;
 mod cache;

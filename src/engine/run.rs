@@ -13,6 +13,7 @@ use crate::config::{
     Success as SuccessSetting, UnknownDid,
 };
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
+use crate::engine::archivings::Archivings;
 use crate::engine::backfill;
 use crate::engine::batch::Batch;
 use crate::engine::failover;
@@ -181,8 +182,15 @@ pub async fn follow<S: Source, St: Store>(
             layouts.begin(table, &version.first_position, version.columns);
         }
     }
+    let mut archivings = Archivings::default();
+    for archiving in state.archivings(&settings.source)? {
+        if let Some(table) = Table::named(&archiving.table) {
+            archivings.add(table, archiving.position, archiving.before);
+        }
+    }
     let reading = Reading {
         layouts,
+        archivings,
         interpreter: interpreter()?,
         bad_row: settings.bad_row,
         warned: Warned::default(),

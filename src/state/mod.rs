@@ -9,6 +9,7 @@
 //! (WAL, `synchronous = NORMAL`): after a power cut the file may be a few
 //! seconds old, which the store's copy makes up for.
 
+mod archivings;
 mod checkpoints;
 mod error;
 mod lock;
@@ -26,6 +27,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
+pub use archivings::Archiving;
 pub use checkpoints::{HistoryEntry, SourceRecord};
 pub use error::StateError;
 pub use quarantine::QuarantinedRow;
@@ -38,6 +40,7 @@ use lock::Lock;
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../schema/state/0001_initial.sql")),
     M::up(include_str!("../../schema/state/0002_file_begun.sql")),
+    M::up(include_str!("../../schema/state/0003_archivings.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -62,6 +62,12 @@ impl Table {
         }
     }
 
+    /// The table of this name, as VICIdial writes it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
     /// The table of this rank in [`Table::ALL`].
     #[must_use]
     pub fn of_rank(rank: usize) -> Option<Self> {

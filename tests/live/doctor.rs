@@ -102,7 +102,7 @@ fn a_site_that_is_well() {
     ] {
         after.has(check, "good", "", "");
     }
-    after.has("server", "good", "", "");
+    after.has("same server", "good", "", "");
     after.has(
         "server_id",
         "good",
@@ -413,5 +413,10 @@ fn another_server_under_the_same_name() {
     site.configure(&site.config().replace(&from, &to));
     let found = doctor(&site);
     assert_eq!(found.code, 1);
-    found.has("server", "bad", "and is now server", "checkpoint reset");
+    found.has(
+        "same server",
+        "bad",
+        "this server has not written",
+        "checkpoint reset",
+    );
 }

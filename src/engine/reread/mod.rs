@@ -85,9 +85,6 @@ pub(super) struct Slice {
 pub(super) struct Rereader<S> {
     selection: Selection<S>,
     zone: Zone,
-    /// Rows of a table from before this were archived, as far as was seen;
-    /// seconds since 1970 (UTC).
-    gone_before: BTreeMap<Table, i64>,
 }
 
 impl<S: Source> Rereader<S> {
@@ -96,7 +93,6 @@ impl<S: Source> Rereader<S> {
         Self {
             selection: Selection::new(source, interpreter),
             zone,
-            gone_before: BTreeMap::new(),
         }
     }
 
@@ -105,17 +101,9 @@ impl<S: Source> Rereader<S> {
         self.selection.forget();
     }
 
-    /// The rows from before a wall clock were archived, or all, at `time`.
-    pub(super) fn archived(&mut self, table: Table, before: Option<WallClock>, time: i64) {
-        let before = before.and_then(|wall| self.zone.seconds(wall));
-        let gone = self.gone_before.entry(table).or_insert(i64::MIN);
-        *gone = before.unwrap_or(time).max(*gone);
-    }
-
-    /// Rows of a table from before this are gone at the present position;
-    /// seconds since 1970 (UTC).
-    pub(super) fn gone_before(&self, table: Table) -> i64 {
-        self.gone_before.get(&table).copied().unwrap_or(i64::MIN)
+    /// The zone of the dialer's wall clocks.
+    pub(super) fn zone(&self) -> &Zone {
+        &self.zone
     }
 
     /// The facts of changes that name their rows: one SELECT or a few for each
