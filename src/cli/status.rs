@@ -48,6 +48,8 @@ struct SourceStatus {
     name: String,
     note: Option<StatusNote>,
     position: Option<String>,
+    /// The transactions up to there; empty where the source numbers none.
+    gtid: String,
     event_time: Option<i64>,
     quarantined: u64,
     /// Of all counted calls, and of those of the last day.
@@ -88,6 +90,10 @@ async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<Source
             name,
             note,
             position: checkpoint.as_ref().map(|c| c.position.to_string()),
+            gtid: checkpoint
+                .as_ref()
+                .map(|c| c.gtid.to_string())
+                .unwrap_or_default(),
             event_time: checkpoint.and_then(|c| c.event_time),
             quarantined,
             attributed,
@@ -120,6 +126,9 @@ impl SourceStatus {
                 }),
             ),
         ];
+        if !self.gtid.is_empty() {
+            pairs.insert(3, ("gtid", self.gtid.clone()));
+        }
         if let Some(note) = &self.note {
             let missing = note.missing.phrases();
             let missing = if missing.is_empty() {
@@ -197,6 +206,7 @@ impl SourceStatus {
             "pid": holder.flatten(),
             "health": note.map(|note| note.health),
             "position": self.position,
+            "gtid": self.gtid,
             "event_time": self.event_time.map(time::format),
             "seconds_since_event": self.event_time.map(|at| (time::now() - at).max(0)),
             "missing": note.map(|note| note.missing),

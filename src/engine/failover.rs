@@ -107,3 +107,29 @@ pub(super) async fn move_on<S: Source>(
     );
     Ok(there)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_server_and_the_same_file_pass() {
+        let at = |text: &str| text.parse::<Position>().expect("valid");
+        let history = History {
+            server: Some("a".to_owned()),
+            file: Some((at("b.000001:4").file, 100)),
+        };
+        let refused = |now| history.check_server(now).is_err();
+        assert!(refused(Some("b")) && !refused(Some("a")) && !refused(None));
+        let refused = |place, now| history.check_file(&at(place), now).is_err();
+        assert!(refused("b.000001:400", Some(101)) && refused("b.000001:4", Some(99)));
+        assert!(!refused("b.000001:400", Some(100)) && !refused("b.000001:400", None));
+        assert!(
+            !refused("b.000002:4", Some(101)),
+            "the next file is another"
+        );
+        let nothing = History::default();
+        assert!(nothing.check_server(Some("b")).is_ok());
+        assert!(nothing.check_file(&at("b.000001:4"), Some(1)).is_ok());
+    }
+}

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::binlog::{GtidPosition, Position, Reader, Step, Watch};
+use crate::binlog::{DecodeError, GtidPosition, Position, Reader, Step, Watch};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SourceConfig, SourceTimeZone};
 use crate::engine::follow::Summary;
@@ -311,27 +311,42 @@ async fn survey(
                 None => server = Some((header.server_id, here)),
             }
         }
-        // What cannot be decoded is told when it is applied.
         match reader.event(event) {
-            Ok(Step::Rows(rows)) if found.unnamed.is_none() => {
-                if let (Some(table), None) =
-                    (Table::of_rank(rows.table.watched), &rows.table.column_names)
-                {
-                    found.unnamed = Some((table, reader.position().clone()));
+            Ok(Step::Payload(mut payload)) => {
+                while let Ok(Some(inner)) = payload.next_event() {
+                    let step = reader.inner(inner);
+                    found.note(step, reader.position());
+                }
+                reader.end_payload();
+            }
+            step => found.note(step, reader.position()),
+        }
+    }
+    Ok(None)
+}
+
+impl Survey {
+    /// Notes what a step asks of a source. What cannot be decoded is told when it
+    /// is applied.
+    fn note(&mut self, step: Result<Step<'_>, DecodeError>, place: &Position) {
+        match step {
+            Ok(Step::Rows(rows)) if self.unnamed.is_none() => {
+                let table = Table::of_rank(rows.table.watched);
+                if let Some(table) = table.filter(|_| rows.table.column_names.is_none()) {
+                    self.unnamed = Some((table, place.clone()));
                 }
             }
-            Ok(Step::Statement(statement)) if found.statement.is_none() => {
+            Ok(Step::Statement(statement)) if self.statement.is_none() => {
                 let ranks = statement.watched.iter().copied();
                 let named: Vec<Table> = ranks.filter_map(Table::of_rank).collect();
                 let time = i64::from(statement.timestamp);
                 if !written(&statement.text, &named, |_| Vec::new(), time).is_empty() {
-                    found.statement = Some(reader.position().clone());
+                    self.statement = Some(place.clone());
                 }
             }
-            _ => {}
+            Ok(_) | Err(_) => {}
         }
     }
-    Ok(None)
 }
 
 fn cut_in_the_middle(position: &str) -> EngineError {

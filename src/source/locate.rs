@@ -300,8 +300,8 @@ impl MySqlSource {
         })
     }
 
-    /// The transactions before a position. MySQL cannot tell, so that its file
-    /// is read up to there.
+    /// The transactions before a position. MySQL cannot tell, and MariaDB not
+    /// beyond 4 GiB, so that the file is read up to there.
     async fn gtid_at(
         &self,
         position: &Position,
@@ -310,7 +310,8 @@ impl MySqlSource {
         if *position == binlog.end.position {
             return Ok(binlog.end.gtid.clone());
         }
-        if self.server().flavour == Flavour::MariaDb {
+        let can_tell = u32::try_from(position.next).is_ok();
+        if self.server().flavour == Flavour::MariaDb && can_tell {
             return Ok(self.gtid_of_mariadb(position).await);
         }
         let start = Position::start_of(position.file.clone());

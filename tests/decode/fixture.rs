@@ -110,6 +110,22 @@ pub(crate) fn split(name: &str, bytes: &[u8]) -> (Vec<Event>, Option<SourceError
     }
 }
 
+/// What an event holds: itself, or what is packed into it.
+pub(crate) fn read_all(reader: &mut Reader, event: &Event) -> Vec<Read> {
+    match reader.event(event.raw()) {
+        Ok(Step::Payload(mut payload)) => {
+            let mut all = Vec::new();
+            while let Some(inner) = payload.next_event().expect("a whole payload") {
+                let step = reader.inner(inner);
+                all.push(told(step));
+            }
+            reader.end_payload();
+            all
+        }
+        step => vec![told(step)],
+    }
+}
+
 /// A reader from `position` that watches every table of the fixtures.
 pub(crate) fn reader(position: Position, gtid: GtidPosition) -> Reader {
     Reader::new(Watch::new("asterisk", &TABLES), position, gtid)
@@ -124,9 +140,19 @@ pub(crate) const TABLES: [&str; 5] = [
     "live_agents",
 ];
 
+/// A database and tables of it.
+pub(crate) type Watched = (&'static str, &'static [&'static str]);
+
+/// Those of the fixtures.
+pub(crate) const WATCHED: Watched = ("asterisk", &TABLES);
+
 /// Lets a reader take an event.
 pub(crate) fn read(reader: &mut Reader, event: &Event) -> Read {
-    match reader.event(event.raw()) {
+    told(reader.event(event.raw()))
+}
+
+fn told(step: Result<Step<'_>, DecodeError>) -> Read {
+    match step {
         Ok(Step::Rows(rows)) => Read::Rows {
             table: std::sync::Arc::clone(&rows.table),
             full: rows.is_full_image().expect("long enough"),

@@ -8,9 +8,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use crate::support::{Server, Site};
 
-/// Bytes of one filling event, and how many there are: 4.25 GiB.
+/// Bytes of one filling event, and how many there are: 4.06 GiB.
 const FILL_BYTES: u32 = 16 << 20;
-const FILL_EVENTS: u32 = 272;
+const FILL_EVENTS: u32 = 260;
 
 const HEADER_BYTES: usize = 19;
 

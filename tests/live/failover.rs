@@ -67,6 +67,8 @@ struct Words {
     /// Made to follow, with `{}` for the primary's.
     follow: &'static str,
     promote: &'static str,
+    /// Lets the sessions to come number their transactions apart from others.
+    number_apart: &'static str,
     /// The transactions that a server has.
     gtid: &'static str,
     /// Waits until a server has them: in front of and behind the GTID.
@@ -81,6 +83,7 @@ const MARIADB: Words = Words {
     follow: "SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_binlog_pos; CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='root', \
              MASTER_SSL_VERIFY_SERVER_CERT=0, MASTER_USE_GTID=slave_pos; START SLAVE",
     promote: "STOP SLAVE; RESET SLAVE ALL",
+    number_apart: "SET GLOBAL gtid_domain_id = 7",
     gtid: "SELECT @@GLOBAL.gtid_binlog_pos",
     wait: ("SELECT MASTER_GTID_WAIT('", "', 60)"),
     lacks: "this server has not written",
@@ -89,10 +92,11 @@ const MARIADB: Words = Words {
 
 const MYSQL: Words = Words {
     kind: "mysql-9",
-    arguments: &["--performance-schema=OFF"],
+    arguments: &["--performance-schema=OFF", "--sync-binlog=0"],
     follow: "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={}, \
              SOURCE_USER='root', SOURCE_SSL=1, SOURCE_AUTO_POSITION=1; START REPLICA",
     promote: "STOP REPLICA; RESET REPLICA ALL",
+    number_apart: "DO 0",
     gtid: "SELECT @@GLOBAL.gtid_executed",
     wait: ("SELECT WAIT_FOR_EXECUTED_GTID_SET('", "', 60)"),
     lacks: "this server lacks some of these transactions",
@@ -136,14 +140,16 @@ fn a_replica_is_promoted(words: &Words, database: &str) {
     site.wait_for_end(&old);
     // Nobody answers while the old server still writes.
     address.turn_to(0);
-    site.calls(40, 2);
+    site.calls(20, 2);
+    old.sql(words.number_apart);
+    site.calls(20, 3);
     words.wait_for(&new, &old);
     new.sql("FLUSH BINARY LOGS");
     new.sql(words.promote);
     let beside = Site::beside(&new, database);
     let mut traffic = beside
         .simulator_command("run")
-        .args(["--calls", "40", "--seed", "3", "--noise", "2"])
+        .args(["--calls", "40", "--seed", "4", "--noise", "2"])
         .stdout(Stdio::null())
         .spawn()
         .expect("the simulator starts");
@@ -181,7 +187,7 @@ fn a_replica_is_promoted(words: &Words, database: &str) {
     // Back to the old server, which has followed the new one since.
     let port_of = |server: &Server| server.port().to_string();
     old.sql(&words.follow.replace("{}", &port_of(&new)));
-    beside.calls(20, 4);
+    beside.calls(20, 5);
     words.wait_for(&old, &new);
     old.sql(words.promote);
     address.turn_to(old.port());
@@ -191,7 +197,7 @@ fn a_replica_is_promoted(words: &Words, database: &str) {
     is_there(&site, &old, 3);
     assert!(site.assert_equals_source() > 95);
     // What the old server writes from here on, the new one has not.
-    site.calls(5, 5);
+    site.calls(5, 6);
     let mut daemon = site.following();
     site.wait_for_end(&old);
     let (position, numbers) = (site.position(), site.numbers());

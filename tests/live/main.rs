@@ -25,6 +25,7 @@ mod lies;
 mod matrix;
 mod numbers;
 mod proxy;
+mod refusals;
 mod replay;
 mod reset;
 mod seeds;

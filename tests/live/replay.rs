@@ -28,9 +28,9 @@ fn told(site: &Site, files: &[PathBuf], more: &[&str]) -> Ended {
 
 /// Two files of calls, and the second goes on.
 fn traffic(server: &Server, site: &Site, seed: u32) {
-    site.calls(150, seed);
+    site.calls(60, seed);
     server.sql("FLUSH BINARY LOGS");
-    site.calls(150, seed + 1);
+    site.calls(60, seed + 1);
 }
 
 fn assert_equal(site: &Site) {
@@ -58,7 +58,7 @@ fn files_of_every_server_give_its_numbers_and_the_daemon_goes_on() {
         assert_eq!(done["missing"], serde_json::json!([]), "{kind}: {done}");
         assert_eq!(done["cut_off"], serde_json::Value::Null);
         assert_equal(&site);
-        site.calls(100, 5);
+        site.calls(40, 5);
         site.catch_up();
         assert_equal(&site);
         // What is there already is passed over.
@@ -73,7 +73,7 @@ fn files_of_every_server_give_its_numbers_and_the_daemon_goes_on() {
         let again = replay(&site, &files, &["--again"]).json();
         assert!(again["rows"].as_u64() > done["rows"].as_u64(), "{again}");
         assert_eq!(site.numbers(), numbers, "{kind}");
-        site.calls(50, 9);
+        site.calls(30, 9);
         site.catch_up();
         assert_equal(&site);
     }
@@ -83,14 +83,14 @@ fn files_of_every_server_give_its_numbers_and_the_daemon_goes_on() {
 fn a_purged_gap_is_closed_from_copies() {
     let server = Server::start("replay-gap", &[]);
     let site = Site::new(&server, "asterisk");
-    site.calls(150, 1);
+    site.calls(60, 1);
     site.catch_up();
     traffic(&server, &site, 2);
     server.sql("FLUSH BINARY LOGS");
     let files = copied(&server, &site, "copies");
     let end = server.binlog_end();
     let file = end.split(':').next().expect("a file");
-    site.calls(100, 7);
+    site.calls(40, 7);
     server.sql(&format!("PURGE BINARY LOGS TO '{file}'"));
     assert_eq!(site.didtail(&["run", "--until-caught-up"]).code, 3);
     // Not with a file missing, whichever it is.
@@ -123,7 +123,7 @@ fn cut_and_foreign_files_are_told() {
     told(&site, &middle, &[]).fails(1, "more files follow", "copy the file again");
     // At the end, everything before it is.
     let last = copied(&server, &site, "last");
-    cut(&last[1], 30_007);
+    cut(&last[1], 20_007);
     let done = replay(&site, &last, &[]).json();
     let place = done["cut_off"].as_str().expect("a place");
     assert!(place.starts_with("binlog.000002:"), "{done}");

@@ -111,13 +111,19 @@ impl Server {
 
     /// This version's own program that prints binlogs, with arguments.
     pub fn binlog_printer(&self, arguments: &[&str]) -> Command {
-        let name = if self.kind.starts_with("mysql") {
+        Self::printer_of(self.kind, arguments)
+    }
+
+    /// The program of a kind of server that prints binlogs, with arguments.
+    pub fn printer_of(kind: &'static str, arguments: &[&str]) -> Command {
+        install(kind);
+        let name = if kind.starts_with("mysql") {
             "mysqlbinlog"
         } else {
             "mariadb-binlog"
         };
         let mut command = Command::new(program());
-        command.args(["exec", self.kind, name]).args(arguments);
+        command.args(["exec", kind, name]).args(arguments);
         command
     }
 }

@@ -135,9 +135,12 @@ fn take(reader: &mut Reader, body: &[u8]) -> Vec<Result<String, DecodeError>> {
     };
     let mut steps = Vec::new();
     while let Ok(Some(inner)) = payload.next_event() {
-        let step = reader.inner(inner).map(|step| match step {
-            Step::Rows(rows) => format!("rows {}/{}", rows.offset, rows.first_row),
-            other => format!("{other:?}"),
+        let step = reader.inner(inner).map(|step| {
+            if let Step::Rows(rows) = &step {
+                format!("rows {}/{}", rows.offset, rows.first_row)
+            } else {
+                format!("{step:?}")
+            }
         });
         steps.push(step);
         assert!(reader.in_group(), "the payload is not over");
@@ -235,4 +238,32 @@ fn a_payload_that_cannot_be_opened_is_one_error_and_the_reader_goes_on() {
     assert!(reader.event(RawEvent { header, body }).is_err());
     assert!(!reader.in_group());
     assert_eq!(reader.position().next, 460);
+}
+
+#[test]
+fn no_damaged_byte_is_more_than_an_error() {
+    let events = [
+        inner(19, &table_map("vicidial_log")),
+        inner(30, &ROWS),
+        inner(16, &[0; 8]),
+    ]
+    .concat();
+    for compression in [0, 255] {
+        let whole = payload(compression, &events);
+        for (at, bit) in (0..whole.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut bad = whole.clone();
+            bad[at] ^= 1 << bit;
+            let mut reader = reader();
+            let Ok(mut payload) = Payload::open(&bad) else {
+                continue;
+            };
+            let mut steps = 0;
+            while let Ok(Some(inner)) = payload.next_event() {
+                let _either = reader.inner(inner).map(|_| ());
+                steps += 1;
+                assert!(steps <= events.len(), "{compression} {at} {bit}");
+            }
+            assert!(payload.body.capacity() <= INNER_BYTES_KEPT);
+        }
+    }
 }

@@ -242,3 +242,65 @@ fn impossible(gtid: &GtidPosition, detail: &str) -> SourceError {
         detail: detail.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(text: &str) -> GtidPosition {
+        text.parse().expect("valid")
+    }
+
+    /// Sends these groups down a trail to `read`, from a file that begins behind
+    /// `start`; what it says, and whether a new group came and when.
+    fn trail(read: &str, start: &str, groups: &[&str]) -> Result<(bool, bool, usize), String> {
+        let read = position(read);
+        let mut trail = Trail::new(&read, Some(1_700_000_000), &position(start));
+        for text in groups {
+            let (gtid, time) = text.split_once('@').unwrap_or((text, "1700000000"));
+            let gtid = position(gtid).domains().next().copied();
+            let gtid = gtid.map(Gtid::MariaDb);
+            let group = GroupStart {
+                time: time.parse().expect("a time"),
+                gtid: gtid.as_ref(),
+            };
+            trail.group(&group).map_err(|error| error.to_string())?;
+        }
+        Ok((trail.first_new, trail.new_before_seen, trail.unseen.len()))
+    }
+
+    #[test]
+    fn a_trail_ends_at_the_very_transaction_that_was_read() {
+        for (read, start, groups, expected) in [
+            ("0-1-5", "0-1-3", &["0-1-4", "0-1-5"][..], (false, false, 0)),
+            (
+                "0-1-5",
+                "0-1-3",
+                &["0-1-4", "0-1-5", "0-2-6"],
+                (true, false, 0),
+            ),
+            ("0-1-5", "0-1-3", &["0-1-4"], (false, false, 1)),
+            ("0-1-5", "0-1-5", &["0-2-6"], (true, false, 0)),
+            // Of a domain that was never read, everything is new.
+            ("0-1-5", "0-1-4", &["9-3-1", "0-1-5"], (true, true, 0)),
+            ("0-1-5,1-1-7", "0-1-5", &["0-1-6", "1-1-7"], (true, true, 0)),
+        ] {
+            assert_eq!(
+                trail(read, start, groups),
+                Ok(expected),
+                "{read} {groups:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_history_with_the_same_numbers_is_refused() {
+        // The old primary's 5 was lost, and the new one has another.
+        let error = trail("0-1-5", "0-1-3", &["0-1-4", "0-2-5"]).expect_err("diverged");
+        assert!(error.contains("has 0-2-5 in place of 0-1-5"), "{error}");
+        let error = trail("0-1-5", "0-1-3", &["0-1-4", "0-2-6"]).expect_err("diverged");
+        assert!(error.contains("0-2-6 in place of 0-1-5"), "{error}");
+        let error = trail("0-1-5", "", &["0-1-5@1600000000"]).expect_err("of another year");
+        assert!(error.contains("another transaction"), "{error}");
+    }
+}

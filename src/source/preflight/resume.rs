@@ -91,7 +91,9 @@ async fn other_history(
     position: &Position,
     gtid: &GtidPosition,
 ) -> Option<String> {
-    if gtid.is_empty() || source.server().flavour != Flavour::MariaDb {
+    // Beyond 4 GiB it cannot be asked.
+    let can_tell = u32::try_from(position.next).is_ok();
+    if gtid.is_empty() || source.server().flavour != Flavour::MariaDb || !can_tell {
         return None;
     }
     let sql = format!(
