@@ -48,7 +48,7 @@ pub(super) async fn resume(source: &MySqlSource, checkpoint: &Checkpoint) -> Vec
                 let since = begins.map(|time| format!(", which begins at {}", time_text(time)));
                 let since = since.unwrap_or_default();
                 let actual = format!("deleted; the oldest binlog left is {oldest}{since}");
-                finding(Outcome::Bad, &actual).fix(&gap(source, checkpoint.event_time, begins))
+                finding(Outcome::Bad, &actual).fix(gap(source, checkpoint.event_time, begins))
             }
             None => {
                 let actual = format!("the binlog ends at {newest}:{end}");
