@@ -14,7 +14,15 @@ pub fn keys(facts: &[Fact]) -> Keys {
     for fact in facts {
         let detail = match &fact.detail {
             Detail::LookedUp(detail) => detail,
-            detail => detail,
+            Detail::Call { .. }
+            | Detail::CallDeleted { .. }
+            | Detail::CallsOfSecond { .. }
+            | Detail::CallAssigned(_)
+            | Detail::Link { .. }
+            | Detail::Dial { .. }
+            | Detail::Reported { .. }
+            | Detail::Carrier { .. }
+            | Detail::Status(_) => &fact.detail,
         };
         let (lead, at) = match detail {
             Detail::Call { before, row } => {
@@ -156,13 +164,16 @@ pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
             lead_times = Some((first.min(earliest), last.max(latest)));
         }
     }
-    let deleted = facts.iter().filter_map(|fact| match &fact.detail {
-        Detail::CallDeleted {
+    let deleted = facts.iter().filter_map(|fact| {
+        if let Detail::CallDeleted {
             uniqueid,
             lead_id: None,
             ..
-        } => Some(uniqueid),
-        _ => None,
+        } = &fact.detail
+        {
+            return Some(uniqueid);
+        }
+        None
     });
     let deleted: BTreeSet<&String> = deleted.collect();
     for (key, call) in &loaded.calls {

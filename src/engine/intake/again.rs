@@ -71,7 +71,7 @@ impl<S: Source> Intake<S> {
             self.batch.rereads.count(&change.shape, 1);
             self.batch.tally.rows += 1;
             match change.rows {
-                WrittenRows::Keyed(rows) => self.again(change.table, rows, &origin),
+                WrittenRows::Keyed(rows) => self.again(change.table, *rows, &origin),
                 WrittenRows::Link(link) => {
                     let detail = self.rereader.link(&link, time);
                     let origin = origin.clone();

@@ -61,7 +61,7 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
             return Some(at_the_time_of(table, &rows));
         };
         let links: Vec<Link> = match table {
-            Table::LogExtended => rows.iter().filter_map(|row| link(row)).collect(),
+            Table::LogExtended => rows.iter().filter_map(link).collect(),
             Table::Log
             | Table::DialLog
             | Table::DialCidLog
@@ -87,13 +87,13 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         let is_new = insert.on.is_none();
         Some(Written {
             table,
-            rows: WrittenRows::Keyed(KeyedRows {
+            rows: WrittenRows::Keyed(Box::new(KeyedRows {
                 column,
                 values,
                 inserted: if is_new { rows } else { Vec::new() },
                 links,
                 ..KeyedRows::default()
-            }),
+            })),
             shape: shaped(verb, table, &[column]),
         })
     }
@@ -172,7 +172,7 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         vec![Written {
             table,
             shape: found_by.shape(verb, table),
-            rows: WrittenRows::Keyed(rows),
+            rows: WrittenRows::Keyed(Box::new(rows)),
         }]
     }
 
@@ -217,7 +217,7 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         Some(Written {
             table,
             shape: found_by.shape(verb, table),
-            rows: WrittenRows::Keyed(rows),
+            rows: WrittenRows::Keyed(Box::new(rows)),
         })
     }
 

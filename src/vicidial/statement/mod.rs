@@ -60,7 +60,7 @@ pub struct Written {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WrittenRows {
     /// Those with one of these keys.
-    Keyed(KeyedRows),
+    Keyed(Box<KeyedRows>),
     /// The caller code of a call, which the statement itself says, and says for sure.
     Link(Link),
     /// It does not say: those of a time, as far as it is bounded.
