@@ -172,9 +172,10 @@ fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detai
         Some(Detail::CallsOfSecond {
             lead_id,
             second: second(rows.among.prefix.as_ref()?).to_owned(),
+            // What bears the new name now was there then.
             since: match renamed_to {
-                Some(_) => change.gone_before,
-                None => i64::MIN,
+                Some(to) if !is_there(to) => change.gone_before,
+                Some(_) | None => i64::MIN,
             },
             present: present(&kept).cloned().collect(),
             renamed_to: renamed_to.cloned(),
