@@ -13,7 +13,7 @@ CREATE USER IF NOT EXISTS 'didtail'@'%' IDENTIFIED BY 'CHANGE-ME';
 -- CLIENT, and MariaDB 10.5 and newer read that name as BINLOG MONITOR.
 GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'didtail'@'%';
 
--- Optional, MariaDB 10.5 and newer: lets didtail see (SHOW REPLICA HOSTS) that
+-- Optional, MariaDB 10.5 and newer: lets `didtail doctor` see (SHOW REPLICA HOSTS) that
 -- another replica uses its server_id already, instead of running into it.
 -- GRANT REPLICATION MASTER ADMIN ON *.* TO 'didtail'@'%';
 
@@ -21,8 +21,9 @@ GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'didtail'@'%';
 -- is itself a replica. Where it is the primary, nothing is lost without it.
 -- GRANT SLAVE MONITOR ON *.* TO 'didtail'@'%';
 
--- To read the columns of these tables and the flags of the statuses. Later versions
--- also load calls by SELECT, where the binlog has no rows of them.
+-- To read the columns of these tables and the flags of the statuses; the rows again
+-- where the binlog has a statement or a part of a row (binlog_format MIXED or
+-- STATEMENT, binlog_row_image MINIMAL); and the calls for `backfill` and `verify`.
 GRANT SELECT ON `asterisk`.`vicidial_log` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_log_extended` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_carrier_log` TO 'didtail'@'%';
