@@ -32,3 +32,13 @@ GRANT SELECT ON `asterisk`.`vicidial_dial_cid_log` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_statuses` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_campaign_statuses` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_tiltx_shaken_log` TO 'didtail'@'%';
+
+-- VICIdial's archives of the same tables: `backfill` and `verify` read the calls
+-- there that the nightly job has moved away. Without these grants, or where a table
+-- is not there, they go by the tables above alone and say nothing.
+GRANT SELECT ON `asterisk`.`vicidial_log_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_log_extended_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_carrier_log_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_dial_log_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_dial_cid_log_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_tiltx_shaken_log_archive` TO 'didtail'@'%';
