@@ -13,7 +13,7 @@ CREATE USER IF NOT EXISTS 'didtail'@'%' IDENTIFIED BY 'CHANGE-ME';
 -- CLIENT, and MariaDB 10.5 and newer read that name as BINLOG MONITOR.
 GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'didtail'@'%';
 
--- Optional, MariaDB 10.5 and newer: lets didtail see (SHOW REPLICA HOSTS) that
+-- Optional, MariaDB 10.5 and newer: lets `didtail doctor` see (SHOW REPLICA HOSTS) that
 -- another replica uses its server_id already, instead of running into it.
 -- GRANT REPLICATION MASTER ADMIN ON *.* TO 'didtail'@'%';
 
@@ -21,8 +21,9 @@ GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'didtail'@'%';
 -- is itself a replica. Where it is the primary, nothing is lost without it.
 -- GRANT SLAVE MONITOR ON *.* TO 'didtail'@'%';
 
--- To read the columns of these tables and the flags of the statuses. Later versions
--- also load calls by SELECT, where the binlog has no rows of them.
+-- To read the columns of these tables and the flags of the statuses; the rows again
+-- where the binlog has a statement or a part of a row (binlog_format MIXED or
+-- STATEMENT, binlog_row_image MINIMAL); and the calls for `backfill` and `verify`.
 GRANT SELECT ON `asterisk`.`vicidial_log` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_log_extended` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_carrier_log` TO 'didtail'@'%';
@@ -31,3 +32,13 @@ GRANT SELECT ON `asterisk`.`vicidial_dial_cid_log` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_statuses` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_campaign_statuses` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_tiltx_shaken_log` TO 'didtail'@'%';
+
+-- VICIdial's archives of the same tables: `backfill` and `verify` read the calls
+-- there that the nightly job has moved away. Without these grants, or where a table
+-- is not there, they go by the tables above alone and say nothing.
+GRANT SELECT ON `asterisk`.`vicidial_log_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_log_extended_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_carrier_log_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_dial_log_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_dial_cid_log_archive` TO 'didtail'@'%';
+GRANT SELECT ON `asterisk`.`vicidial_tiltx_shaken_log_archive` TO 'didtail'@'%';

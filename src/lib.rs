@@ -108,15 +108,25 @@
 //!   ([`store::StoreError::OtherWriter`]) and changes nothing.
 //! - **Memory is bounded** by constants, not by the size of a group, a backlog or
 //!   a table.
+//! - **Rows and statements give the same numbers.** Rows are states: read again by
+//!   their keys, they are what a statement made of them, or something newer that the
+//!   stream comes to as well.
+//! - **Loading by SELECT merges.** Rows of `backfill` and `verify --repair` count as
+//!   if their INSERT had been seen, before everything that the stream brings.
 //! - **Nothing is left out in silence.** What cannot be read is counted in
 //!   [`engine::Missing`] and logged; a row that cannot be understood is kept.
 //! - **VICIdial is only read.**
 //!
 //! # Non-guarantees
 //!
-//! - A change that is in the binlog as a statement and not as rows is not seen; it
-//!   is counted as missing.
-//! - A change whose binlog was deleted before it was read is lost to didtail.
+//! - Where the binlog has a statement instead of rows, a row that is archived or
+//!   wiped before it is read again is known only from the statement's literals.
+//! - The rows of a statement that does not name them (in a stored procedure, with
+//!   variables) are looked for by time, and one outside of it is not found.
+//! - A change whose binlog was deleted before it was read, and whose row is in no
+//!   table any more, is lost to didtail.
+//! - An archive's disposition is the one at the first archiving; `backfill` takes it
+//!   only where nothing newer is known.
 //! - A DID that the carrier's dialplan sets after VICIdial's own is nowhere in the
 //!   database: such calls are counted for VICIdial's.
 //! - After a power cut the newest commits may be gone, rows and position together;
@@ -126,11 +136,13 @@
 //!
 //! # Assumptions about the source
 //!
-//! - `log_bin` is on, `binlog_format` is `ROW` and `binlog_row_image` `FULL` for
-//!   every session that writes a watched table. [`source::preflight`] checks the
-//!   global settings; sessions older than these are found as they write.
+//! - `log_bin` is on. With `binlog_format = ROW` and full row images nothing else is
+//!   asked of the source; what is written as a statement or a part of a row is read
+//!   again by SELECT, session by session, whatever the global settings are.
 //! - MariaDB 10.5 or MySQL 8.0, or newer. Compressed events and
 //!   transactions are read.
+//! - A server with another identity is the same source if it has the transactions
+//!   that were read (GTIDs); else the daemon stops.
 //! - VICIdial's daemons write UNIX seconds into `start_epoch`, and wall clocks of
 //!   one time zone elsewhere.
 //! - A `uniqueid` and a lead together name one call.
