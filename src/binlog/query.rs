@@ -128,8 +128,11 @@ const HARMLESS: [&str; 9] = [
     "OPTIMIZE", "ANALYZE", "REPAIR", "CHECK", "CHECKSUM", "FLUSH", "GRANT", "REVOKE", "LOCK",
 ];
 
-/// What CREATE and DROP make and remove besides tables.
-const NO_TABLES: [&str; 9] = [
+/// What holds rows that may go or change with it.
+const TABLES: [&str; 4] = ["TABLE", "TABLES", "DATABASE", "SCHEMA"];
+
+/// What CREATE, ALTER and DROP are about besides tables.
+const NO_TABLES: [&str; 14] = [
     "INDEX",
     "UNIQUE",
     "FULLTEXT",
@@ -139,6 +142,11 @@ const NO_TABLES: [&str; 9] = [
     "FUNCTION",
     "EVENT",
     "USER",
+    "VIEW",
+    "ROLE",
+    "SERVER",
+    "SEQUENCE",
+    "PACKAGE",
 ];
 
 impl Query<'_> {
@@ -178,13 +186,13 @@ impl Query<'_> {
         if is(first, "TRUNCATE") {
             return Some(Definition::Emptied);
         }
-        if any(first, &["CREATE", "DROP"]) {
-            let second = words.next().unwrap_or_default();
-            return if any(second, &NO_TABLES) {
-                None
-            } else {
-                Some(Definition::Replaced)
-            };
+        if !any(first, &["CREATE", "DROP", "ALTER"]) {
+            return Some(Definition::Replaced);
+        }
+        // OR REPLACE, DEFINER = …, TEMPORARY and the like stand before it.
+        let object = words.find(|word| any(word, &TABLES) || any(word, &NO_TABLES));
+        if object.is_some_and(|object| any(object, &NO_TABLES)) {
+            return None;
         }
         if !is(first, "ALTER") {
             return Some(Definition::Replaced);
@@ -291,6 +299,21 @@ mod tests {
             ("", Some(Definition::Replaced)),
             ("CREATE INDEX i ON a (b)", None),
             ("OPTIMIZE TABLE a", None),
+            (
+                "CREATE DEFINER=`root`@`localhost` TRIGGER t AFTER UPDATE ON a FOR EACH ROW SET @x=1",
+                None,
+            ),
+            (
+                "CREATE OR REPLACE DEFINER=`r`@`%` PROCEDURE p() UPDATE a SET b=1",
+                None,
+            ),
+            ("ALTER ALGORITHM=MERGE VIEW v AS SELECT * FROM a", None),
+            ("DROP TRIGGER IF EXISTS a", None),
+            (
+                "CREATE OR REPLACE TABLE a (b INT, INDEX (b))",
+                Some(Definition::Replaced),
+            ),
+            ("ALTER IGNORE TABLE a ADD b INT", Some(Definition::Extended)),
             ("/* nightly */ optimize table a", None),
             ("GRANT SELECT ON a TO b", None),
         ] {

@@ -199,6 +199,12 @@ pub struct FileSource {
     read: Arc<AtomicU64>,
 }
 
+/// `mysql-bin.index`, `mysql-bin.000012.idx`.
+fn is_index(name: &str) -> bool {
+    let extension = Path::new(name).extension();
+    extension.is_some_and(|extension| extension == "index" || extension == "idx")
+}
+
 impl FileSource {
     /// Takes the files, which are read in the order of their numbers.
     ///
@@ -209,6 +215,10 @@ impl FileSource {
         let mut files = BTreeMap::new();
         for path in paths {
             let name = path.file_name().and_then(|name| name.to_str());
+            // The server's own lists of files and of GTIDs lie beside them.
+            if paths.len() > 1 && name.is_some_and(is_index) {
+                continue;
+            }
             let file = BinlogFile::new(name.unwrap_or_default()).map_err(|_| {
                 let detail = format!("{} has no number at its end", path.display());
                 SourceError::NotABinlog { detail }

@@ -62,6 +62,11 @@ impl<St: Store> Merger<St> {
     /// Loads what the store has of the rows' calls and dials.
     pub(in crate::engine) async fn load(&mut self, rows: Rows) -> Result<Loading, StoreError> {
         self.merges += 1;
+        // What statuses mean where the rows are merged, not where the load began.
+        let of_store = self.store.statuses(&self.source).await?;
+        if !of_store.is_empty() && of_store != *self.rules.statuses {
+            self.rules.statuses = Arc::new(of_store);
+        }
         let mut facts = self.facts(rows.details);
         let loaded = self.states(&facts).await?;
         for (_, fact) in &mut facts {

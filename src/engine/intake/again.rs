@@ -14,6 +14,9 @@ use crate::vicidial::{
     Effect, Fact, Interpreter, KeyedRows, Layout, Origin, Table, WallClock, WrittenRows, written,
 };
 
+/// A row without a key is looked for among those written so shortly before.
+const AROUND_SECONDS: i64 = 3600;
+
 /// Facts that a partial row becomes, at most: each needs a name of its own.
 const FACTS_A_CHANGE: u32 = 8;
 
@@ -184,7 +187,8 @@ impl<S: Source> Intake<S> {
         }
         let origin = self.origin(&place, rows.first_row, time);
         let Some(column) = key_column(table) else {
-            return self.window(table, None, None, &origin).await;
+            let from = self.rereader.zone().wall_clock(time - AROUND_SECONDS);
+            return self.window(table, Some(from), None, &origin).await;
         };
         for (number, change) in (0_u32..).zip(&changes) {
             self.batch.tally.rows += 1;

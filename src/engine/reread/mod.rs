@@ -218,13 +218,14 @@ impl<S: Source> Rereader<S> {
         let behind = ran + CLOCK_SECONDS;
         let said = |wall: Option<WallClock>| wall.and_then(|wall| civil.seconds(wall));
         let until = said(until).map_or(behind, |until| behind.min(until + 1));
-        let from = said(from).unwrap_or(ran.min(until) - WINDOW_SECONDS);
+        let said_from = said(from);
+        let from = said_from.unwrap_or(ran.min(until) - WINDOW_SECONDS);
         let earliest = until - WINDOW_SECONDS_MAX;
         let slice = Slice {
             from: from.max(earliest).min(until),
             until,
         };
-        (slice, from >= earliest)
+        (slice, said_from.is_some() && from >= earliest)
     }
 
     /// The facts of the rows of a part of a time, and the parts that remain:

@@ -3,7 +3,7 @@
 use sqlparser::ast::{BinaryOperator, Expr, OrderByExpr, OrderBySort};
 
 use super::changes::{key_columns, shaped};
-use super::words::{column, literal, wall_clock};
+use super::words::{column, is_number, literal, wall_clock};
 use super::{Among, DEPTH_MAX, KEYS_MAX, KeyedRows, OPERATORS_MAX};
 use crate::vicidial::Table;
 use crate::vicidial::cells::WallClock;
@@ -124,9 +124,11 @@ impl Conditions {
 
     fn like(&mut self, column: String, pattern: String) {
         self.name(&column);
+        // `_` is any character, unless it is escaped, which is rare.
+        let is_plain = |text: &str| !text.contains(['%', '_', '\\']);
         match pattern.strip_suffix('%') {
-            Some(prefix) if !prefix.contains('%') => self.begins.push((column, prefix.to_owned())),
-            None if !pattern.contains('%') => self.equal.push((column, vec![pattern])),
+            Some(prefix) if is_plain(prefix) => self.begins.push((column, prefix.to_owned())),
+            None if is_plain(&pattern) => self.equal.push((column, vec![pattern])),
             Some(_) | None => self.and_more = true,
         }
     }
@@ -157,6 +159,12 @@ impl Conditions {
             }
         };
         self.name(&column);
+        // A bare number is compared as a number: 1.1 is 1.10 then.
+        let is_text = matches!(column.as_str(), "uniqueid" | "caller_code");
+        if is_text && (is_number(left) || is_number(right)) {
+            self.and_more = true;
+            return;
+        }
         match (op, value) {
             (Eq | Spaceship, Some(value)) => self.equal.push((column, vec![value])),
             (Gt | GtEq, Some(value)) => self.least.push((column, value)),

@@ -125,6 +125,8 @@ fn what_narrows_rows_down_is_kept_or_confessed() {
         "comments != 'REMOTE'",
         "(status='A' or status='B')",
         "rand() < 0.5",
+        "uniqueid LIKE '17314480__.7'",
+        "uniqueid = 1731448000.10",
     ] {
         let (_, rows) = keyed(&format!(
             "UPDATE vicidial_log SET status='A' where lead_id='12' and {more}"

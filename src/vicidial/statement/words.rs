@@ -87,3 +87,8 @@ pub(super) fn literal(expr: &Expr) -> Option<String> {
         _ => None,
     }
 }
+
+/// Whether a literal is a number without quotes.
+pub(super) fn is_number(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::Number(..)))
+}
