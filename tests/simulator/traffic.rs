@@ -78,8 +78,8 @@ pub struct Run {
     /// dialplan scripts are; the others keep their format, as the dialer's do
     #[arg(long, value_name = "FORMAT", value_enum, ignore_case = true)]
     format_later: Option<Format>,
-    /// Let nobody write before a job takes rows away, as at night: put the
-    /// binlog's end into FILE, and wait until somebody removes it
+    /// Let the calls end and nobody write before a job takes rows away, as at
+    /// night: put the binlog's end into FILE, and wait until somebody removes it
     #[arg(long, value_name = "FILE")]
     nights: Option<PathBuf>,
     /// Also write which kind of call each attempt was, as JSON
@@ -296,11 +296,18 @@ impl Traffic {
         if board.is_night {
             return Turn::Wait;
         }
-        self.begin_calls(&mut board);
-        if board
-            .jobs
-            .front()
-            .is_some_and(|(call, _)| *call <= board.begun)
+        // At night nobody is called any more, and the calls of the day end first.
+        let job_due = board.jobs.front().filter(|(call, _)| *call <= board.begun);
+        let is_evening = job_due.is_some_and(|(_, job)| self.night_before(*job).is_some());
+        let goes_on = is_evening && (!board.flights.is_empty() || board.busy > 0);
+        if !goes_on {
+            self.begin_calls(&mut board);
+        }
+        if !goes_on
+            && board
+                .jobs
+                .front()
+                .is_some_and(|(call, _)| *call <= board.begun)
         {
             let now = board.now;
             if let Some((_, job)) = board.jobs.pop_front() {

@@ -114,14 +114,16 @@ impl<S: Source> Intake<S> {
 
     /// Rows that are to be read again before the batch is applied.
     fn again(&mut self, table: Table, rows: KeyedRows, origin: &Origin) {
+        let archivings = &mut self.reading.archivings;
+        if table == Table::Log {
+            archivings.inserted(&rows);
+        }
+        let place = self.reader.event_place();
         self.batch.pending.push(Pending {
             at: self.batch.facts.len(),
             table,
+            gone_before: archivings.before(table, &rows, &place),
             rows,
-            gone_before: self
-                .reading
-                .archivings
-                .before(table, &self.reader.event_place()),
             origin: origin.clone(),
         });
     }

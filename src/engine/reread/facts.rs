@@ -32,7 +32,8 @@ pub(super) fn of<S: Source>(
     let mut details = Vec::new();
     if *table == Table::Log {
         details.extend(of_gone_calls(change, &live, selection, zone));
-        details.extend(effect(change, &live));
+        let archived = archived(change, found);
+        details.extend(effect(change, &live, &archived));
     }
     // What was inserted and is gone was as the statement says.
     for said in &rows.inserted {
@@ -56,11 +57,9 @@ pub(super) fn of<S: Source>(
             details.push(Detail::LookedUp(Box::new(detail.clone())));
         }
     }
-    let archived = rows
-        .values
-        .iter()
-        .flat_map(|value| found.archived(*table, rows.column, value))
-        .filter(|detail| is_of(detail, rows))
+    let archived = archived(change, found)
+        .into_iter()
+        .filter(|_| *table != Table::Log)
         .filter(|detail| rows.inserted.is_empty() && age(detail).saturating_abs() <= YOUNG_SECONDS)
         .filter(|detail| time_of(detail).is_none_or(|at| at >= change.gone_before));
     let columns = selection.columns(*table);
@@ -105,6 +104,16 @@ fn is_same_row(row: &Detail, said: &Detail) -> bool {
         ) => key(uniqueid) == key(said) && close(*at, *said_at),
         (_, _) => false,
     }
+}
+
+/// The rows of a change that are in the archive.
+fn archived<'f>(change: &Pending, found: &'f FoundRows) -> Vec<&'f Detail> {
+    let Pending { table, rows, .. } = change;
+    rows.values
+        .iter()
+        .flat_map(|value| found.archived(*table, rows.column, value))
+        .filter(|detail| is_of(detail, rows))
+        .collect()
 }
 
 /// What an UPDATE says of calls that were archived since it ran.
@@ -153,15 +162,22 @@ fn of_gone_calls<S: Source>(
 }
 
 /// What a change did to the names of calls.
-fn effect(change: &Pending, live: &[&Detail]) -> Vec<Detail> {
+fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detail> {
     let Pending { rows, origin, .. } = change;
     let is_there = |name: &String| present(live).any(|there| there == name);
     let of_second = |lead_id: u64, renamed_to: Option<&String>| {
+        // Of those that are not there, an archiving may have taken some.
+        let kept = archived.iter().filter(|_| renamed_to.is_none());
+        let kept: Vec<&Detail> = live.iter().chain(kept).copied().collect();
         Some(Detail::CallsOfSecond {
             lead_id,
             second: second(rows.among.prefix.as_ref()?).to_owned(),
-            since: change.gone_before,
-            present: present(live).cloned().collect(),
+            // What bears the new name now was there then.
+            since: match renamed_to {
+                Some(to) if !is_there(to) => change.gone_before,
+                Some(_) | None => i64::MIN,
+            },
+            present: present(&kept).cloned().collect(),
             renamed_to: renamed_to.cloned(),
         })
     };
@@ -190,14 +206,13 @@ fn effect(change: &Pending, live: &[&Detail]) -> Vec<Detail> {
             .filter_map(|lead| of_second(lead, Some(to)))
             .collect(),
         (Effect::Deleted, "uniqueid") => {
-            let gone = rows.values.iter().filter(|name| !is_there(name));
-            let began = |name: &str| second(name).parse().unwrap_or(origin.time);
-            // Archived before, and deleted then.
-            let gone = gone.filter(|name| began(name) >= change.gone_before);
+            let was_archived = |name: &String| present(archived).any(|there| there == name);
+            let gone = rows.values.iter();
+            let gone = gone.filter(|name| !is_there(name) && !was_archived(name));
             gone.map(|uniqueid| Detail::CallDeleted {
                 uniqueid: uniqueid.clone(),
                 lead_id: rows.among.lead_id,
-                started_at: began(uniqueid),
+                started_at: second(uniqueid).parse().unwrap_or(origin.time),
             })
             .collect()
         }

@@ -124,20 +124,27 @@ impl<S: Source> Rereader<S> {
         }
         let mut found = FoundRows::default();
         let mut rows = 0;
-        for ((table, column), mut values) in wanted {
+        for ((table, column), values) in wanted {
             let name = table.name();
             rows += self
-                .select(name, table, column, values.clone(), now, &mut found)
+                .select(name, table, column, values, now, &mut found)
                 .await?;
-            // What is gone was archived since.
-            values.retain(|value| found.of(table, column, value).is_empty());
-            if let Some(archive) = archive(table).filter(|_| !values.is_empty()) {
-                let mut archived = FoundRows::default();
-                rows += self
-                    .select(archive, table, column, values, now, &mut archived)
-                    .await?;
-                found.archived.extend(archived.rows);
-            }
+        }
+        let mut gone: BTreeMap<(Table, &str), BTreeSet<String>> = BTreeMap::new();
+        for change in changes.iter() {
+            let (table, column) = (change.table, change.rows.column);
+            let values = change.rows.values.iter();
+            let sought = values.filter(|value| is_sought(change, &found, value));
+            let of_column = gone.entry((table, column)).or_default();
+            of_column.extend(sought.cloned());
+        }
+        for ((table, column), values) in gone {
+            let mut archived = FoundRows::default();
+            let name = format!("{}_archive", table.name());
+            rows += self
+                .select(&name, table, column, values, now, &mut archived)
+                .await?;
+            found.archived.extend(archived.rows);
         }
         let facts = changes
             .iter()
@@ -309,17 +316,20 @@ fn is_plain(value: &str) -> bool {
     !value.is_empty() && value.len() <= 64 && value.bytes().all(plain)
 }
 
-/// The archive of a table whose rows a statement may change after they were
-/// copied; see [`facts`] for what becomes of calls.
-fn archive(table: Table) -> Option<&'static str> {
-    match table {
-        Table::DialLog => Some("vicidial_dial_log_archive"),
-        Table::CarrierLog => Some("vicidial_carrier_log_archive"),
-        Table::Log
-        | Table::LogExtended
+/// Whether a key is looked for in the archive too: of dials and carriers' rows
+/// an UPDATE may change those that are archived by now, and of calls a deletion
+/// is told from an archiving.
+fn is_sought(change: &Pending, found: &FoundRows, value: &str) -> bool {
+    let rows = &change.rows;
+    match change.table {
+        Table::Log => rows.effect == Effect::Deleted,
+        Table::DialLog | Table::CarrierLog => {
+            rows.inserted.is_empty() && found.of(change.table, rows.column, value).is_empty()
+        }
+        Table::LogExtended
         | Table::DialCidLog
         | Table::ShakenLog
         | Table::Statuses
-        | Table::CampaignStatuses => None,
+        | Table::CampaignStatuses => false,
     }
 }
