@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::{Options, output, runtime, time};
 use crate::config::Config;
 use crate::ledger::Attribution;
-use crate::state::{StateError, StateFile, StatusNote};
+use crate::state::{Rereads, StateError, StateFile, StatusNote};
 use crate::store::{Attributed, LoadName, LoadNote, SqliteStore, Store as _, StoreError};
 
 /// Seconds of the second column of the attribution's shares.
@@ -137,6 +137,18 @@ impl SourceStatus {
                 missing.join(", ")
             };
             pairs.push(("missing", missing));
+            if note.rereads.changes > 0 {
+                let Rereads {
+                    changes,
+                    rows,
+                    windows,
+                    ..
+                } = &note.rereads;
+                let read = format!(
+                    "{rows} rows for {changes} changes without row images, {windows} of them by time"
+                );
+                pairs.push(("read again", read));
+            }
             if let Some(error) = &note.last_error {
                 let at = note.last_error_at.map(time::format).unwrap_or_default();
                 let label = if holder.is_some() {
@@ -210,6 +222,7 @@ impl SourceStatus {
             "event_time": self.event_time.map(time::format),
             "seconds_since_event": self.event_time.map(|at| (time::now() - at).max(0)),
             "missing": note.map(|note| note.missing),
+            "rereads": note.map(|note| &note.rereads),
             "last_error": note.and_then(|note| note.last_error.clone()),
             "last_error_at": note.and_then(|note| note.last_error_at).map(time::format),
             "quarantined_rows": self.quarantined,

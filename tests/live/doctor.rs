@@ -84,7 +84,7 @@ fn a_site_that_is_well() {
     before.has("attribution", "unknown", "no call yet", "");
     before.has(
         "binlog expiry",
-        "note",
+        "good",
         "until they are deleted by hand",
         "",
     );
@@ -290,7 +290,7 @@ fn what_mysql_calls_it() {
     found.has("version", "good", "9.", "");
     found.has("binlog_format", "good", "ROW", "");
     found.has("server_id", "good", "is free", "");
-    found.has("binlog expiry", "note", "after 720 hours", "");
+    found.has("binlog expiry", "good", "after 720 hours", "");
     found.has("attribution", "good", "", "");
     server.sql("SET GLOBAL binlog_expire_logs_seconds = 3600");
     server.sql("SET GLOBAL binlog_format = MIXED");

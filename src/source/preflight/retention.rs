@@ -63,14 +63,15 @@ pub(super) fn expiry(server: &Server, found: &Variables) -> Finding {
              max_binlog_total_size = 0; lets the time alone decide",
         );
     }
+    let good = |actual: &str| Finding::new("binlog expiry", Outcome::Good, expected, actual);
     let Some(hours) = hours_kept(found) else {
-        return finding(OFF);
+        return good(OFF);
     };
-    let finding = finding(&format!("binlogs are deleted after {hours:.0} hours"));
+    let actual = format!("binlogs are deleted after {hours:.0} hours");
     if hours >= EXPIRY_HOURS_LOW {
-        finding
+        good(&actual)
     } else {
-        finding.fix(format!(
+        finding(&actual).fix(format!(
             "didtail must not be down for longer; to keep them for 7 days: {}",
             keep_for_a_week(server)
         ))
