@@ -107,7 +107,7 @@ impl<S: Source> Intake<S> {
     ) -> Self {
         let batch = Batch::new(reader.position().clone(), reader.gtid().clone(), None);
         Self {
-            rereader: Rereader::new(Arc::clone(&source), reading.interpreter.clone()),
+            rereader: Rereader::new(Arc::clone(&source), reading.interpreter.aside()),
             source,
             file_name: Arc::from(reader.position().file.as_str()),
             reader,

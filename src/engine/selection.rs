@@ -140,7 +140,7 @@ impl<S: Source> Selection<S> {
         let row = Row {
             cells: known.columns.iter().map(cell).collect(),
         };
-        let mut interpreter = self.interpreter.clone();
+        let mut interpreter = self.interpreter.aside();
         let said = interpreter.selected(&known.layout, &row, time);
         said.ok().flatten()
     }

@@ -17,7 +17,7 @@ use crate::vicidial::{
 const DUPLICATE_SECONDS_MAX: i64 = 4 * 3600;
 
 /// Reads rows in one installation's terms: its time zone and its country.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Interpreter {
     zone: Zone,
     phones: Phones,
@@ -41,6 +41,15 @@ impl Interpreter {
     #[must_use]
     pub fn new(zone: Zone, phones: Phones) -> Self {
         Self { zone, phones }
+    }
+
+    /// Another for the same installation, for rows that are read now and then.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Self {
+            zone: self.zone.clone(),
+            phones: self.phones.aside(),
+        }
     }
 
     /// The dialer's zone.

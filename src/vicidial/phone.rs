@@ -9,18 +9,30 @@ use phonenumber::{Mode, country};
 /// Numbers remembered: the DIDs of any installation, and the customers being called.
 const REMEMBERED_MAX: usize = 16_384;
 
+/// The same, beside the stream.
+const REMEMBERED_ASIDE: usize = 64;
+
 /// Longest text taken for a number; VICIdial's widest column has 100 characters.
 const TEXT_BYTES_MAX: usize = 100;
 
 /// Normalises numbers under a default country, and remembers what it found:
 /// validating against the numbering plans costs microseconds.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Phones {
     country: country::Id,
     known: quick_cache::unsync::Cache<String, String>,
 }
 
 impl Phones {
+    /// The same country, for what is rare: few numbers are remembered.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Self {
+            country: self.country,
+            known: quick_cache::unsync::Cache::new(REMEMBERED_ASIDE),
+        }
+    }
+
     /// Numbers without a country are of this one, e.g. `US`; `None` for an
     /// unknown two-letter code.
     #[must_use]

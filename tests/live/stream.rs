@@ -127,29 +127,33 @@ fn archiving_moves_no_number_and_needs_no_memory() {
 }
 
 #[test]
-fn a_session_that_writes_statements_is_reported_and_stops_nothing() {
+fn a_session_that_writes_statements_counts_too() {
     let server = Server::shared();
     let site = Site::new(server, "statements");
     site.calls(30, 1);
     let mut daemon = site.following();
     site.wait_for_end(server);
-    let before: i64 = site.stored("SELECT count(*) FROM call_records");
     site.sql(
         server,
         "SET SESSION binlog_format = STATEMENT;
-         INSERT INTO vicidial_log SET uniqueid='1.1', lead_id=1, status='SALE', start_epoch=1",
+         INSERT INTO vicidial_log SET uniqueid='1.1', lead_id=1, status='SALE', start_epoch=1,
+             campaign_id='TEST', phone_number='2125550143', user='6001';
+         UPDATE vicidial_log SET status='NI' WHERE lead_id=1 AND uniqueid LIKE '1.%'",
     );
-    daemon.wait_for("a session still writes statements instead of rows");
+    daemon.wait_for("the source writes statements instead of rows");
     site.calls(30, 2);
     site.wait_for_end(server);
-    let after: i64 = site.stored("SELECT count(*) FROM call_records");
-    assert!(after > before, "nothing was applied after the statement");
-    let note = wait_until("the status says so", || {
-        let read = "SELECT note FROM status";
-        let note: String = site.state().query_row(read, [], |row| row.get(0)).ok()?;
-        note.contains("incomplete").then_some(note)
+    let call = "SELECT disposition FROM call_records WHERE uniqueid = '1.1'";
+    assert_eq!(site.stored::<String>(call), "NI");
+    let shapes = wait_until("the status says what was read again", || {
+        let status = site.didtail(&["status", "--json"]).json();
+        let rereads = &status["sources"][0]["rereads"];
+        (rereads["changes"] == 2).then(|| rereads["shapes"].to_string())
     });
-    assert!(note.contains("statement"), "{note}");
+    assert!(
+        shapes.contains("UPDATE vicidial_log by lead_id, uniqueid"),
+        "{shapes}"
+    );
     daemon.stop();
 }
 
