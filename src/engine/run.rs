@@ -201,7 +201,7 @@ pub async fn follow<S: Source, St: Store>(
         state,
         source: settings.source,
         tenant: settings.tenant,
-        look_up: LookUp::new(Arc::clone(&source), interpreter()?),
+        look_up: LookUp::new(Arc::clone(&source), interpreter()?.aside()),
         rules: settings.rules,
         keep: Keep {
             audit_days: settings.audit_days,
