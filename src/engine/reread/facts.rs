@@ -164,6 +164,10 @@ fn of_gone_calls<S: Source>(
 /// What a change did to the names of calls.
 fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detail> {
     let Pending { rows, origin, .. } = change;
+    // A copy says that the row was there at a night; only an archiving that
+    // reached so far took it.
+    let was_taken = |detail: &&&Detail| time_of(detail).is_some_and(|at| at < change.gone_before);
+    let archived: Vec<&Detail> = archived.iter().filter(was_taken).copied().collect();
     let is_there = |name: &String| present(live).any(|there| there == name);
     let of_second = |lead_id: u64, renamed_to: Option<&String>| {
         // Of those that are not there, an archiving may have taken some.
@@ -206,7 +210,7 @@ fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detai
             .filter_map(|lead| of_second(lead, Some(to)))
             .collect(),
         (Effect::Deleted, "uniqueid") => {
-            let was_archived = |name: &String| present(archived).any(|there| there == name);
+            let was_archived = |name: &String| present(&archived).any(|there| there == name);
             let gone = rows.values.iter();
             let gone = gone.filter(|name| !is_there(name) && !was_archived(name));
             gone.map(|uniqueid| Detail::CallDeleted {
