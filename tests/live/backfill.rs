@@ -175,11 +175,7 @@ fn a_purge_is_mended_by_what_the_failure_says() {
     running.stop();
     under_way.join().expect("the simulator ran").good();
     server.sql("FLUSH BINARY LOGS");
-    let (newest, _) = server.binlog_end().rsplit_once(':').map_or_else(
-        || panic!("a position"),
-        |(file, at)| (file.to_owned(), at.to_owned()),
-    );
-    server.sql(&format!("PURGE BINARY LOGS TO '{newest}'"));
+    server.purge();
     site.simulator("run", &["--calls", "300", "--seed", "3", "--noise", "1"]);
     let failed = site.didtail(&["run", "--until-caught-up"]);
     assert_eq!(failed.code, 3, "{}", failed.stderr);

@@ -57,11 +57,12 @@ fn kill_until(
     let (mut kills, mut under_way) = (0, 0);
     while under_way < kills_min || !traffic.is_finished() {
         let before = site.position();
-        let daemon = site.daemon();
+        let mut daemon = site.daemon();
         // Some die while they start, the others in the middle of their work.
         let works = kills % 3 != 0;
         if works && !traffic.is_finished() {
             let applied = wait_until("it has applied something", || {
+                assert!(daemon.is_running(), "it ended: {}", daemon.log());
                 let applied = site.position() != before;
                 // Nothing comes in a night.
                 let is_over = traffic.is_finished() || site.night().exists();

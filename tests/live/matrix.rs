@@ -258,9 +258,7 @@ fn contained(server: &Server, cell: &Cell, number: usize) -> Ran {
 fn run(server: &Server, cell: &Cell, number: usize) -> Ran {
     // The former cells' calls need not be read.
     server.sql("FLUSH BINARY LOGS");
-    let end = server.binlog_end();
-    let file = end.split(':').next().expect("a file");
-    server.sql(&format!("PURGE BINARY LOGS TO '{file}'"));
+    let file = server.purge();
     let engine = ["--engine", cell.engine];
     let site = Site::made(server, &format!("matrix_{number}"), &engine);
     // Calls of years ago are audited too.
@@ -287,7 +285,7 @@ fn run(server: &Server, cell: &Cell, number: usize) -> Ran {
         found.push(format!("missing: {}", summary["missing"]));
     }
     found.extend(site.broken_invariants());
-    let logged = logged(server, file, &site.database);
+    let logged = logged(server, &file, &site.database);
     let unmet = cell.demands.iter().filter(|demand| !logged.meets(**demand));
     found.extend(unmet.map(|demand| format!("the binlog has {logged:?}, not {demand:?}")));
     if kills < 2 {

@@ -8,7 +8,7 @@ use didtail::source::{ConnectSettings, EventStream, MySqlSource, Source, SourceE
 
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, Server, wait_until};
+use crate::support::{PATIENCE, Server};
 
 /// Time for two streams to find out about each other.
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -168,15 +168,7 @@ fn five_meanings(kind: &'static str) {
     );
 
     // Deleted.
-    let newest = server.binlog_end();
-    let purge = format!(
-        "PURGE BINARY LOGS TO '{}'",
-        newest.split(':').next().expect("a file")
-    );
-    wait_until("the first binlog is gone", || {
-        server.sql(&purge);
-        (!path.exists()).then_some(())
-    });
+    server.purge();
     let error = block_on(read(&plain, &format!("{file}:4")));
     says(
         &error,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
-use super::workspace;
+use super::{wait_until, workspace};
 
 /// What a test runs against where it does not say: ViciBox 12 ships this version.
 const KIND: &str = "mariadb-10.11";
@@ -74,6 +74,20 @@ impl Server {
             &self.port.to_string(),
             &self.arguments,
         );
+    }
+
+    /// Deletes all binlogs but the newest, and returns its name.
+    ///
+    /// A server keeps, and says nothing, what a connection reads that ended a
+    /// moment ago: it notices the end when it has something to send.
+    #[track_caller]
+    pub fn purge(&self) -> String {
+        wait_until("the older binlogs are gone", || {
+            let end = self.binlog_end();
+            let (file, _) = end.split_once(':').expect("a position");
+            self.sql(&format!("PURGE BINARY LOGS TO '{file}'"));
+            (self.binlogs().len() == 1).then(|| file.to_owned())
+        })
     }
 
     /// The binlog's end, as `FILE:OFFSET`.
