@@ -180,7 +180,7 @@
 //!    INCALL and contributed nothing; now it contributes a [`ledger::Contribution`]:
 //!    one call, one success, one answered, 83 talk seconds. The difference is a
 //!    [`ledger::ChangeSet`], which carries the [`checkpoint::Checkpoint`] behind it.
-//! 9. [`store::SqliteStore`] writes it in one transaction: the call's row, `did_stats`,
+//! 9. [`store::SqlStore`] writes it in one transaction: the call's row, `did_stats`,
 //!    `did_daily_stats`, `audit_log`, `replication_progress`. It returns a
 //!    [`store::Durable`] checkpoint, and [`state::StateFile::save_checkpoint`] notes it.
 //! 10. `didtail stats` reads `did_summary`, and the sale is there.

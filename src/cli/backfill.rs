@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::failure::Failure;
 use super::{Options, output, runtime, time};
 use crate::engine::{Loaded, backfill};
-use crate::store::SqliteStore;
+use crate::store::SqlStore;
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -69,7 +69,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let Some(loaded) = loaded else {
             return Err(stopped(reached.as_ref()));
         };
-        let store = SqliteStore::open_read(&config.store.url.to_string()).await?;
+        let store = SqlStore::open_read(&config.store.url.to_string()).await?;
         Ok::<_, Failure>((loaded, store.check_invariant().await?))
     })?;
     if options.json {

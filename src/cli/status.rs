@@ -8,7 +8,7 @@ use super::{Options, output, runtime, time};
 use crate::config::Config;
 use crate::ledger::Attribution;
 use crate::state::{Rereads, StateError, StateFile, StatusNote};
-use crate::store::{Attributed, LoadName, LoadNote, SqliteStore, Store as _, StoreError};
+use crate::store::{Attributed, LoadName, LoadNote, SqlStore, Store as _, StoreError};
 
 /// Seconds of the second column of the attribution's shares.
 const RECENTLY_SECONDS: i64 = 24 * 3600;
@@ -59,7 +59,7 @@ struct SourceStatus {
 }
 
 async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<SourceStatus>, Failure> {
-    let store = match SqliteStore::open_read(&config.store.url.to_string()).await {
+    let store = match SqlStore::open_read(&config.store.url.to_string()).await {
         Ok(store) => Some(store),
         Err(StoreError::Missing { .. }) => None,
         Err(e) => return Err(e.into()),

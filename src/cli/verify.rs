@@ -8,7 +8,7 @@ use super::failure::{Exit, Failure};
 use super::{Options, output, runtime, time};
 use crate::engine::{Difference, Kind, Verified, verify};
 use crate::ledger::Counters;
-use crate::store::SqliteStore;
+use crate::store::SqlStore;
 
 /// Differences printed one by one; `--json` has more.
 const PRINTED_MAX: usize = 50;
@@ -91,7 +91,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
 
 /// Checks the counters against the rows, and counts anew those that are wrong.
 async fn sums(url: &str, repair: bool) -> Result<Sums, Failure> {
-    let store = SqliteStore::open(url).await?;
+    let store = SqlStore::open(url).await?;
     let wrong = store.check_invariant().await?;
     let mut repaired = false;
     if repair && !wrong.is_empty() {

@@ -280,7 +280,7 @@ impl<S: Source, St: Store> Backfill<S, St> {
             until: stop.unwrap_or(end),
         };
         let store = Arc::clone(&self.merger.store);
-        let hold = store.hold().await?;
+        let hold = store.hold(&self.merger.source).await?;
         let held = Instant::now();
         let Some(expected) = store.progress(&self.merger.source).await? else {
             return Ok(Window::NoPosition);

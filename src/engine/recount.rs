@@ -15,7 +15,7 @@ use crate::engine::policy::EngineError;
 use crate::engine::run::rules;
 use crate::ledger::{Counters, Frame, Rules, Working, further_keys};
 use crate::source::MySqlSource;
-use crate::store::{Mark, Page, SqliteStore, Store, StoreError};
+use crate::store::{Mark, Page, SqlStore, Store, StoreError};
 use crate::vicidial::Origin;
 
 /// Calls or dials of one commit: some ten milliseconds, in which the daemon waits.
@@ -55,7 +55,7 @@ pub async fn recount(
     mut progress: impl FnMut(u64),
 ) -> Result<Recounted, EngineError> {
     let url = config.store.url.to_string();
-    let store = SqliteStore::open(&url).await?;
+    let store = SqlStore::open(&url).await?;
     let mut total = Recounted::default();
     for source in &config.sources {
         let server = MySqlSource::connect(&source.connect_settings(&config.state)).await?;

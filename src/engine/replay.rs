@@ -47,7 +47,7 @@ use crate::engine::run::{FIRST_EPOCH, decide, follow, rules, rules_in, settings}
 use crate::ledger::Rules;
 use crate::source::{EventStream, FileSource, FilesBefore, MySqlSource, Source, SourceError};
 use crate::state::StateFile;
-use crate::store::{SqliteStore, Store};
+use crate::store::{SqlStore, Store};
 use crate::telemetry::field;
 use crate::vicidial::{StatusBook, Table, Zone, written};
 
@@ -136,7 +136,7 @@ pub async fn replay(
     let mut files = FileSource::open(&wanted.files)?;
     consecutive(&files)?;
     let mut state = StateFile::open_exclusive(&config.state.path)?;
-    let store = SqliteStore::open(&config.store.url.to_string()).await?;
+    let store = SqlStore::open(&config.store.url.to_string()).await?;
     let known = decide(&state, &store, name).await?;
     files.count_bytes(&progress.done);
     let total: u64 = files.names().filter_map(|file| files.length(file)).sum();

@@ -26,7 +26,7 @@ use crate::engine::statuses;
 use crate::ledger::{Prefer, Rules, Success};
 use crate::source::{MySqlSource, Outcome, Source, SourceError, Target, preflight, verdict};
 use crate::state::StateFile;
-use crate::store::{SqliteStore, Store};
+use crate::store::{SqlStore, Store};
 use crate::telemetry::field;
 use crate::vicidial::{Interpreter, Phones, StatusBook, Table, Zone};
 
@@ -79,7 +79,7 @@ pub async fn run(
         .ok_or_else(|| EngineError::Bug("a configuration without a source".to_owned()))?;
     let name = source_config.name.as_str();
     let mut state = StateFile::open_exclusive(&config.state.path)?;
-    let store = SqliteStore::open(&config.store.url.to_string()).await?;
+    let store = SqlStore::open(&config.store.url.to_string()).await?;
     let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
     let server = source.identity().await?;
     let recorded = state.source(name)?.and_then(|record| record.identity);

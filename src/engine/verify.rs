@@ -26,7 +26,7 @@ use crate::engine::backfill::{Ends, Range, gone, sources_of};
 use crate::engine::policy::EngineError;
 use crate::engine::selection::Selection;
 use crate::source::{Source, SourceError};
-use crate::store::{SqliteStore, Store};
+use crate::store::{SqlStore, Store};
 use crate::vicidial::Origin;
 
 pub use compare::{Difference, Field, Kind, Verified};
@@ -70,7 +70,7 @@ pub async fn verify(
 ) -> Result<Vec<Verified>, EngineError> {
     let url = config.store.url.to_string();
     // Also to compare alone: it must stand still for a moment now and then.
-    let store = Arc::new(SqliteStore::open(&url).await?);
+    let store = Arc::new(SqlStore::open(&url).await?);
     let mut all = Vec::new();
     for source in &config.sources {
         let ends = sources_of(config, source, &store).await?;
@@ -180,7 +180,7 @@ impl<S: Source, St: Store> Verify<S, St> {
             let head = self.source.head().await?;
             let is_followed = self.reaches(&head).await?;
             verified.is_behind |= !is_followed;
-            let hold = Arc::clone(&self.merger.store).hold().await?;
+            let hold = self.merger.store.hold(&self.merger.source).await?;
             let expected = self.merger.store.progress(&self.merger.source).await?;
             tokio::time::sleep(APPEARING).await;
             let Some((_, merging)) = self.look(calls, window, None).await? else {

@@ -12,7 +12,7 @@ use crate::ledger::{Attribution, Counters, Outcome};
 ///
 /// VICIdial's primary key is `uniqueid` alone, but two Asterisk servers may
 /// make the same one; the lead then differs (vicidial.md, uniqueid edge cases).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallKey {
     /// Asterisk's `uniqueid` of the call, at most 20 characters in VICIdial.
     pub uniqueid: String,
@@ -75,7 +75,7 @@ pub struct Call {
 ///
 /// A caller code has no year and one digit of the month, so it comes again;
 /// the time of the first row that named it tells its uses apart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialKey {
     /// VICIdial's caller code, e.g. `V1112150007000012345`; the `uniqueid` for
     /// what was said by rows that name no code.

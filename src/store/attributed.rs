@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ledger::Attribution;
-use crate::store::{SqliteStore, StoreError};
+use crate::store::{SqlStore, StoreError};
 
 /// Counted calls of a source by the way their DIDs are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Attributed {
     }
 }
 
-impl SqliteStore {
+impl SqlStore {
     /// The counted calls of a source, all or those since a second (1970, UTC).
     ///
     /// # Errors
@@ -37,30 +37,32 @@ impl SqliteStore {
         source: &str,
         since: Option<i64>,
     ) -> Result<Attributed, StoreError> {
-        const ALL: &str = "SELECT attribution, count(*) FROM call_records \
-             WHERE source = ? AND counted = 1 GROUP BY attribution";
-        const SINCE: &str = "SELECT attribution, count(*) FROM call_records WHERE tenant_id IN \
-             (SELECT id FROM tenants) AND started_at >= ?2 AND source = ?1 AND counted = 1 \
-             GROUP BY attribution";
-        const LOOKED_UP: &str =
-            "SELECT count(*) FROM dials WHERE source = ? AND looked_up = 1 AND dialed_at >= ?";
         let read = async {
-            let rows: Vec<(String, i64)> = match since {
-                None => sqlx::query_as(ALL).bind(source),
-                Some(since) => sqlx::query_as(SINCE).bind(source).bind(since),
+            let mut tx = self.begin_read().await?;
+            let calls = tx
+                .query("SELECT attribution, count(*) FROM call_records WHERE counted = 1")
+                .sql(" AND source = ")
+                .bind(source);
+            let calls = match since {
+                None => calls,
+                // By the index of times.
+                Some(since) => calls
+                    .sql(" AND tenant_id IN (SELECT id FROM tenants) AND started_at >= ")
+                    .bind(since),
+            };
+            let mut attributed = Attributed::default();
+            for mut row in tx.fetch(calls.sql(" GROUP BY attribution")).await? {
+                attributed.calls.insert(row.take()?, row.take()?);
             }
-            .fetch_all(self.readers())
-            .await?;
-            let looked_up = sqlx::query_scalar(LOOKED_UP)
+            let looked_up = tx
+                .query("SELECT count(*) FROM dials WHERE looked_up = 1 AND source = ")
                 .bind(source)
-                .bind(since.unwrap_or(0))
-                .fetch_one(self.readers())
-                .await?;
-            let known = |(way, count): (String, i64)| Some((Attribution::from_name(&way)?, count));
-            Ok(Attributed {
-                calls: rows.into_iter().filter_map(known).collect(),
-                looked_up,
-            })
+                .sql(" AND dialed_at >= ")
+                .bind(since.unwrap_or(0));
+            if let Some(mut row) = tx.fetch_first(looked_up).await? {
+                attributed.looked_up = row.take()?;
+            }
+            tx.finish(attributed).await
         };
         read.await.map_err(|e| self.error("counting calls", e))
     }

@@ -2,9 +2,9 @@
 //! and those that did.
 
 use crate::ledger::{CallKey, DialKey, Subject};
-use crate::store::{SqliteStore, StoreError};
+use crate::store::{SqlStore, StoreError};
 
-impl SqliteStore {
+impl SqlStore {
     /// The newest calls and the newest dials that count for a DID, and those
     /// that stopped counting for it, as far as the history goes: at most
     /// `rows_max` of each, with their sources.
@@ -16,19 +16,49 @@ impl SqliteStore {
         did: &str,
         rows_max: u32,
     ) -> Result<Vec<(String, Subject)>, StoreError> {
-        const ROWS: &str = "WITH mine AS (SELECT id FROM dids WHERE phone_number = ?1) \
-             SELECT * FROM (SELECT source, 'call', uniqueid, lead_id FROM call_records \
-               WHERE did_id IN mine AND counted = 1 ORDER BY started_at DESC LIMIT ?2) \
-             UNION SELECT * FROM (SELECT source, 'dial', caller_code, opened_at FROM dials \
-               WHERE did_id IN mine AND counted = 1 ORDER BY dialed_at DESC LIMIT ?2) \
-             UNION SELECT * FROM (SELECT source, kind, subject, part FROM change_history \
-               WHERE left_did_id IN mine ORDER BY id DESC LIMIT ?2)";
-        let rows: Result<Vec<(String, String, String, i64)>, sqlx::Error> = sqlx::query_as(ROWS)
-            .bind(did)
-            .bind(rows_max)
-            .fetch_all(self.readers())
-            .await;
-        let rows = rows.map_err(|e| self.error("reading the calls of a DID", e))?;
+        const MINE: &str = "IN (SELECT id FROM dids WHERE phone_number = ";
+        const PARTS: [[&str; 3]; 3] = [
+            [
+                "source, 'call' AS kind, uniqueid AS subject, lead_id AS part FROM call_records",
+                "counted = 1 AND did_id",
+                "started_at",
+            ],
+            [
+                "source, 'dial' AS kind, caller_code AS subject, opened_at AS part FROM dials",
+                "counted = 1 AND did_id",
+                "dialed_at",
+            ],
+            [
+                "source, kind, subject, part FROM change_history",
+                "left_did_id",
+                "id",
+            ],
+        ];
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let mut query = tx.query("");
+            for (i, [select, whose, newest]) in PARTS.into_iter().enumerate() {
+                let between = if i == 0 { "" } else { " UNION " };
+                query = query
+                    .sql(&format!(
+                        "{between}SELECT * FROM (SELECT {select} WHERE {whose} {MINE}"
+                    ))
+                    .bind(did)
+                    .sql(&format!(") ORDER BY {newest} DESC LIMIT "))
+                    .bind(rows_max)
+                    .sql(&format!(") p{i}"));
+            }
+            let mut rows: Vec<(String, String, String, i64)> = Vec::new();
+            for mut row in tx.fetch(query).await? {
+                rows.push((row.take()?, row.take()?, row.take()?, row.take()?));
+            }
+            // SQLite's UNION sorts; another's need not.
+            rows.sort();
+            tx.finish(rows).await
+        };
+        let rows = read
+            .await
+            .map_err(|e| self.error("reading the calls of a DID", e))?;
         let subject = |kind: String, name: String, part: i64| {
             if kind == "call" {
                 Subject::Call(CallKey {
@@ -58,19 +88,29 @@ impl SqliteStore {
         source: &str,
         uniqueid: &str,
     ) -> Result<Option<CallKey>, StoreError> {
-        const FIND: &str = "SELECT subject, part FROM change_history \
-             WHERE source = ? AND kind = 'call' AND instr(entries, ?) > 0 ORDER BY id DESC LIMIT 1";
         let was = format!("\"uniqueid\":{}", serde_json::Value::from(uniqueid));
-        let found: Option<(String, i64)> = sqlx::query_as(FIND)
-            .bind(source)
-            .bind(was)
-            .fetch_optional(self.readers())
-            .await
-            .map_err(|e| self.error("looking through the history", e))?;
-        Ok(found.map(|(uniqueid, lead)| CallKey {
-            uniqueid,
-            lead_id: lead.cast_unsigned(),
-        }))
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let [before, after] = tx.dialect().found_in("entries");
+            let query = tx
+                .query("SELECT subject, part FROM change_history WHERE kind = 'call'")
+                .sql(" AND source = ")
+                .bind(source)
+                .sql(&format!(" AND {before}"))
+                .bind(&was)
+                .sql(&after)
+                .sql(" ORDER BY id DESC LIMIT 1");
+            let found = match tx.fetch_first(query).await? {
+                Some(mut row) => Some(CallKey {
+                    uniqueid: row.take()?,
+                    lead_id: row.take()?,
+                }),
+                None => None,
+            };
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("looking through the history", e))
     }
 
     /// The names of the sources that the store knows.
@@ -78,9 +118,15 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn sources(&self) -> Result<Vec<String>, StoreError> {
-        sqlx::query_scalar("SELECT source FROM replication_progress ORDER BY source")
-            .fetch_all(self.readers())
-            .await
-            .map_err(|e| self.error("reading its sources", e))
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let query = tx.query("SELECT source FROM replication_progress ORDER BY source");
+            let mut sources = Vec::new();
+            for mut row in tx.fetch(query).await? {
+                sources.push(row.take()?);
+            }
+            tx.finish(sources).await
+        };
+        read.await.map_err(|e| self.error("reading its sources", e))
     }
 }

@@ -39,8 +39,56 @@ pub enum StoreError {
         /// What the backend said.
         source: Cause,
     },
-    /// The file is damaged, or is no SQLite database.
-    #[error("the store {store} is damaged or is no SQLite database")]
+    /// Another transaction was in the way, and the server undid this one.
+    #[error("the store {store} undid a transaction because of another one")]
+    Conflict {
+        /// The store.
+        store: String,
+        /// What the backend said.
+        source: Cause,
+    },
+    /// The server has no connection to spare.
+    #[error("the store {store} takes no more connections")]
+    Crowded {
+        /// The store.
+        store: String,
+        /// What the backend said.
+        source: Cause,
+    },
+    /// The server is a standby, or was made read-only.
+    #[error("the server of the store {store} is read-only")]
+    ReadOnly {
+        /// The store.
+        store: String,
+        /// What the backend said.
+        source: Cause,
+    },
+    /// The server does not let this user in.
+    #[error("the store {store} refuses the login")]
+    LoginRefused {
+        /// The store.
+        store: String,
+        /// What the backend said.
+        source: Cause,
+    },
+    /// The user lacks a privilege.
+    #[error("the user of the store {store} lacks a privilege")]
+    Forbidden {
+        /// The store.
+        store: String,
+        /// What the backend said.
+        source: Cause,
+    },
+    /// No encrypted connection could be agreed on.
+    #[error("no TLS connection to the store {store}")]
+    Tls {
+        /// The store.
+        store: String,
+        /// What the driver said.
+        source: Cause,
+    },
+    /// The store is damaged, or its file is no SQLite database.
+    #[error("the store {store} is damaged or is no database")]
     Corrupt {
         /// The store.
         store: String,
@@ -114,8 +162,16 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Busy { .. } | Self::DiskFull { .. } | Self::Unreachable { .. } => true,
+            Self::Busy { .. }
+            | Self::Conflict { .. }
+            | Self::Crowded { .. }
+            | Self::DiskFull { .. }
+            | Self::ReadOnly { .. }
+            | Self::Unreachable { .. } => true,
             Self::OtherWriter { .. }
+            | Self::LoginRefused { .. }
+            | Self::Forbidden { .. }
+            | Self::Tls { .. }
             | Self::NotWritable { .. }
             | Self::Corrupt { .. }
             | Self::Foreign { .. }
@@ -134,18 +190,72 @@ impl StoreError {
             Self::OtherWriter { source_name, .. } => Some(format!(
                 "stop the other daemon of `{source_name}`; look for it with: pgrep -a didtail"
             )),
-            Self::Busy { store, .. } => Some(format!("see who holds it: fuser -v {store}")),
-            Self::DiskFull { store, .. } => Some(format!(
-                "make room; nothing is lost, didtail goes on by itself: df -h {store}"
+            Self::Busy { store, .. } => Some(match Backend::of(store) {
+                Backend::File => format!("see who holds it: fuser -v {store}"),
+                Backend::Postgres => "see who holds locks: SELECT pid, state, query FROM \
+                     pg_stat_activity WHERE wait_event_type = 'Lock' OR state <> 'idle'"
+                    .to_owned(),
+                Backend::MySql => "see who holds locks: SHOW ENGINE INNODB STATUS".to_owned(),
+            }),
+            Self::Conflict { .. } => {
+                Some("didtail tries again by itself; nothing is lost".to_owned())
+            }
+            Self::Crowded { store, .. } => Some(format!(
+                "didtail takes up to 6 connections; raise max_connections of the server, or end \
+                 others: {}",
+                match Backend::of(store) {
+                    Backend::File | Backend::Postgres => "SELECT * FROM pg_stat_activity",
+                    Backend::MySql => "SHOW PROCESSLIST",
+                }
             )),
+            Self::DiskFull { store, .. } => Some(match Backend::of(store) {
+                Backend::File => {
+                    format!("make room; nothing is lost, didtail goes on by itself: df -h {store}")
+                }
+                Backend::Postgres | Backend::MySql => {
+                    "make room on the server; nothing is lost: start didtail again if it stopped"
+                        .to_owned()
+                }
+            }),
+            Self::ReadOnly { .. } => Some(
+                "set [store] url to the primary server; didtail goes on by itself when this one \
+                 becomes it"
+                    .to_owned(),
+            ),
+            Self::LoginRefused { .. } => Some(
+                "check the user in [store] url, its password (password_file or \
+                 DIDTAIL_STORE_PASSWORD), and from which hosts the server lets it in"
+                    .to_owned(),
+            ),
+            Self::Forbidden { store, .. } => Some(Backend::of(store).grants(store)),
+            Self::Tls { store, .. } => Some(match Backend::of(store) {
+                Backend::File | Backend::Postgres => "give the authority's certificate with \
+                     ?sslmode=verify-full&sslrootcert=/path/ca.pem in [store] url, or, in a \
+                     network that you trust, ?sslmode=disable"
+                    .to_owned(),
+                Backend::MySql => "give the authority's certificate with \
+                     ?ssl-mode=VERIFY_IDENTITY&ssl-ca=/path/ca.pem in [store] url, or, in a \
+                     network that you trust, ?ssl-mode=DISABLED"
+                    .to_owned(),
+            }),
             Self::NotWritable { store, .. } => Some(format!(
                 "give the daemon's user the file and its folder: \
                  chown -R didtail: \"$(dirname {store})\""
             )),
-            Self::Corrupt { store, .. } => Some(format!(
-                "see how far it is damaged: sqlite3 {store} 'PRAGMA integrity_check'; then put \
-                 a copy back in its place: didtail catches up from the copy's position"
-            )),
+            Self::Corrupt { store, .. } => Some(match Backend::of(store) {
+                Backend::File => format!(
+                    "see how far it is damaged: sqlite3 {store} 'PRAGMA integrity_check'; then \
+                     put a copy back in its place: didtail catches up from the copy's position"
+                ),
+                Backend::Postgres | Backend::MySql => {
+                    "put a backup of the database back: didtail catches up from its position"
+                        .to_owned()
+                }
+            }),
+            Self::Foreign { store } if Backend::of(store) != Backend::File => Some(
+                "its tables have the names of didtail's: set [store] url to a database of its own"
+                    .to_owned(),
+            ),
             Self::Foreign { .. } | Self::BadUrl { .. } => Some(
                 "set [store] url to a file of its own, e.g. \
                  \"sqlite:///var/lib/didtail/optimizer.db\""
@@ -154,9 +264,18 @@ impl StoreError {
             Self::NewerSchema { .. } => Some(
                 "install the didtail that wrote it, or a newer one: apt install didtail".to_owned(),
             ),
+            Self::OlderSchema { store, .. } if Backend::of(store) != Backend::File => Some(
+                "let the daemon of this version open it once (systemctl restart didtail), or, as \
+                 the owner of its tables: didtail store migrate"
+                    .to_owned(),
+            ),
             Self::OlderSchema { .. } => Some(
                 "let the daemon of this version open it once: systemctl restart didtail".to_owned(),
             ),
+            Self::Missing { store } if Backend::of(store) != Backend::File => Some(format!(
+                "make the database as the server's administrator: CREATE DATABASE {}",
+                database(store)
+            )),
             Self::Missing { store } => {
                 let folder = std::path::Path::new(store).parent();
                 let folder = folder.unwrap_or(std::path::Path::new("/var/lib/didtail"));
@@ -166,6 +285,11 @@ impl StoreError {
                     folder.display()
                 ))
             }
+            Self::Unreachable { store, .. } if Backend::of(store) != Backend::File => Some(
+                "see whether the server runs, and whether host and port in [store] url are its; \
+                 didtail tries again by itself while it runs"
+                    .to_owned(),
+            ),
             Self::Unreachable { store, .. } => Some(format!(
                 "see whether this user may read the file and its folder: ls -ld {store} \
                  \"$(dirname {store})\""
@@ -173,4 +297,48 @@ impl StoreError {
             Self::Other { .. } => None,
         }
     }
+}
+
+/// What a store is, by its name in errors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    File,
+    Postgres,
+    MySql,
+}
+
+impl Backend {
+    fn of(store: &str) -> Self {
+        if store.starts_with("postgres://") {
+            Self::Postgres
+        } else if store.starts_with("mysql://") {
+            Self::MySql
+        } else {
+            Self::File
+        }
+    }
+
+    /// The privileges that the daemon's user needs.
+    fn grants(self, store: &str) -> String {
+        let (_, place) = store.split_once("://").unwrap_or(("", store));
+        let (user, _) = place.split_once('@').unwrap_or((place, ""));
+        match self {
+            Self::File | Self::Postgres => format!(
+                "as the owner of the tables: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES \
+                 IN SCHEMA public TO \"{user}\"; to make them, run didtail store migrate as a \
+                 user with CREATE on the schema"
+            ),
+            Self::MySql => format!(
+                "as the administrator: GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO '{user}'; \
+                 to make the tables, run didtail store migrate as a user with CREATE, ALTER, \
+                 INDEX, REFERENCES and CREATE VIEW",
+                database(store)
+            ),
+        }
+    }
+}
+
+/// The database of a server's name.
+fn database(store: &str) -> &str {
+    store.rsplit_once('/').map_or(store, |(_, name)| name)
 }

@@ -3,11 +3,10 @@
 //! Rows that retention has deleted count here as missing; a caller that prunes
 //! must say so.
 
-use sqlx::{AssertSqlSafe, Row as _};
-
 use crate::ledger::Counters;
 use crate::store::read::contributions;
-use crate::store::{SqliteStore, StoreError};
+use crate::store::sql::Dialect;
+use crate::store::{SqlStore, StoreError};
 
 /// Differences told before the check stops; more tell nothing new.
 const DIFFERENCES_MAX: usize = 1000;
@@ -26,11 +25,13 @@ struct Comparison {
 }
 
 fn comparisons() -> [Comparison; 3] {
-    let stats = || "SELECT * FROM did_stats".to_owned();
-    let daily = || "SELECT * FROM did_daily_stats".to_owned();
+    let stats = || "did_stats".to_owned();
+    let daily = || "did_daily_stats".to_owned();
     let rows = format!(
-        "SELECT *, call_at AS last_call_at, dial_at AS last_dial_at FROM ({})",
-        contributions(None)
+        "(SELECT did_id, day, campaign_id, {}, call_at AS last_call_at, dial_at AS last_dial_at \
+         FROM ({}) counted)",
+        Counters::NAMES.join(", "),
+        contributions()
     );
     [
         Comparison {
@@ -63,7 +64,7 @@ fn comparisons() -> [Comparison; 3] {
 impl Comparison {
     /// Both ways' rows one after the other and grouped: one sort, where a join
     /// of two large results would compare each row with each.
-    fn text(&self) -> String {
+    fn text(&self, dialect: Dialect) -> String {
         let list = |sides: &dyn Fn(&str) -> String, between: &str| {
             let columns = self.columns.iter().map(|column| sides(column));
             columns.collect::<Vec<_>>().join(between)
@@ -72,16 +73,19 @@ impl Comparison {
         let values = list(
             &|c| {
                 let total = if c.starts_with("last_") { "max" } else { "sum" };
-                let side = |n: u8| format!("ifnull({total}({c}) FILTER (WHERE side = {n}), 0)");
+                let side = |n: u8| {
+                    let value = format!("{total}(CASE WHEN side = {n} THEN {c} END)");
+                    dialect.int(&format!("coalesce({value}, 0)"))
+                };
                 format!("{} AS k_{c}, {} AS r_{c}", side(0), side(1))
             },
             ", ",
         );
         format!(
             "SELECT d.phone_number{label}, {pairs} FROM (SELECT {key}, {values} FROM \
-             (SELECT 0 AS side, {key}, {columns} FROM ({kept}) UNION ALL \
-             SELECT 1, {key}, {columns} FROM ({counted})) GROUP BY {key} HAVING {differing}) \
-             JOIN dids d ON d.id = did_id ORDER BY 1",
+             (SELECT 0 AS side, {key}, {columns} FROM {kept} k UNION ALL \
+             SELECT 1, {key}, {columns} FROM {counted} c) sides GROUP BY {key}) pairs \
+             JOIN dids d ON d.id = did_id WHERE {differing} ORDER BY 1",
             label = self.label,
             pairs = list(&|c| format!("k_{c}, r_{c}"), ", "),
             columns = self.columns.join(", "),
@@ -92,7 +96,7 @@ impl Comparison {
     }
 }
 
-impl SqliteStore {
+impl SqlStore {
     /// Counts every DID anew and says in words where the kept numbers differ;
     /// empty when the invariant holds. Reads every call and dial.
     ///
@@ -102,14 +106,13 @@ impl SqliteStore {
         let check = async {
             let mut found = Vec::new();
             // One snapshot, or a commit in between would look like a difference.
-            let mut snapshot = self.readers().begin().await?;
+            let mut tx = self.begin_read().await?;
             for comparison in comparisons() {
-                let text = AssertSqlSafe(comparison.text());
-                for row in sqlx::query(text).fetch_all(&mut *snapshot).await? {
-                    let of: String = row.try_get(0)?;
-                    for (i, column) in comparison.columns.iter().enumerate() {
-                        let kept: i64 = row.try_get_unchecked(1 + 2 * i)?;
-                        let counted: i64 = row.try_get_unchecked(2 + 2 * i)?;
+                let query = tx.query(&comparison.text(tx.dialect()));
+                for mut row in tx.fetch(query).await? {
+                    let of: String = row.take()?;
+                    for column in &comparison.columns {
+                        let (kept, counted): (i64, i64) = (row.take()?, row.take()?);
                         if kept != counted && found.len() < DIFFERENCES_MAX {
                             let word = comparison.counted_word;
                             found.push(format!("{of}: {column} is {kept}, {word} {counted}"));
@@ -117,8 +120,7 @@ impl SqliteStore {
                     }
                 }
             }
-            snapshot.commit().await?;
-            Ok(found)
+            tx.finish(found).await
         };
         check
             .await

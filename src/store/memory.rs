@@ -160,11 +160,11 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
-        let turn = self.hold().await?;
+        let turn = self.hold(&change.source).await?;
         self.commit_held(turn, change, None).await
     }
 
-    async fn hold(&self) -> Result<OwnedMutexGuard<()>, StoreError> {
+    async fn hold(&self, _source: &str) -> Result<OwnedMutexGuard<()>, StoreError> {
         Ok(Arc::clone(&self.turn).lock_owned().await)
     }
 

@@ -11,10 +11,12 @@ mod invariant;
 mod memory;
 mod page;
 mod read;
-mod sqlite;
+mod sql;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod tests;
 
 pub use attributed::Attributed;
 pub use backfill::{LoadName, LoadNote, LoadTally};
@@ -23,7 +25,7 @@ pub use error::StoreError;
 pub use memory::{Fault, Gate, MemoryStore};
 pub use page::{Mark, Page};
 pub use read::{DidSummary, Filter, Split, Totals};
-pub use sqlite::SqliteStore;
+pub use sql::{SqlStore, pending_sql, whole_sql};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
@@ -60,15 +62,15 @@ pub enum Trail {
 /// - A commit costs a bounded number of statements, whatever its size.
 /// - One writer a source: a commit whose `expected` is not the store's present
 ///   checkpoint fails with [`StoreError::OtherWriter`] and changes nothing.
-/// - From [`Store::hold`] until it is used up or dropped, no other commit of any
-///   process comes through: those wait. Reading does not.
+/// - From [`Store::hold`] until it is used up or dropped, no other commit of
+///   the source by any process comes through: those wait. Reading does not.
 pub trait Store: Send + Sync + 'static {
     /// The right to make the next commit.
     type Hold: Send;
 
-    /// Takes the right to make the next commit. Whoever has it reads the source
-    /// while the store stands still, and must be quick: everybody else waits.
-    fn hold(&self) -> impl Future<Output = Result<Self::Hold, StoreError>> + Send;
+    /// Takes the right to make the next commit of a source. Whoever has it reads
+    /// the source while the store stands still, and must be quick: others wait.
+    fn hold(&self, source: &str) -> impl Future<Output = Result<Self::Hold, StoreError>> + Send;
 
     /// As [`Store::commit`], by who has the right to it, together with a note of
     /// how far a load has got.

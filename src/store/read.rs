@@ -3,16 +3,11 @@
 //! All-time numbers come from `did_stats`, which is kept; numbers since a time
 //! are counted from the rows, by the same rules (`contributions`).
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _};
-
 use crate::ledger::{Counters, Outcome};
-use crate::store::{SqliteStore, StoreError};
+use crate::store::sql::{Dialect, Query, Row, Tx};
+use crate::store::{SqlStore, StoreError};
 
 /// Which DIDs to read, and from when on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,45 +85,93 @@ pub struct Totals {
 }
 
 /// One row a counted call or dial with a DID, with its counters as columns:
-/// [`crate::ledger::Call::contribution`] in SQL. `from` is a condition on `at`,
-/// such as `>= ?`, and is used twice.
-pub(in crate::store) fn contributions(from: Option<&str>) -> String {
-    let outcomes = |value: fn(&str) -> String| {
-        let columns = Outcome::ALL.map(|o| format!("{} AS {}", value(o.as_str()), o.as_str()));
-        columns.join(", ")
-    };
-    let when = |column: &str| from.map_or_else(String::new, |f| format!(" AND {column} {f}"));
+/// [`crate::ledger::Call::contribution`] in SQL.
+pub(in crate::store) fn contributions() -> String {
+    format!("{} UNION ALL {}", of_calls(), of_dials())
+}
+
+fn of_calls() -> String {
+    let outcome = Outcome::ALL.map(|o| {
+        let name = o.as_str();
+        format!("CASE WHEN outcome = '{name}' THEN 1 ELSE 0 END AS {name}")
+    });
     format!(
         "SELECT tenant_id, did_id, day, campaign_id, disposition, started_at AS call_at, \
          NULL AS dial_at, 0 AS dials, 1 AS total_calls, successful AS successful_calls, {}, dnc, \
-         iif(outcome = 'answered', max(ifnull(duration_seconds, 0), 0), 0) AS talk_seconds \
-         FROM call_records WHERE counted = 1 AND did_id IS NOT NULL{} \
-         UNION ALL SELECT tenant_id, did_id, day, '', '', NULL, dialed_at, 1, 0, 0, {}, 0, 0 \
-         FROM dials WHERE counted = 1 AND did_id IS NOT NULL{}",
-        outcomes(|name| format!("outcome = '{name}'")),
-        when("started_at"),
-        outcomes(|_| "0".to_owned()),
-        when("dialed_at"),
+         CASE WHEN outcome = 'answered' AND duration_seconds > 0 THEN duration_seconds ELSE 0 END \
+         AS talk_seconds FROM call_records WHERE counted = 1 AND did_id IS NOT NULL",
+        outcome.join(", "),
     )
 }
 
-/// `sum(counter) AS counter` for each counter.
-fn sums() -> String {
-    Counters::NAMES
-        .map(|name| format!("sum({name}) AS {name}"))
-        .join(", ")
+fn of_dials() -> String {
+    format!(
+        "SELECT tenant_id, did_id, day, '', '', NULL, dialed_at, 1, 0, 0, {}, 0, 0 \
+         FROM dials WHERE counted = 1 AND did_id IS NOT NULL",
+        Outcome::ALL.map(|_| "0").join(", "),
+    )
 }
 
-/// Reads the thirteen counters from this column on.
-pub(in crate::store) fn counters(row: &SqliteRow, first: usize) -> Result<Counters, sqlx::Error> {
+/// The contributions as a table `s`, all or those since a time.
+fn counted<'a>(query: Query<'a>, since: Option<i64>) -> Query<'a> {
+    let query = query.sql("(").sql(&of_calls());
+    let query = match since {
+        None => query.sql(" UNION ALL ").sql(&of_dials()),
+        Some(since) => query
+            .sql(" AND started_at >= ")
+            .bind(since)
+            .sql(" UNION ALL ")
+            .sql(&of_dials())
+            .sql(" AND dialed_at >= ")
+            .bind(since),
+    };
+    query.sql(") s")
+}
+
+/// Keeps to the tenant and the DID that are asked for.
+fn narrowed<'a>(query: Query<'a>, tenant: Option<&'a str>, filter: &'a Filter) -> Query<'a> {
+    let mut query = query.sql(" WHERE 1 = 1");
+    if let Some(tenant) = tenant {
+        query = query.sql(" AND t.name = ").bind(tenant);
+    }
+    if let Some(did) = &filter.did {
+        query = query.sql(" AND d.phone_number = ").bind(did);
+    }
+    query
+}
+
+/// Keeps to as many rows as are asked for.
+fn limited<'a>(query: Query<'a>, filter: &Filter) -> Query<'a> {
+    let rows_max = filter.rows_max.map_or(i64::MAX, i64::from);
+    query.sql(" LIMIT ").bind(rows_max)
+}
+
+/// `sum(counter) AS counter` for each counter.
+fn sums(dialect: Dialect) -> String {
+    let sum = |name: &str| format!("{} AS {name}", dialect.int(&format!("sum({name})")));
+    Counters::NAMES.map(sum).join(", ")
+}
+
+/// Takes the thirteen counters from a row.
+pub(in crate::store) fn counters(row: &mut Row) -> Result<Counters, sqlx::Error> {
     let mut values = [0; Counters::NAMES.len()];
-    for (i, value) in values.iter_mut().enumerate() {
-        *value = row.try_get_unchecked(first + i)?;
+    for value in &mut values {
+        *value = row.take()?;
     }
     Ok(Counters::from_values(values))
 }
 
-impl SqliteStore {
+/// A part of a whole in percent.
+fn percent(part: i64, whole: i64) -> Option<f64> {
+    ratio(part, whole).map(|ratio| 100.0 * ratio)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate of that many calls")]
+fn ratio(part: i64, whole: i64) -> Option<f64> {
+    (whole != 0).then(|| part as f64 / whole as f64)
+}
+
+impl SqlStore {
     /// The DIDs' numbers, most calls first. With [`Filter::since`], only DIDs
     /// that were used since.
     ///
@@ -139,53 +182,16 @@ impl SqliteStore {
         tenant: Option<&str>,
         filter: &Filter,
     ) -> Result<Vec<DidSummary>, StoreError> {
-        const COLUMNS: &str = "tenant, phone_number, dials, total_calls, successful_calls, \
-             success_rate, answer_rate, block_rate, average_talk_seconds, last_call_at";
-        let from = if filter.since.is_some() {
-            format!(
-                "(SELECT t.name AS tenant, d.phone_number, s.dials, s.total_calls, \
-                 s.successful_calls, 100.0 * s.successful_calls / nullif(s.total_calls, 0) \
-                 AS success_rate, 100.0 * s.answered / nullif(s.total_calls, 0) AS answer_rate, \
-                 100.0 * s.blocked / nullif(s.total_calls, 0) AS block_rate, \
-                 1.0 * s.talk_seconds / nullif(s.answered, 0) AS average_talk_seconds, \
-                 s.last_call_at FROM (SELECT did_id, max(call_at) AS last_call_at, {} \
-                 FROM ({}) GROUP BY did_id) s JOIN dids d ON d.id = s.did_id \
-                 JOIN tenants t ON t.id = d.tenant_id)",
-                sums(),
-                contributions(Some(">= ?4")),
-            )
-        } else {
-            "did_summary".to_owned()
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let query = summaries(&tx, tenant, filter);
+            let mut found = Vec::new();
+            for mut row in tx.fetch(query).await? {
+                found.push(summary(&mut row)?);
+            }
+            tx.finish(found).await
         };
-        let text = format!(
-            "SELECT {COLUMNS} FROM {from} WHERE (?1 IS NULL OR tenant = ?1) \
-             AND (?2 IS NULL OR phone_number = ?2) \
-             ORDER BY total_calls DESC, dials DESC, phone_number, tenant LIMIT ?3"
-        );
-        let rows = sqlx::query(AssertSqlSafe(text))
-            .bind(tenant)
-            .bind(&filter.did)
-            .bind(filter.rows_max.map_or(-1, i64::from))
-            .bind(filter.since)
-            .fetch_all(self.readers())
-            .await
-            .map_err(|e| self.error("reading the summary", e))?;
-        let read = |row: &SqliteRow| {
-            Ok(DidSummary {
-                tenant: row.try_get(0)?,
-                phone_number: row.try_get(1)?,
-                dials: row.try_get(2)?,
-                total_calls: row.try_get(3)?,
-                successful_calls: row.try_get(4)?,
-                success_rate: row.try_get(5)?,
-                answer_rate: row.try_get(6)?,
-                block_rate: row.try_get(7)?,
-                average_talk_seconds: row.try_get(8)?,
-                last_call_at: row.try_get(9)?,
-            })
-        };
-        let summaries: Result<_, sqlx::Error> = rows.iter().map(read).collect();
-        summaries.map_err(|e| self.error("reading the summary", e))
+        read.await.map_err(|e| self.error("reading the summary", e))
     }
 
     /// The numbers split by day, campaign or disposition, in the order of
@@ -199,25 +205,21 @@ impl SqliteStore {
         filter: &Filter,
         by: Split,
     ) -> Result<Vec<(String, Counters)>, StoreError> {
-        let text = format!(
-            "SELECT s.{by}, {} FROM ({}) s JOIN dids d ON d.id = s.did_id \
-             JOIN tenants t ON t.id = d.tenant_id WHERE (?1 IS NULL OR t.name = ?1) \
-             AND (?2 IS NULL OR d.phone_number = ?2) GROUP BY s.{by} ORDER BY s.{by} LIMIT ?3",
-            sums(),
-            contributions(filter.since.map(|_| ">= ?4")),
-            by = by.column(),
-        );
-        let rows = sqlx::query(AssertSqlSafe(text))
-            .bind(tenant)
-            .bind(&filter.did)
-            .bind(filter.rows_max.map_or(-1, i64::from))
-            .bind(filter.since)
-            .fetch_all(self.readers())
-            .await
-            .map_err(|e| self.error("counting calls", e))?;
-        let read = |row: &SqliteRow| Ok((row.try_get(0)?, counters(row, 1)?));
-        let split: Result<_, sqlx::Error> = rows.iter().map(read).collect();
-        split.map_err(|e| self.error("counting calls", e))
+        let by = by.column();
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let query = tx.query(&format!("SELECT s.{by}, {} FROM ", sums(tx.dialect())));
+            let query = counted(query, filter.since)
+                .sql(" JOIN dids d ON d.id = s.did_id JOIN tenants t ON t.id = d.tenant_id");
+            let query =
+                narrowed(query, tenant, filter).sql(&format!(" GROUP BY s.{by} ORDER BY s.{by}"));
+            let mut split = Vec::new();
+            for mut row in tx.fetch(limited(query, filter)).await? {
+                split.push((row.take()?, counters(&mut row)?));
+            }
+            tx.finish(split).await
+        };
+        read.await.map_err(|e| self.error("counting calls", e))
     }
 
     /// The rows of `did_daily_stats` of one DID, by day and campaign.
@@ -232,18 +234,25 @@ impl SqliteStore {
         let text = format!(
             "SELECT s.day, s.campaign_id, s.{} FROM tenants t \
              JOIN dids d ON d.tenant_id = t.id JOIN did_daily_stats s ON s.did_id = d.id \
-             WHERE t.name = ? AND d.phone_number = ? ORDER BY s.day, s.campaign_id",
+             WHERE t.name = ",
             Counters::NAMES.join(", s."),
         );
-        let rows = sqlx::query(AssertSqlSafe(text))
-            .bind(tenant)
-            .bind(did)
-            .fetch_all(self.readers())
-            .await
-            .map_err(|e| self.error("reading daily numbers", e))?;
-        let read = |row: &SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?, counters(row, 2)?));
-        let daily: Result<_, sqlx::Error> = rows.iter().map(read).collect();
-        daily.map_err(|e| self.error("reading daily numbers", e))
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let query = tx
+                .query(&text)
+                .bind(tenant)
+                .sql(" AND d.phone_number = ")
+                .bind(did)
+                .sql(" ORDER BY s.day, s.campaign_id");
+            let mut daily = Vec::new();
+            for mut row in tx.fetch(query).await? {
+                daily.push((row.take()?, row.take()?, counters(&mut row)?));
+            }
+            tx.finish(daily).await
+        };
+        read.await
+            .map_err(|e| self.error("reading daily numbers", e))
     }
 
     /// How many rows there are; of one tenant or of all. Reads every call.
@@ -251,31 +260,97 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn totals(&self, tenant: Option<&str>) -> Result<Totals, StoreError> {
-        const COUNTS: &str = "WITH mine AS (SELECT id FROM tenants WHERE ?1 IS NULL OR name = ?1) \
-             SELECT (SELECT count(*) FROM dids WHERE tenant_id IN mine), \
-             (SELECT count(*) FROM dials WHERE tenant_id IN mine), \
-             (SELECT count(*) FROM audit_log WHERE tenant_id IN mine)";
-        const CALLS: &str = "SELECT attribution, count(*), coalesce(sum(counted), 0) \
-             FROM call_records WHERE tenant_id IN \
-             (SELECT id FROM tenants WHERE ?1 IS NULL OR name = ?1) GROUP BY attribution";
         let read = async {
-            let (dids, dials, audit_rows) = sqlx::query_as(COUNTS)
-                .bind(tenant)
-                .fetch_one(self.readers())
-                .await?;
-            let calls: Vec<(String, i64, i64)> = sqlx::query_as(CALLS)
-                .bind(tenant)
-                .fetch_all(self.readers())
-                .await?;
-            Ok(Totals {
+            let mut tx = self.begin_read().await?;
+            let mut counts = [0; 3];
+            for (count, table) in counts.iter_mut().zip(["dids", "dials", "audit_log"]) {
+                let query = tx.query(&format!("SELECT count(*) FROM {table}"));
+                for mut row in tx.fetch(of_tenant(query, tenant)).await? {
+                    *count = row.take()?;
+                }
+            }
+            let counted = tx.dialect().int("sum(counted)");
+            let query = tx.query(&format!(
+                "SELECT attribution, count(*), {counted} FROM call_records"
+            ));
+            let query = of_tenant(query, tenant).sql(" GROUP BY attribution");
+            let [dids, dials, audit_rows] = counts;
+            let mut totals = Totals {
                 dids,
                 dials,
                 audit_rows,
-                calls: calls.iter().map(|(_, all, _)| all).sum(),
-                counted: calls.iter().map(|(_, _, counted)| counted).sum(),
-                counted_by_attribution: calls.into_iter().map(|(way, _, n)| (way, n)).collect(),
-            })
+                ..Totals::default()
+            };
+            for mut row in tx.fetch(query).await? {
+                let (way, calls, counted): (String, i64, i64) =
+                    (row.take()?, row.take()?, row.take()?);
+                totals.calls += calls;
+                totals.counted += counted;
+                totals.counted_by_attribution.insert(way, counted);
+            }
+            tx.finish(totals).await
         };
         read.await.map_err(|e| self.error("counting its rows", e))
     }
+}
+
+fn of_tenant<'a>(query: Query<'a>, tenant: Option<&'a str>) -> Query<'a> {
+    match tenant {
+        None => query,
+        Some(tenant) => query
+            .sql(" WHERE tenant_id = (SELECT id FROM tenants WHERE name = ")
+            .bind(tenant)
+            .sql(")"),
+    }
+}
+
+/// The columns that [`summary`] takes, of kept numbers or of counted ones.
+fn summaries<'a>(tx: &Tx, tenant: Option<&'a str>, filter: &'a Filter) -> Query<'a> {
+    const COLUMNS: [&str; 7] = [
+        "dials",
+        "total_calls",
+        "successful_calls",
+        "answered",
+        "blocked",
+        "talk_seconds",
+        "last_call_at",
+    ];
+    const DIDS: &str = "dids d JOIN tenants t ON t.id = d.tenant_id";
+    let columns = COLUMNS.map(|name| match name {
+        "last_call_at" => format!("s.{name}"),
+        _ => format!("coalesce(s.{name}, 0) AS {name}"),
+    });
+    let query = tx.query(&format!(
+        "SELECT t.name, d.phone_number, {} FROM {DIDS}",
+        columns.join(", ")
+    ));
+    let query = match filter.since {
+        None => query.sql(" LEFT JOIN did_stats s ON s.did_id = d.id"),
+        Some(_) => {
+            let sums = sums(tx.dialect());
+            let sums = format!("SELECT did_id, {sums}, max(call_at) AS last_call_at FROM ");
+            let query = query.sql(&format!(" JOIN ({sums}"));
+            counted(query, filter.since).sql(" GROUP BY did_id) s ON s.did_id = d.id")
+        }
+    };
+    let order = " ORDER BY total_calls DESC, dials DESC, d.phone_number, t.name";
+    limited(narrowed(query, tenant, filter).sql(order), filter)
+}
+
+fn summary(row: &mut Row) -> Result<DidSummary, sqlx::Error> {
+    let (tenant, phone_number) = (row.take()?, row.take()?);
+    let (dials, total_calls, successful_calls) = (row.take()?, row.take()?, row.take()?);
+    let (answered, blocked, talk_seconds) = (row.take()?, row.take()?, row.take()?);
+    Ok(DidSummary {
+        tenant,
+        phone_number,
+        dials,
+        total_calls,
+        successful_calls,
+        success_rate: percent(successful_calls, total_calls),
+        answer_rate: percent(answered, total_calls),
+        block_rate: percent(blocked, total_calls),
+        average_talk_seconds: ratio(talk_seconds, answered),
+        last_call_at: row.take()?,
+    })
 }

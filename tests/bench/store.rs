@@ -14,7 +14,7 @@ use didtail::ledger::{
     Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Contribution, DailyKey, Dial,
     DialKey, Keys, Outcome, Subject,
 };
-use didtail::store::{SqliteStore, Store};
+use didtail::store::{SqlStore, Store};
 
 /// Calls and dials of one batch; half are new, half change the batch before.
 const CALLS: u64 = 2000;
@@ -39,7 +39,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(path: &std::path::Path, batches: u64) -> anyhow::Result<()> {
-    let store = SqliteStore::open(&format!("sqlite://{}", path.display())).await?;
+    let store = SqlStore::open(&format!("sqlite://{}", path.display())).await?;
     let mut expected = None;
     let (mut commits, mut loads, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for batch in 0..batches {

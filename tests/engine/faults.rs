@@ -104,8 +104,8 @@ impl Away {
 impl Store for Away {
     type Hold = <MemoryStore as Store>::Hold;
 
-    async fn hold(&self) -> Result<Self::Hold, StoreError> {
-        self.inner.hold().await
+    async fn hold(&self, source: &str) -> Result<Self::Hold, StoreError> {
+        self.inner.hold(source).await
     }
 
     async fn commit_held(

@@ -234,8 +234,8 @@ struct Crashing {
 impl Store for Crashing {
     type Hold = <MemoryStore as Store>::Hold;
 
-    async fn hold(&self) -> Result<Self::Hold, StoreError> {
-        self.inner.hold().await
+    async fn hold(&self, source: &str) -> Result<Self::Hold, StoreError> {
+        self.inner.hold(source).await
     }
 
     async fn commit_held(

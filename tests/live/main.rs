@@ -9,6 +9,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+// The suite of every store names the crate as if it were part of it.
+use didtail::{checkpoint, ledger, store, vicidial};
+
 mod backfill;
 mod backfill_many;
 mod bad_input;
@@ -32,6 +35,7 @@ mod seeds;
 mod servers;
 mod shutdown;
 mod statuses;
+mod stores;
 mod stream;
 mod trigger;
 mod values;

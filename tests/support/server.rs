@@ -1,4 +1,4 @@
-//! A private MariaDB or MySQL server.
+//! A private MariaDB, MySQL or PostgreSQL server.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,6 +9,9 @@ use super::{wait_until, workspace};
 
 /// What a test runs against where it does not say: ViciBox 12 ships this version.
 const KIND: &str = "mariadb-10.11";
+
+/// The kind that is no source, but a store.
+const POSTGRES: &str = "postgres";
 
 /// A server that ends with the value, and at the latest with the test program.
 #[derive(Debug)]
@@ -51,7 +54,11 @@ impl Server {
 
     /// Runs statements as the administrator and returns what they print,
     /// columns separated by tabs.
+    #[track_caller]
     pub fn sql(&self, statements: &str) -> String {
+        if self.kind == POSTGRES {
+            return self.sql_in("postgres", statements);
+        }
         dbserver(Command::new(program()).arg("sql").arg(&self.dir).args([
             "-N",
             "-B",
@@ -59,6 +66,33 @@ impl Server {
             "-e",
             statements,
         ]))
+    }
+
+    /// Runs statements in a database of PostgreSQL.
+    #[track_caller]
+    pub fn sql_in(&self, database: &str, statements: &str) -> String {
+        let mut command = Command::new(program());
+        let quiet = ["-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1"];
+        command.arg("sql").arg(&self.dir).args(quiet);
+        dbserver(command.args(["-d", database, "-c", statements]))
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn crash(&self) {
+        let mut command = Command::new(program());
+        dbserver(command.arg("stop").arg(&self.dir).arg("--kill"));
+    }
+
+    /// Makes a database for a store, and returns its address.
+    #[track_caller]
+    pub fn store_url(&self, database: &str) -> String {
+        let port = self.port;
+        self.sql(&format!("CREATE DATABASE {database}"));
+        if self.kind == POSTGRES {
+            format!("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable")
+        } else {
+            format!("mysql://root@127.0.0.1:{port}/{database}?ssl-mode=DISABLED")
+        }
     }
 
     /// Shuts down cleanly.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use didtail::binlog::Position;
-use didtail::store::SqliteStore;
+use didtail::store::SqlStore;
 use rusqlite::{Connection, OpenFlags};
 
 use super::compare::{Numbers, differences};
@@ -254,7 +254,7 @@ impl Site {
     pub fn broken_invariants(&self) -> Vec<String> {
         let url = format!("sqlite://{}", self.path("store.db").display());
         let check = async {
-            let store = SqliteStore::open_read(&url).await.expect("a store");
+            let store = SqlStore::open_read(&url).await.expect("a store");
             let found = store.check_invariant().await.expect("a check");
             store.close().await;
             found

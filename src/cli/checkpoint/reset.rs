@@ -13,7 +13,7 @@ use crate::cli::{Options, output, runtime};
 use crate::config::{Config, SourceConfig, StoreConfig};
 use crate::source::{MySqlSource, SourceError, Target};
 use crate::state::{StateError, StateFile};
-use crate::store::{SqliteStore, Store as _, StoreError};
+use crate::store::{SqlStore, Store as _, StoreError};
 
 /// Move the position, so that `didtail run` goes on elsewhere
 ///
@@ -196,7 +196,7 @@ async fn find(
 /// The epoch of the store's checkpoint; `None` where there is no store yet.
 fn store_epoch(store: &StoreConfig, source: &str) -> Result<Option<u64>, Failure> {
     let read = async {
-        match SqliteStore::open_read(&store.url.to_string()).await {
+        match SqlStore::open_read(&store.url.to_string()).await {
             Ok(store) => Ok(store.progress(source).await?.map(|stored| stored.epoch)),
             Err(StoreError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::ledger::Attribution;
 use crate::source::{Finding, Outcome};
 use crate::state::{StateError, StateFile};
-use crate::store::{SqliteStore, Store as _, StoreError};
+use crate::store::{SqlStore, Store as _, StoreError};
 
 /// Seconds of calls whose attribution is looked at: what VICIdial's own logs of
 /// dials reach back for sure.
@@ -58,7 +58,7 @@ pub(super) fn state(config: &Config, source: &str) -> Own {
 pub(super) async fn store(config: &Config, source: &str, now: i64) -> Own {
     let url = config.store.url.to_string();
     let mut own = Own::default();
-    let opened = SqliteStore::open_read(&url).await;
+    let opened = SqlStore::open_read(&url).await;
     let read = match &opened {
         Ok(store) => store.progress(source).await,
         Err(_) => Ok(None),
@@ -87,7 +87,7 @@ pub(super) async fn store(config: &Config, source: &str, now: i64) -> Own {
 }
 
 /// How the calls of the last day got their DIDs.
-async fn attributed(store: Option<&SqliteStore>, source: &str, now: i64) -> Option<Finding> {
+async fn attributed(store: Option<&SqlStore>, source: &str, now: i64) -> Option<Finding> {
     const EXPECTED: &str = "the calls of the last day have a DID";
     let counted = store?.attributed(source, Some(now - DAY_SECONDS)).await;
     let finding =

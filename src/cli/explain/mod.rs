@@ -12,7 +12,7 @@ use crate::ledger::{
     Attribution, CODE_WINDOW_SECONDS, Call, CallKey, ChangeEntry, Dial, DialKey, Keys,
     LEAD_WINDOW_SECONDS, Loaded, Subject,
 };
-use crate::store::{Filter, SqliteStore, Store as _};
+use crate::store::{Filter, SqlStore, Store as _};
 use story::Line;
 
 /// Show what is behind a call's or a DID's numbers: every row that changed them
@@ -71,7 +71,7 @@ struct Explained {
 
 /// `None` for what the store does not know.
 async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Option<Explained>> {
-    let store = SqliteStore::open_read(url).await?;
+    let store = SqlStore::open_read(url).await?;
     let what = arguments.what.trim();
     let mut found = Vec::new();
     for source in store.sources().await? {
@@ -100,7 +100,7 @@ async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Option<Expl
 
 /// The calls, and where there are none the dials, of each source.
 async fn explain_found(
-    store: &SqliteStore,
+    store: &SqlStore,
     found: &[(String, Loaded)],
 ) -> anyhow::Result<Option<Explained>> {
     let mut texts = Vec::new();
@@ -146,7 +146,7 @@ async fn explain_found(
     }))
 }
 
-async fn explain_did(store: &SqliteStore, did: &str, limit: u32) -> anyhow::Result<Explained> {
+async fn explain_did(store: &SqlStore, did: &str, limit: u32) -> anyhow::Result<Explained> {
     let filter = Filter {
         did: Some(did.to_owned()),
         ..Filter::default()
@@ -193,7 +193,7 @@ async fn explain_did(store: &SqliteStore, did: &str, limit: u32) -> anyhow::Resu
     })
 }
 
-async fn load(store: &SqliteStore, source: &str, subject: &Subject) -> anyhow::Result<Loaded> {
+async fn load(store: &SqlStore, source: &str, subject: &Subject) -> anyhow::Result<Loaded> {
     let mut keys = Keys::default();
     match subject {
         Subject::Call(key) => keys.uniqueids.insert(key.uniqueid.clone()),
@@ -205,7 +205,7 @@ async fn load(store: &SqliteStore, source: &str, subject: &Subject) -> anyhow::R
 /// The dials that have something to say of a call: that of its caller code, and
 /// what is known by its `uniqueid`.
 async fn dials_of(
-    store: &SqliteStore,
+    store: &SqlStore,
     source: &str,
     key: &CallKey,
     call: &Call,
@@ -231,7 +231,7 @@ async fn dials_of(
 }
 
 async fn lines_of_call(
-    store: &SqliteStore,
+    store: &SqlStore,
     source: &str,
     key: &CallKey,
     call: &Call,
@@ -251,7 +251,7 @@ async fn lines_of_call(
 }
 
 async fn history(
-    store: &SqliteStore,
+    store: &SqlStore,
     source: &str,
     key: &DialKey,
 ) -> anyhow::Result<Vec<ChangeEntry>> {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::{output, time};
 use crate::ledger::Counters;
-use crate::store::{DidSummary, Filter, Split, SqliteStore};
+use crate::store::{DidSummary, Filter, Split, SqlStore};
 use table::Line;
 pub(in crate::cli) use table::screen;
 
@@ -81,7 +81,7 @@ pub(super) async fn run(
     args: &StatsArgs,
     json: bool,
 ) -> anyhow::Result<()> {
-    let store = SqliteStore::open_read(store_url).await?;
+    let store = SqlStore::open_read(store_url).await?;
     if args.watch {
         return watch::run(&store, tenant, sources, args, json).await;
     }
@@ -112,7 +112,7 @@ struct Overall {
 }
 
 async fn picture(
-    store: &SqliteStore,
+    store: &SqlStore,
     tenant: Option<&str>,
     args: &StatsArgs,
     rows_max: u32,
@@ -150,7 +150,7 @@ async fn picture(
 
 /// The DID as the store writes it, from what an operator typed.
 pub(super) async fn find_did(
-    store: &SqliteStore,
+    store: &SqlStore,
     tenant: Option<&str>,
     typed: &str,
 ) -> anyhow::Result<String> {

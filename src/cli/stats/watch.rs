@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::table::{ago, screen};
 use super::{Overall, Picture, StatsArgs, document, picture, text};
 use crate::cli::{output, time};
-use crate::store::{SqliteStore, Store as _};
+use crate::store::{SqlStore, Store as _};
 
 /// Time between two pictures.
 const REDRAW: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ const OTHER_LINES: usize = 5;
 
 /// Draws until Ctrl-C or SIGTERM.
 pub(super) async fn run(
-    store: &SqliteStore,
+    store: &SqlStore,
     tenant: Option<&str>,
     sources: &[String],
     args: &StatsArgs,
@@ -62,7 +62,7 @@ pub(super) async fn run(
 
 /// Totals, calls per second, and how fresh the numbers are.
 async fn header(
-    store: &SqliteStore,
+    store: &SqlStore,
     sources: &[String],
     picture: &Picture,
     rate: &mut Rate,

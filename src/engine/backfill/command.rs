@@ -11,7 +11,7 @@ use crate::engine::run::{FIRST_EPOCH, decide, rules, system_clock};
 use crate::ledger::{Frame, Working};
 use crate::source::{MySqlSource, Target};
 use crate::state::{StateError, StateFile};
-use crate::store::{LoadName, LoadNote, SqliteStore, Store};
+use crate::store::{LoadName, LoadNote, SqlStore, Store};
 
 /// Failures in a row after which the command gives up: some minutes.
 const TRIES: u32 = 12;
@@ -45,7 +45,7 @@ pub async fn backfill(
     range: &Range,
     mut progress: impl FnMut(&Loaded) + Send,
 ) -> Result<Vec<Loaded>, EngineError> {
-    let store = Arc::new(SqliteStore::open(&config.store.url.to_string()).await?);
+    let store = Arc::new(SqlStore::open(&config.store.url.to_string()).await?);
     let mut all = Vec::new();
     for source in &config.sources {
         let ends = ends(config, source, &store).await?;
@@ -74,8 +74,8 @@ pub async fn backfill(
 pub(in crate::engine) async fn ends(
     config: &Config,
     source: &SourceConfig,
-    store: &Arc<SqliteStore>,
-) -> Result<Ends<MySqlSource, SqliteStore>, EngineError> {
+    store: &Arc<SqlStore>,
+) -> Result<Ends<MySqlSource, SqlStore>, EngineError> {
     let server = MySqlSource::connect(&source.connect_settings(&config.state)).await?;
     Ok(Ends {
         rules: rules(config, source, &server).await?,
@@ -93,7 +93,7 @@ pub(in crate::engine) async fn ends(
 async fn anchor(
     config: &Config,
     source: &SourceConfig,
-    ends: &Ends<MySqlSource, SqliteStore>,
+    ends: &Ends<MySqlSource, SqlStore>,
 ) -> Result<(), EngineError> {
     let name = source.name.as_str();
     let mut looks = 0;

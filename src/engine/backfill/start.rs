@@ -14,7 +14,7 @@ use crate::engine::policy::EngineError;
 use crate::engine::run::system_clock;
 use crate::ledger::Rules;
 use crate::source::MySqlSource;
-use crate::store::{LoadName, LoadNote, SqliteStore, Store};
+use crate::store::{LoadName, LoadNote, SqlStore, Store};
 use crate::telemetry::{field, spawn_named};
 
 /// Time between two lines of progress in the log.
@@ -58,7 +58,7 @@ pub(in crate::engine) async fn resume(
     config: &Config,
     source: &SourceConfig,
     server: &MySqlSource,
-    store: &Arc<SqliteStore>,
+    store: &Arc<SqlStore>,
     rules: &Rules,
 ) -> Result<Option<JoinHandle<()>>, EngineError> {
     let noted = store.load_note(&source.name, LoadName::StartAt).await?;

@@ -1,13 +1,13 @@
 //! What a commit must change, and what it must leave alone.
 
-use crate::ledger::{AuditEntry, Call, Keys, Outcome};
-use crate::store::conformance::change::{
-    SOURCE, TENANT, answered, checkpoint, dial_key, dialed, empty, honest, key,
-};
-use crate::store::conformance::{Inspect, entry, next, put};
-use crate::store::{DidNumbers, StoreError, Trail};
+use std::time::Duration;
 
-pub(super) async fn calls_move_in_chains_and_swaps<S: Inspect>(store: &S) {
+use super::change::{SOURCE, TENANT, answered, checkpoint, dial_key, dialed, empty, honest, key};
+use super::{Inspect, entry, next, put};
+use crate::ledger::{AuditEntry, Call, Keys, Outcome};
+use crate::store::{DidNumbers, Dump, StoreError, Trail};
+
+pub(crate) async fn calls_move_in_chains_and_swaps<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     let named = ["a", "b", "c", "x", "y"];
     for (i, name) in named.into_iter().enumerate() {
@@ -46,7 +46,7 @@ pub(super) async fn calls_move_in_chains_and_swaps<S: Inspect>(store: &S) {
     assert_eq!(put(store, change).await.calls.len(), 6);
 }
 
-pub(super) async fn a_replaced_row_makes_room<S: Inspect>(store: &S) {
+pub(crate) async fn a_replaced_row_makes_room<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     change.calls.insert(key("a", 1), answered("+1", 1));
     change.calls.insert(key("b", 1), answered("+2", 2));
@@ -63,7 +63,7 @@ pub(super) async fn a_replaced_row_makes_room<S: Inspect>(store: &S) {
     assert_eq!(dump.daily.len(), 1, "a row without numbers is removed");
 }
 
-pub(super) async fn a_move_onto_a_call_is_refused_whole<S: Inspect>(store: &S) {
+pub(crate) async fn a_move_onto_a_call_is_refused_whole<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     change.calls.insert(key("a", 1), answered("+1", 1));
     change.calls.insert(key("b", 1), answered("+1", 2));
@@ -76,7 +76,7 @@ pub(super) async fn a_move_onto_a_call_is_refused_whole<S: Inspect>(store: &S) {
     assert_eq!(store.contents().await, before);
 }
 
-pub(super) async fn deltas_add_up<S: Inspect>(store: &S) {
+pub(crate) async fn deltas_add_up<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     change.calls.insert(key("a", 1), answered("+1", 1));
     change.calls.insert(key("b", 1), answered("+1", 2));
@@ -108,7 +108,7 @@ pub(super) async fn deltas_add_up<S: Inspect>(store: &S) {
     assert_eq!(dump.daily.len(), 2);
 }
 
-pub(super) async fn the_newest_is_found_anew<S: Inspect>(store: &S) {
+pub(crate) async fn the_newest_is_found_anew<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     for at in [10, 20, 30] {
         change
@@ -155,14 +155,14 @@ pub(super) async fn the_newest_is_found_anew<S: Inspect>(store: &S) {
     );
 }
 
-pub(super) async fn audit_rows_are_written_once_and_pruned_oldest_first<S: Inspect>(store: &S) {
+pub(crate) async fn audit_rows_are_written_once_and_pruned_oldest_first<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     change.audit = (0..10).map(|i| entry(&format!("b.1:{i}/0@5"), i)).collect();
     put(store, change).await;
     let mut change = next(store).await;
     let again = AuditEntry {
         new: "XFER".to_owned(),
-        ..entry("b.1:3/0@5", 99)
+        ..entry("b.1:3/0@5", 3)
     };
     change.audit = vec![again, entry("b.1:10/0@5", 10)];
     let dump = put(store, change).await;
@@ -182,7 +182,7 @@ pub(super) async fn audit_rows_are_written_once_and_pruned_oldest_first<S: Inspe
     assert_eq!(left.values().map(|(_, at)| *at).min(), Some(8));
 }
 
-pub(super) async fn another_writer_is_noticed<S: Inspect>(store: &S) {
+pub(crate) async fn another_writer_is_noticed<S: Inspect>(store: &S) {
     let first = next(store).await;
     put(store, first.clone()).await;
     let mut late = first.clone();
@@ -205,7 +205,24 @@ pub(super) async fn another_writer_is_noticed<S: Inspect>(store: &S) {
     assert_eq!(store.contents().await, before);
 }
 
-pub(super) async fn a_failed_commit_leaves_nothing<S: Inspect>(store: &S) {
+pub(crate) async fn who_holds_the_next_commit_keeps_others_waiting<S: Inspect>(store: &S) {
+    let first = next(store).await;
+    let hold = store.hold(SOURCE).await.unwrap();
+    let waited = tokio::time::timeout(Duration::from_millis(300), store.commit(&first));
+    assert!(waited.await.is_err(), "it came through");
+    let mut change = next(store).await;
+    change.calls.insert(key("a", 1), answered("+1", 1));
+    let change = honest(&Dump::default(), change);
+    store.commit_held(hold, &change, None).await.unwrap();
+    let error = store.commit(&first).await.unwrap_err();
+    assert!(matches!(error, StoreError::OtherWriter { .. }), "{error:?}");
+    // Given up, it is as if it had never been.
+    drop(store.hold(SOURCE).await.unwrap());
+    let after = next(store).await;
+    assert_eq!(put(store, after).await.calls.len(), 1);
+}
+
+pub(crate) async fn a_failed_commit_leaves_nothing<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     change.calls.insert(key("a", 1), answered("+1", 1));
     let before = put(store, change).await;
@@ -225,7 +242,7 @@ pub(super) async fn a_failed_commit_leaves_nothing<S: Inspect>(store: &S) {
     put(store, after).await;
 }
 
-pub(super) async fn ten_thousand_rows_are_one_commit<S: Inspect>(store: &S) {
+pub(crate) async fn ten_thousand_rows_are_one_commit<S: Inspect>(store: &S) {
     let mut dump = store.contents().await;
     for round in 0..2 {
         let mut change = empty(&dump);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::change::{SOURCE, TENANT, answered, dial_key, dialed, key};
+use super::{Inspect, next, put};
 use crate::ledger::{CallKey, ChangeEntry, Subject};
-use crate::store::conformance::change::{SOURCE, TENANT, answered, dial_key, dialed, key};
-use crate::store::conformance::{Inspect, next, put};
-use crate::store::{Mark, Trail};
+use crate::store::{LoadName, LoadNote, Mark, Trail};
 
 fn entry(offset: u64, at: i64, left: Option<&str>) -> ChangeEntry {
     let was = serde_json::json!({ "disposition": "NA" });
@@ -27,7 +27,7 @@ async fn events<S: Inspect>(store: &S, subject: &Subject) -> Vec<String> {
     entries.into_iter().map(|entry| entry.event).collect()
 }
 
-pub(super) async fn changes_are_kept_in_order_and_follow_a_moved_call<S: Inspect>(store: &S) {
+pub(crate) async fn changes_are_kept_in_order_and_follow_a_moved_call<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     change.calls.insert(key("1.1", 7), answered("+1", 10));
     change.calls.insert(key("1.2", 7), answered("+1", 11));
@@ -71,7 +71,7 @@ pub(super) async fn changes_are_kept_in_order_and_follow_a_moved_call<S: Inspect
     assert_eq!(events(store, &dial).await, ["b.000001:5/0@12"]);
 }
 
-pub(super) async fn old_history_is_pruned<S: Inspect>(store: &S) {
+pub(crate) async fn old_history_is_pruned<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     for (uniqueid, at) in [("1.1", 10), ("1.2", 20), ("1.3", 30)] {
         change
@@ -87,7 +87,7 @@ pub(super) async fn old_history_is_pruned<S: Inspect>(store: &S) {
     assert_eq!(events(store, &call("1.3")).await.len(), 1);
 }
 
-pub(super) async fn pages_name_every_call_and_dial_once<S: Inspect>(store: &S) {
+pub(crate) async fn pages_name_every_call_and_dial_once<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     for n in 0..7 {
         let key = CallKey {
@@ -111,4 +111,34 @@ pub(super) async fn pages_name_every_call_and_dial_once<S: Inspect>(store: &S) {
     }
     assert_eq!((rows, names.len()), (14, 14));
     assert_eq!(store.page("other", Mark::default(), 3).await.unwrap(), None);
+}
+
+pub(crate) async fn loads_are_noted<S: Inspect>(store: &S) {
+    let note = |asked: &str| LoadNote {
+        asked: asked.to_owned(),
+        since: -5,
+        ..LoadNote::default()
+    };
+    let (command, start) = (LoadName::Command, LoadName::StartAt);
+    assert_eq!(store.load_note(SOURCE, command).await.unwrap(), None);
+    for asked in ["7d", "30d"] {
+        store
+            .save_load(SOURCE, command, &note(asked))
+            .await
+            .unwrap();
+    }
+    let hold = store.hold(SOURCE).await.unwrap();
+    let change = next(store).await;
+    let with = note("90d");
+    let held = store.commit_held(hold, &change, Some((start, &with)));
+    held.await.unwrap();
+    assert_eq!(
+        store.load_note(SOURCE, command).await.unwrap(),
+        Some(note("30d"))
+    );
+    assert_eq!(
+        store.load_note(SOURCE, start).await.unwrap(),
+        Some(note("90d"))
+    );
+    assert_eq!(store.load_note("other", start).await.unwrap(), None);
 }

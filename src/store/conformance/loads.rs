@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::change::{SOURCE, TENANT, answered, dial_key, dialed, honest, key};
+use super::{Inspect, entry, next, put};
 use crate::ledger::{Attribution, AuditEntry, Call, Dial, Keys, Loaded, Outcome, StatDelta};
 use crate::store::Dump;
-use crate::store::conformance::change::{SOURCE, TENANT, answered, dial_key, dialed, honest, key};
-use crate::store::conformance::{Inspect, entry, next, put};
 
 fn full_call() -> Call {
     Call {
@@ -35,7 +35,7 @@ fn full_call() -> Call {
     }
 }
 
-pub(super) async fn every_field_comes_back<S: Inspect>(store: &S) {
+pub(crate) async fn every_field_comes_back<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     let odd = "1762956000.1'\"\\\u{e9}\u{1f600}\n";
     change.calls.insert(key("1762956000.0", 1), full_call());
@@ -88,7 +88,7 @@ pub(super) async fn every_field_comes_back<S: Inspect>(store: &S) {
     assert_eq!(store.progress(SOURCE).await.unwrap(), Some(last));
 }
 
-pub(super) async fn nothing_is_found_in_an_empty_store<S: Inspect>(store: &S) {
+pub(crate) async fn nothing_is_found_in_an_empty_store<S: Inspect>(store: &S) {
     let keys = Keys {
         uniqueids: BTreeSet::from(["1.1".to_owned()]),
         caller_codes: BTreeSet::from(["V1".to_owned()]),
@@ -102,7 +102,7 @@ pub(super) async fn nothing_is_found_in_an_empty_store<S: Inspect>(store: &S) {
     assert_eq!(store.contents().await, Dump::default());
 }
 
-pub(super) async fn leads_are_found_within_their_times<S: Inspect>(store: &S) {
+pub(crate) async fn leads_are_found_within_their_times<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     for at in 9..=13 {
         let name = at.to_string();
@@ -159,7 +159,7 @@ pub(super) async fn leads_are_found_within_their_times<S: Inspect>(store: &S) {
     assert_eq!(loaded, Loaded::default());
 }
 
-pub(super) async fn dids_are_said_to_exist<S: Inspect>(store: &S) {
+pub(crate) async fn dids_are_said_to_exist<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     change.calls.insert(
         key("1.1", 1),
@@ -196,7 +196,7 @@ pub(super) async fn dids_are_said_to_exist<S: Inspect>(store: &S) {
     );
 }
 
-pub(super) async fn sources_are_kept_apart<S: Inspect>(store: &S) {
+pub(crate) async fn sources_are_kept_apart<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     change.calls.insert(key("1.1", 1), answered("+1", 5));
     put(store, change.clone()).await;

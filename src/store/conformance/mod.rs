@@ -1,13 +1,17 @@
-//! What every backend must do, run on each of them.
+//! What every backend must do: one suite, run on each of them.
+//!
+//! The unit tests run it on memory and SQLite; the live tests take the same files
+//! in, and run them on servers.
 
 pub(crate) mod change;
-mod commits;
-mod history;
-mod loads;
-mod twins;
+pub(crate) mod commits;
+pub(crate) mod history;
+pub(crate) mod loads;
+pub(crate) mod reading;
+pub(crate) mod twins;
 
 use crate::ledger::{AuditEntry, ChangeSet};
-use crate::store::{Dump, MemoryStore, SqliteStore, Store};
+use crate::store::{Dump, MemoryStore, SqlStore, Store};
 
 use self::change::{empty, honest, key};
 
@@ -22,55 +26,69 @@ impl Inspect for MemoryStore {
     }
 }
 
-impl Inspect for SqliteStore {
+impl Inspect for SqlStore {
     async fn contents(&self) -> Dump {
         assert_eq!(self.check_invariant().await.unwrap(), Vec::<String>::new());
         self.dump().await.unwrap()
     }
 }
 
-/// A SQLite store in a folder that is removed with the guard.
-pub(crate) async fn sqlite() -> (SqliteStore, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/optimizer.db", folder.path().display());
-    (SqliteStore::open(&url).await.unwrap(), folder)
-}
-
-macro_rules! on_every_backend {
-    ($($module:ident::$case:ident),+ $(,)?) => {
-        mod memory { $(
-            #[tokio::test]
-            async fn $case() { super::$module::$case(&super::MemoryStore::new()).await; }
-        )+ }
-        mod sqlite { $(
+/// Runs cases on a backend, each on an empty store of its own: `$make` gives it,
+/// with something that removes it.
+macro_rules! cases {
+    ($name:ident, $make:path; $($module:ident::$case:ident),+ $(,)?) => {
+        mod $name { $(
             #[tokio::test]
             async fn $case() {
-                let (store, _folder) = super::sqlite().await;
-                super::$module::$case(&store).await;
+                let (store, _guard) = $make(stringify!($case)).await;
+                super::conformance::$module::$case(&store).await;
             }
         )+ }
     };
 }
 
-on_every_backend!(
-    loads::every_field_comes_back,
-    loads::nothing_is_found_in_an_empty_store,
-    loads::leads_are_found_within_their_times,
-    loads::dids_are_said_to_exist,
-    loads::sources_are_kept_apart,
-    commits::calls_move_in_chains_and_swaps,
-    commits::a_replaced_row_makes_room,
-    commits::a_move_onto_a_call_is_refused_whole,
-    commits::deltas_add_up,
-    commits::the_newest_is_found_anew,
-    commits::audit_rows_are_written_once_and_pruned_oldest_first,
-    commits::another_writer_is_noticed,
-    commits::a_failed_commit_leaves_nothing,
-    commits::ten_thousand_rows_are_one_commit,
-    history::changes_are_kept_in_order_and_follow_a_moved_call,
-    history::old_history_is_pruned,
-    history::pages_name_every_call_and_dial_once,
-);
+/// The cases for every store.
+macro_rules! on_backend {
+    ($name:ident, $make:path) => {
+        conformance::cases! { $name, $make;
+            loads::every_field_comes_back,
+            loads::nothing_is_found_in_an_empty_store,
+            loads::leads_are_found_within_their_times,
+            loads::dids_are_said_to_exist,
+            loads::sources_are_kept_apart,
+            commits::calls_move_in_chains_and_swaps,
+            commits::a_replaced_row_makes_room,
+            commits::a_move_onto_a_call_is_refused_whole,
+            commits::deltas_add_up,
+            commits::the_newest_is_found_anew,
+            commits::audit_rows_are_written_once_and_pruned_oldest_first,
+            commits::another_writer_is_noticed,
+            commits::who_holds_the_next_commit_keeps_others_waiting,
+            commits::a_failed_commit_leaves_nothing,
+            commits::ten_thousand_rows_are_one_commit,
+            history::changes_are_kept_in_order_and_follow_a_moved_call,
+            history::old_history_is_pruned,
+            history::loads_are_noted,
+            history::pages_name_every_call_and_dial_once,
+        }
+    };
+}
+
+/// The cases for what a database answers besides.
+macro_rules! on_database {
+    ($name:ident, $make:path) => {
+        conformance::cases! { $name, $make;
+            reading::summaries_are_the_view_or_counted_since,
+            reading::splits_add_up_to_the_whole,
+            reading::totals_count_what_has_no_did_too,
+            reading::what_is_behind_a_did_is_named,
+            reading::ways_of_attribution_are_counted,
+            reading::numbers_are_counted_anew,
+        }
+    };
+}
+
+pub(crate) use {cases, on_backend, on_database};
 
 async fn put<S: Inspect>(store: &S, change: ChangeSet) -> Dump {
     let change = honest(&store.contents().await, change);

@@ -2,14 +2,14 @@
 
 use proptest::prelude::*;
 
+use super::Inspect;
+use super::change::{SOURCE, answered, dial_key, dialed, empty, honest, key};
 use crate::ledger::{Attribution, AuditEntry, Call, Dial, Outcome};
-use crate::store::conformance::change::{SOURCE, answered, dial_key, dialed, empty, honest, key};
-use crate::store::conformance::{Inspect, sqlite};
-use crate::store::{MemoryStore, Store};
+use crate::store::{MemoryStore, Store as _};
 
 /// One row image, from so small a space that the rows meet often.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Call(u8, Call),
     Dial(u8, Dial),
     Move(u8, u8),
@@ -63,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Commits the steps as one change to both stores, and compares them.
-async fn apply(memory: &MemoryStore, sqlite: &impl Inspect, steps: Vec<Step>) {
+async fn apply<S: Inspect>(memory: &MemoryStore, store: &S, steps: Batch) {
     let dump = memory.dump();
     let mut change = empty(&dump);
     let name = |i: u8| key(&i.to_string(), 1);
@@ -103,24 +103,22 @@ async fn apply(memory: &MemoryStore, sqlite: &impl Inspect, steps: Vec<Step>) {
     }
     let change = honest(&dump, change);
     memory.commit(&change).await.unwrap();
-    sqlite.commit(&change).await.unwrap();
+    store.commit(&change).await.unwrap();
     // Also checks that the kept numbers equal the counted ones.
-    assert_eq!(sqlite.contents().await, memory.dump());
+    assert_eq!(store.contents().await, memory.dump());
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+/// Some batches of changes.
+pub(crate) fn batches() -> impl Strategy<Value = Vec<Batch>> {
+    prop::collection::vec(prop::collection::vec(step(), 0..12), 1..8)
+}
 
-    #[test]
-    fn random_changes_keep_the_twins_equal(
-        batches in prop::collection::vec(prop::collection::vec(step(), 0..12), 1..8),
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (memory, (sqlite, _folder)) = (MemoryStore::new(), sqlite().await);
-            for steps in batches {
-                apply(&memory, &sqlite, steps).await;
-            }
-        });
+/// What one commit changes.
+pub(crate) type Batch = Vec<Step>;
+
+/// Commits the batches to both stores, which must be equal, and keeps them so.
+pub(crate) async fn keep_equal<S: Inspect>(memory: &MemoryStore, store: &S, batches: Vec<Batch>) {
+    for steps in batches {
+        apply(memory, store, steps).await;
     }
 }

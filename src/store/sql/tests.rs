@@ -11,16 +11,25 @@ use crate::ledger::ChangeSet;
 use crate::store::conformance::change::{
     SOURCE, answered, checkpoint, dial_key, dialed, empty, honest, key,
 };
-use crate::store::conformance::sqlite;
-use crate::store::sqlite::{SqliteStore, open};
+use crate::store::sql::session::Pool;
+use crate::store::sql::{SqlStore, open};
+use crate::store::tests::sqlite;
 use crate::store::{Dump, Store as _, StoreError};
 
 fn url(path: &Path) -> String {
     format!("sqlite://{}", path.display())
 }
 
+/// The connection that writes.
+fn writer(store: &SqlStore) -> &sqlx::SqlitePool {
+    match store.writer().unwrap() {
+        Pool::Sqlite(pool) => pool,
+        Pool::Postgres(_) | Pool::MySql(_) => panic!("no SQLite"),
+    }
+}
+
 async fn open_error(path: &Path) -> StoreError {
-    SqliteStore::open(&url(path)).await.unwrap_err()
+    SqlStore::open(&url(path)).await.unwrap_err()
 }
 
 /// A change that fills some hundred pages.
@@ -64,7 +73,7 @@ async fn a_missing_folder_or_file_is_named() {
     assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
     assert!(error.hint().unwrap().contains("install -d"));
     let file = folder.path().join("optimizer.db");
-    let error = SqliteStore::open_read(&url(&file)).await.unwrap_err();
+    let error = SqlStore::open_read(&url(&file)).await.unwrap_err();
     assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
     assert!(!file.exists(), "reading makes no file");
 }
@@ -73,11 +82,11 @@ async fn a_missing_folder_or_file_is_named() {
 async fn an_address_that_is_no_file_is_refused_without_repeating_it() {
     for bad in [
         "sqlite::memory:",
-        "postgres://me:secret@db/x",
+        "oracle://me:secret@db/x",
         "",
         "sqlite://",
     ] {
-        let error = SqliteStore::open(bad).await.unwrap_err();
+        let error = SqlStore::open(bad).await.unwrap_err();
         assert!(
             matches!(error, StoreError::BadUrl { .. }),
             "{bad}: {error:?}"
@@ -94,7 +103,7 @@ async fn a_database_of_something_else_is_left_alone() {
     other.execute_batch("CREATE TABLE checkpoint (x)").unwrap();
     let error = open_error(&path).await;
     assert!(matches!(error, StoreError::Foreign { .. }), "{error:?}");
-    let error = SqliteStore::open_read(&url(&path)).await.unwrap_err();
+    let error = SqlStore::open_read(&url(&path)).await.unwrap_err();
     assert!(matches!(error, StoreError::Foreign { .. }), "{error:?}");
     let tables = "SELECT count(*) FROM sqlite_schema";
     let tables: i64 = other.query_row(tables, [], |row| row.get(0)).unwrap();
@@ -103,15 +112,15 @@ async fn a_database_of_something_else_is_left_alone() {
 
 #[tokio::test]
 async fn other_schema_versions_are_told_apart() {
-    let (store, folder) = sqlite().await;
+    let (store, folder) = sqlite("").await;
     let path = folder.path().join("optimizer.db");
-    let writer = store.writer().unwrap();
+    let writer = writer(&store);
     let newer = "INSERT INTO _sqlx_migrations SELECT 9999, description, installed_on, success, \
                  checksum, execution_time FROM _sqlx_migrations LIMIT 1";
     sqlx::query(newer).execute(writer).await.unwrap();
     for error in [
         open_error(&path).await,
-        SqliteStore::open_read(&url(&path)).await.unwrap_err(),
+        SqlStore::open_read(&url(&path)).await.unwrap_err(),
     ] {
         let StoreError::NewerSchema { found, known, .. } = error else {
             panic!("{error:?}");
@@ -120,7 +129,7 @@ async fn other_schema_versions_are_told_apart() {
     }
     let none = sqlx::query("DELETE FROM _sqlx_migrations");
     none.execute(writer).await.unwrap();
-    let error = SqliteStore::open_read(&url(&path)).await.unwrap_err();
+    let error = SqlStore::open_read(&url(&path)).await.unwrap_err();
     assert!(
         matches!(error, StoreError::OlderSchema { found: 0, .. }),
         "{error:?}"
@@ -129,26 +138,26 @@ async fn other_schema_versions_are_told_apart() {
 
 #[tokio::test]
 async fn a_reader_cannot_commit_and_sees_what_the_daemon_wrote() {
-    let (store, folder) = sqlite().await;
+    let (store, folder) = sqlite("").await;
     let path = folder.path().join("optimizer.db");
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let reader = SqliteStore::open_read(&url(&path)).await.unwrap();
+    let reader = SqlStore::open_read(&url(&path)).await.unwrap();
     let change = large(&Dump::default());
     store.commit(&change).await.unwrap();
     assert_eq!(reader.dump().await.unwrap(), store.dump().await.unwrap());
     let error = reader.commit(&empty(&Dump::default())).await.unwrap_err();
     assert!(matches!(error, StoreError::NotWritable { .. }), "{error:?}");
     store.close().await;
-    let reader = SqliteStore::open_read(&url(&path)).await.unwrap();
+    let reader = SqlStore::open_read(&url(&path)).await.unwrap();
     assert_eq!(reader.progress(SOURCE).await.unwrap(), Some(checkpoint(0)));
 }
 
 #[tokio::test]
 async fn a_store_that_another_process_locks_is_busy() {
-    let (store, folder) = sqlite().await;
+    let (store, folder) = sqlite("").await;
     let impatient = sqlx::query("PRAGMA busy_timeout = 20");
-    impatient.execute(store.writer().unwrap()).await.unwrap();
+    impatient.execute(writer(&store)).await.unwrap();
     let other = rusqlite::Connection::open(folder.path().join("optimizer.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let change = large(&Dump::default());
@@ -180,7 +189,7 @@ async fn a_full_disk_is_transient_and_leaves_the_store_whole() {
 }
 
 async fn fill(path: &Path) -> (StoreError, Dump, Dump) {
-    let store = SqliteStore::open(&url(path)).await.unwrap();
+    let store = SqlStore::open(&url(path)).await.unwrap();
     loop {
         let before = store.dump().await.unwrap();
         if let Err(error) = store.commit(&large(&before)).await {
@@ -193,7 +202,7 @@ async fn fill(path: &Path) -> (StoreError, Dump, Dump) {
 
 #[tokio::test]
 async fn a_moved_call_keeps_its_row() {
-    let (store, _folder) = sqlite().await;
+    let (store, _folder) = sqlite("").await;
     let mut change = empty(&Dump::default());
     change.calls.insert(key("a", 1), answered("+1", 1));
     change.calls.insert(key("b", 1), answered("+1", 2));
@@ -205,17 +214,14 @@ async fn a_moved_call_keeps_its_row() {
     change.calls.insert(key("b", 1), answered("+1", 1));
     change.calls.insert(key("a", 1), answered("+1", 2));
     store.commit(&change).await.unwrap();
-    let rows: Vec<(String, i64)> = sqlx::query_as(ids)
-        .fetch_all(store.readers())
-        .await
-        .unwrap();
+    let rows: Vec<(String, i64)> = sqlx::query_as(ids).fetch_all(writer(&store)).await.unwrap();
     assert_eq!(rows, [("b".to_owned(), 1), ("a".to_owned(), 2)]);
 }
 
 /// Drops the commit after each number of polls; the store has all of it or nothing.
 #[tokio::test]
 async fn a_commit_that_is_dropped_anywhere_is_whole_or_not_there() {
-    let (store, _folder) = sqlite().await;
+    let (store, _folder) = sqlite("").await;
     let mut finished = false;
     for polls in 1.. {
         let before = store.dump().await.unwrap();
@@ -238,7 +244,7 @@ async fn a_commit_that_is_dropped_anywhere_is_whole_or_not_there() {
             }
         }
         // Waits until the one writing connection is free again.
-        drop(store.writer().unwrap().acquire().await.unwrap());
+        drop(writer(&store).acquire().await.unwrap());
         let after = store.dump().await.unwrap();
         let committed = after.progress.get(SOURCE) == Some(&change.checkpoint);
         assert!(committed || after == before, "after {polls} polls");
@@ -255,9 +261,9 @@ async fn a_commit_that_is_dropped_anywhere_is_whole_or_not_there() {
 
 #[tokio::test]
 async fn the_invariant_check_says_what_differs() {
-    let (store, _folder) = sqlite().await;
+    let (store, _folder) = sqlite("").await;
     store.commit(&large(&Dump::default())).await.unwrap();
-    let writer = store.writer().unwrap();
+    let writer = writer(&store);
     for spoil in [
         "UPDATE did_stats SET busy = busy + 2, last_dial_at = 5",
         "UPDATE did_daily_stats SET dials = dials - 1",
@@ -277,9 +283,9 @@ async fn the_invariant_check_says_what_differs() {
 
 #[tokio::test]
 async fn opening_again_applies_no_migration_twice() {
-    let (store, folder) = sqlite().await;
+    let (store, folder) = sqlite("").await;
     store.close().await;
     let path = folder.path().join("optimizer.db");
     let again = open::for_writing(&url(&path)).await.unwrap();
-    assert_eq!(again.store, path.display().to_string());
+    assert_eq!(again.name, path.display().to_string());
 }

@@ -1,17 +1,14 @@
 //! What the queries answer about a small store.
 
-use crate::ledger::{Call, Counters, Outcome};
-use crate::store::conformance::change::{TENANT, answered, dial_key, dialed, empty, honest, key};
-use crate::store::conformance::sqlite;
-use crate::store::read::{DidSummary, Filter, Split, Totals};
-use crate::store::{Dump, SqliteStore, Store as _};
+use super::change::{SOURCE, TENANT, answered, dial_key, dialed, empty, honest, key};
+use crate::ledger::{Attribution, Call, ChangeEntry, Counters, Outcome, StatDelta, Subject};
+use crate::store::{DidSummary, Dump, Filter, Split, SqlStore, Store as _, Totals};
 
 const BUSY_DID: &str = "+12025550100";
 const QUIET_DID: &str = "+12025550101";
 
 /// Four counted calls on one DID, from second 10 to 40, and a dial on another.
-async fn small() -> (SqliteStore, tempfile::TempDir) {
-    let (store, folder) = sqlite().await;
+async fn fill(store: &SqlStore) {
     let mut change = empty(&Dump::default());
     for (at, outcome) in [
         (10, Outcome::Answered),
@@ -45,7 +42,6 @@ async fn small() -> (SqliteStore, tempfile::TempDir) {
         .insert(dial_key("V1", 35), dialed(QUIET_DID, 1, 35));
     let change = honest(&Dump::default(), change);
     store.commit(&change).await.unwrap();
-    (store, folder)
 }
 
 fn busy() -> DidSummary {
@@ -63,9 +59,8 @@ fn busy() -> DidSummary {
     }
 }
 
-#[tokio::test]
-async fn summaries_are_the_view_or_counted_since() {
-    let (store, _folder) = small().await;
+pub(crate) async fn summaries_are_the_view_or_counted_since(store: &SqlStore) {
+    fill(store).await;
     let quiet = DidSummary {
         tenant: TENANT.to_owned(),
         phone_number: QUIET_DID.to_owned(),
@@ -97,9 +92,8 @@ async fn summaries_are_the_view_or_counted_since() {
     assert_eq!(store.summaries(None, &one).await.unwrap(), [quiet]);
 }
 
-#[tokio::test]
-async fn splits_add_up_to_the_whole() {
-    let (store, _folder) = small().await;
+pub(crate) async fn splits_add_up_to_the_whole(store: &SqlStore) {
+    fill(store).await;
     for by in [Split::Day, Split::Campaign, Split::Disposition] {
         let split = store.split(None, &Filter::default(), by).await.unwrap();
         let calls: i64 = split.iter().map(|(_, counters)| counters.total_calls).sum();
@@ -139,9 +133,8 @@ async fn splits_add_up_to_the_whole() {
     );
 }
 
-#[tokio::test]
-async fn totals_count_what_has_no_did_too() {
-    let (store, _folder) = small().await;
+pub(crate) async fn totals_count_what_has_no_did_too(store: &SqlStore) {
+    fill(store).await;
     let expected = Totals {
         dids: 2,
         calls: 6,
@@ -155,4 +148,64 @@ async fn totals_count_what_has_no_did_too() {
         store.totals(Some("other")).await.unwrap(),
         Totals::default()
     );
+}
+
+pub(crate) async fn what_is_behind_a_did_is_named(store: &SqlStore) {
+    fill(store).await;
+    let mut change = empty(&store.dump().await.unwrap());
+    let was = serde_json::json!({ "uniqueid": "19.7" });
+    let entry = ChangeEntry {
+        event: "b.000001:1/0@10".to_owned(),
+        table: "vicidial_log".to_owned(),
+        was: was.as_object().cloned(),
+        left: Some(QUIET_DID.to_owned()),
+    };
+    let renamed = Subject::Call(key("20", 1));
+    change.history.insert(renamed.clone(), vec![entry]);
+    store.commit(&change).await.unwrap();
+    let behind = store.behind(QUIET_DID, 10).await.unwrap();
+    let dial = Subject::Dial(dial_key("V1", 35));
+    let of = |subject: &Subject| (SOURCE.to_owned(), subject.clone());
+    assert_eq!(behind, [of(&renamed), of(&dial)]);
+    assert_eq!(store.behind(BUSY_DID, 3).await.unwrap().len(), 3);
+    let found = store.renamed(SOURCE, "19.7").await.unwrap();
+    assert_eq!(found, Some(key("20", 1)));
+    assert_eq!(store.renamed(SOURCE, "9.7").await.unwrap(), None);
+    assert_eq!(store.sources().await.unwrap(), [SOURCE]);
+}
+
+pub(crate) async fn ways_of_attribution_are_counted(store: &SqlStore) {
+    fill(store).await;
+    let all = store.attributed(SOURCE, None).await.unwrap();
+    let ways = [Attribution::CallerCode, Attribution::None];
+    assert_eq!(ways.map(|way| all.by(way)), [4, 1]);
+    let late = store.attributed(SOURCE, Some(30)).await.unwrap();
+    assert_eq!(late.calls(), 3);
+    assert_eq!(store.attributed("other", None).await.unwrap().calls(), 0);
+}
+
+/// What somebody else wrote into the numbers is found, and counted away.
+pub(crate) async fn numbers_are_counted_anew(store: &SqlStore) {
+    fill(store).await;
+    let mut wrong = empty(&store.dump().await.unwrap());
+    let delta = StatDelta {
+        counters: Counters {
+            busy: 2,
+            ..Counters::default()
+        },
+        ..StatDelta::default()
+    };
+    wrong.stats.insert(BUSY_DID.to_owned(), delta);
+    store.commit(&wrong).await.unwrap();
+    let found = store.check_invariant().await.unwrap();
+    let expected = [
+        format!("{BUSY_DID}: busy is 2, counted 0"),
+        format!("{BUSY_DID} summed over days: busy is 0, in all 2"),
+    ];
+    assert_eq!(found, expected);
+    let dids = [BUSY_DID.to_owned(), QUIET_DID.to_owned()];
+    store.count_anew(&dids).await.unwrap();
+    assert_eq!(store.check_invariant().await.unwrap(), Vec::<String>::new());
+    let all = Filter::default();
+    assert_eq!(store.summaries(None, &all).await.unwrap()[0], busy());
 }

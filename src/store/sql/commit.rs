@@ -1,0 +1,321 @@
+//! One change set, written in one transaction.
+//!
+//! Order matters in four places: a server is asked for the source's turn before
+//! its progress is read, rows leave before others take their keys, DIDs are
+//! there before rows name them, and the newest call and dial are looked for
+//! after the rows are written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::Error;
+
+use super::columns::{CALLS, DIALS, Table};
+use super::dialect::{Change, Conflict, Dialect};
+use super::insert::{Insert, rows};
+use super::session::Tx;
+use super::value::{Field, Value};
+use super::{numbers, progress, statuses};
+use crate::checkpoint::Checkpoint;
+use crate::ledger::{CallKey, ChangeSet};
+use crate::store::audit::details;
+use crate::store::history;
+
+/// What a commit came to.
+pub(super) enum Committed {
+    /// Everything is durable.
+    Done,
+    /// The store was not at the expected checkpoint; nothing was changed.
+    NotExpected(Option<Checkpoint>),
+}
+
+/// Waits until no other transaction writes the source, and keeps others waiting.
+///
+/// The row of `source_leases` is what writers of a source meet at: it can be made
+/// and locked in one step, before there is any progress.
+pub(super) async fn take_turn(tx: &mut Tx, source: &str) -> Result<(), Error> {
+    const TURN: Insert<'_> = Insert {
+        table: "source_leases",
+        columns: &["source"],
+        fixed: &[("holder", "''"), ("acquired_at", "0"), ("expires_at", "0")],
+        key: &["source"],
+        then: Conflict::Change(&[("source", Change::Replace)]),
+    };
+    match tx.dialect() {
+        // Its transaction is the only one that writes.
+        Dialect::Sqlite => Ok(()),
+        Dialect::Postgres | Dialect::MySql => {
+            let put = |row: &mut Vec<_>, source| row.push(Value::Text(Some(source)));
+            tx.insert(&TURN, rows([source], put)).await
+        }
+    }
+}
+
+/// Writes the change in a transaction whose turn it is, unless the store is
+/// elsewhere.
+pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<Committed, Error> {
+    let found = progress::read(tx, &change.source).await?;
+    if found != change.expected {
+        return Ok(Committed::NotExpected(found));
+    }
+    let tenant_id = tenant(tx, &change.tenant).await?;
+    let owner = Owner {
+        tenant_id,
+        source: &change.source,
+        dids: dids(tx, tenant_id, change).await?,
+    };
+    rekey(tx, change).await?;
+    let did = |call: &crate::ledger::Call| owner.did_id(call.did.as_ref());
+    states(tx, &owner, &CALLS, &change.calls, did).await?;
+    let did = |dial: &crate::ledger::Dial| owner.did_id(dial.did.as_ref());
+    states(tx, &owner, &DIALS, &change.dials, did).await?;
+    numbers::stats(tx, &owner, &change.stats).await?;
+    numbers::daily(tx, &owner, &change.daily).await?;
+    audit(tx, &owner, change).await?;
+    history(tx, &owner, change).await?;
+    if let Some(book) = &change.statuses {
+        statuses::write(tx, &change.source, book).await?;
+    }
+    progress::write(tx, &change.source, &change.checkpoint).await?;
+    Ok(Committed::Done)
+}
+
+/// Whose rows are written, and the ids of the DIDs they name.
+pub(super) struct Owner<'a> {
+    pub(super) tenant_id: i64,
+    source: &'a str,
+    dids: BTreeMap<String, i64>,
+}
+
+impl Owner<'_> {
+    pub(super) fn did_id(&self, did: Option<&String>) -> Option<i64> {
+        did.and_then(|did| self.dids.get(did).copied())
+    }
+}
+
+async fn tenant(tx: &mut Tx, name: &str) -> Result<i64, Error> {
+    const CREATE: Insert<'_> = Insert {
+        table: "tenants",
+        columns: &["name"],
+        fixed: &[],
+        key: &["name"],
+        then: Conflict::Keep,
+    };
+    let find = tx.query("SELECT id FROM tenants WHERE name = ").bind(name);
+    if let Some(mut row) = tx.fetch_first(find.clone()).await? {
+        return row.take();
+    }
+    let put = |row: &mut Vec<_>, name| row.push(Value::Text(Some(name)));
+    tx.insert(&CREATE, rows([name], put)).await?;
+    let row = tx.fetch_first(find).await?;
+    row.ok_or(Error::RowNotFound)?.take()
+}
+
+/// Finds every DID that the change names, and creates the missing ones.
+async fn dids(
+    tx: &mut Tx,
+    tenant_id: i64,
+    change: &ChangeSet,
+) -> Result<BTreeMap<String, i64>, Error> {
+    let created_at = tx.dialect().now();
+    let create = Insert {
+        table: "dids",
+        columns: &["tenant_id", "phone_number"],
+        fixed: &[("created_at", created_at)],
+        key: &["tenant_id", "phone_number"],
+        then: Conflict::Keep,
+    };
+    let entries = change.history.values().flatten();
+    let left = entries.filter_map(|entry| entry.left.as_ref());
+    let named: BTreeSet<&String> = change
+        .calls
+        .values()
+        .filter_map(|call| call.did.as_ref())
+        .chain(change.dials.values().filter_map(|dial| dial.did.as_ref()))
+        .chain(change.stats.keys())
+        .chain(change.daily.keys().map(|key| &key.did))
+        .chain(change.audit.iter().filter_map(|entry| entry.did.as_ref()))
+        .chain(left)
+        .collect();
+    let mut found = BTreeMap::new();
+    for is_created in [false, true] {
+        let missing: Vec<&String> = named
+            .iter()
+            .copied()
+            .filter(|did| !found.contains_key(*did))
+            .collect();
+        if missing.is_empty() {
+            break;
+        }
+        if is_created {
+            let put = |row: &mut Vec<_>, did| row.extend([tenant_id.into(), Value::from(did)]);
+            tx.insert(&create, rows(missing.iter().copied(), put))
+                .await?;
+        }
+        let find = tx
+            .query("SELECT phone_number, id FROM dids WHERE tenant_id = ")
+            .bind(tenant_id)
+            .sql(" AND phone_number")
+            .is_in(missing.into_iter().map(Value::from));
+        for mut row in tx.fetch(find).await? {
+            found.insert(row.take()?, row.take()?);
+        }
+    }
+    Ok(found)
+}
+
+/// Removes the replaced rows and gives the moved ones their new keys, through a
+/// source that no source is called, so that swaps and chains cannot collide.
+async fn rekey(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> {
+    /// The tables, and the columns that name a call in each.
+    const TABLES: [(&str, &str, &str, &str); 2] = [
+        ("call_records", "uniqueid", "lead_id", ""),
+        ("change_history", "subject", "part", " AND kind = 'call'"),
+    ];
+    let source = &change.source;
+    if !change.replaced.is_empty() {
+        let replaced: Vec<Vec<Value<'_>>> = change.replaced.iter().map(values).collect();
+        for (table, name, part, of_calls) in TABLES {
+            let names = change.replaced.iter().map(|key| key.uniqueid.value());
+            let remove = tx
+                .query(&format!("DELETE FROM {table} WHERE source = "))
+                .bind(source)
+                .sql(&format!("{of_calls} AND {name}"))
+                .is_in(names)
+                .sql(&format!(" AND ({name}, {part}) IN (SELECT a, b FROM "))
+                .rows("k", &["a", "b"], &replaced)
+                .sql(")");
+            tx.run(remove).await?;
+        }
+    }
+    if !change.moved.is_empty() {
+        let moves = change.moved.iter();
+        let moves: Vec<Vec<Value<'_>>> = moves
+            .map(|(old, new)| [values(old), values(new)].concat())
+            .collect();
+        let lifted = format!("~{source}");
+        for (table, name, part, of_calls) in TABLES {
+            let set = format!("{name} = k.c, {part} = k.d, source = ");
+            let on = format!("{table}.{name} = k.a AND {table}.{part} = k.b{of_calls}");
+            let columns = ["a", "b", "c", "d"];
+            let names = change.moved.keys().map(|key| key.uniqueid.value());
+            let lift = match tx.dialect() {
+                Dialect::Sqlite | Dialect::Postgres => tx
+                    .query(&format!("UPDATE {table} SET {set}"))
+                    .bind(&lifted)
+                    .sql(" FROM ")
+                    .rows("k", &columns, &moves)
+                    .sql(&format!(" WHERE {on}")),
+                Dialect::MySql => tx
+                    .query(&format!("UPDATE {table} JOIN "))
+                    .rows("k", &columns, &moves)
+                    .sql(&format!(" ON {on} SET {set}"))
+                    .bind(&lifted)
+                    .sql(" WHERE 1 = 1"),
+            };
+            let lift = lift
+                .sql(&format!(" AND {table}.source = "))
+                .bind(source)
+                .sql(&format!(" AND {table}.{name}"))
+                .is_in(names);
+            tx.run(lift).await?;
+            let settle = tx
+                .query(&format!("UPDATE {table} SET source = "))
+                .bind(source)
+                .sql(" WHERE source = ")
+                .bind(&lifted);
+            tx.run(settle).await?;
+        }
+    }
+    Ok(())
+}
+
+fn values(key: &CallKey) -> Vec<Value<'_>> {
+    vec![key.uniqueid.value(), key.lead_id.value()]
+}
+
+async fn states<K: Default + Sync, S: Default + Sync>(
+    tx: &mut Tx,
+    owner: &Owner<'_>,
+    table: &Table<K, S>,
+    states: &BTreeMap<K, S>,
+    did_id: impl Fn(&S) -> Option<i64> + Send + Sync,
+) -> Result<(), Error> {
+    let changing: Vec<_> = table.changing();
+    let changing = changing.into_iter().map(|column| (column, Change::Replace));
+    let upsert = Insert {
+        table: table.name,
+        columns: &table.written(),
+        fixed: &[],
+        key: &table.key(),
+        then: Conflict::Change(&changing.collect::<Vec<_>>()),
+    };
+    let put = |row: &mut Vec<_>, (key, state)| {
+        row.push(owner.source.into());
+        row.push(owner.tenant_id.into());
+        row.push(did_id(state).into());
+        table.put(row, key, state);
+    };
+    tx.insert(&upsert, rows(states, put)).await
+}
+
+async fn audit(tx: &mut Tx, owner: &Owner<'_>, change: &ChangeSet) -> Result<(), Error> {
+    const INSERT: Insert<'_> = Insert {
+        table: "audit_log",
+        columns: &["tenant_id", "event", "details", "created_at"],
+        fixed: &[("action", "'CALL_RESULT_REPORTED'")],
+        key: &["tenant_id", "event", "created_at"],
+        then: Conflict::Keep,
+    };
+    let entries = change.audit.iter().map(|entry| {
+        let event = format!("{}/{}", owner.source, entry.event);
+        (event, details(entry, owner.source), entry.at)
+    });
+    let entries: Vec<_> = entries.collect();
+    tx.insert(
+        &INSERT,
+        rows(&entries, |row, (event, details, at)| {
+            row.extend([
+                owner.tenant_id.value(),
+                event.value(),
+                details.value(),
+                at.value(),
+            ]);
+        }),
+    )
+    .await
+}
+
+async fn history(tx: &mut Tx, owner: &Owner<'_>, change: &ChangeSet) -> Result<(), Error> {
+    const INSERT: Insert<'_> = Insert {
+        table: "change_history",
+        columns: &[
+            "tenant_id",
+            "source",
+            "kind",
+            "subject",
+            "part",
+            "at",
+            "left_did_id",
+            "entries",
+        ],
+        fixed: &[],
+        key: &[],
+        then: Conflict::Fail,
+    };
+    let entries = history::rows(change);
+    let entries = entries.iter().map(|row| (row, owner.did_id(row.left)));
+    tx.insert(
+        &INSERT,
+        rows(entries, |values, (row, left)| {
+            values.push(owner.tenant_id.into());
+            values.push(owner.source.into());
+            values.push(row.kind.into());
+            values.push(row.subject.into());
+            values.push(row.part.into());
+            values.push(row.at.into());
+            values.push(left.into());
+            values.push((&row.entries).into());
+        }),
+    )
+    .await
+}

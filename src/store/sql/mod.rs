@@ -1,0 +1,346 @@
+//! The store in a database: SQLite, PostgreSQL, MySQL or MariaDB.
+//!
+//! # One form for all
+//! What is written and read, and in which order, is said once; a [`Query`] carries
+//! the text with its values, and [`Dialect`] is the closed list of what backends
+//! say differently. A [`Tx`] is a transaction on any of them. Each backend has
+//! the same tables with the same columns; `schema/README.md` documents them.
+//!
+//! # SQLite
+//! The embedded default: one file beside the daemon. Write-ahead log,
+//! `synchronous=NORMAL`: a power cut may take back the newest commits, rows and
+//! position together, and they are read again from the binlog. One connection
+//! writes; a few read, and never wait for it.
+//!
+//! # Servers
+//! Writers of one source meet at its row of `source_leases` and take turns;
+//! writers of different sources do not wait for each other. Reading is a snapshot.
+
+mod backfills;
+mod columns;
+mod commit;
+mod dialect;
+mod dump;
+mod error;
+mod insert;
+mod load;
+mod mend;
+mod migrate;
+mod numbers;
+mod open;
+mod page;
+mod progress;
+mod query;
+mod session;
+mod statuses;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use sqlx::Error;
+
+use crate::checkpoint::Checkpoint;
+use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
+use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail, history};
+use crate::vicidial::StatusBook;
+
+use self::commit::Committed;
+use self::error::classify;
+use self::session::{PATIENCE, PATIENCE_READING, Pool};
+
+pub(in crate::store) use self::dialect::Dialect;
+pub(in crate::store) use self::query::Query;
+pub(in crate::store) use self::session::Tx;
+pub(in crate::store) use self::value::Row;
+
+pub use self::migrate::{pending_sql, whole_sql};
+
+/// Pause between two looks whether nobody writes.
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
+
+/// A store in a database. Cheap to clone; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct SqlStore {
+    name: String,
+    writer: Option<Pool>,
+    turn: Option<Pool>,
+    readers: Pool,
+}
+
+impl SqlStore {
+    /// Opens a store for writing, and brings its schema up to date:
+    /// `sqlite:///ABSOLUTE/PATH`, which is made where it is missing, readable by
+    /// its owner alone; or `postgres://` or `mysql://USER:PASSWORD@HOST/DATABASE`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; among others when a newer didtail has written it, or its
+    /// folder or database does not exist.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        open::for_writing(url).await
+    }
+
+    /// Opens an existing store for reading; it may be in use by a daemon.
+    ///
+    /// # Errors
+    /// [`StoreError`]; among others when there is none, or its schema is not
+    /// exactly the one of this program.
+    pub async fn open_read(url: &str) -> Result<Self, StoreError> {
+        open::for_reading(url).await
+    }
+
+    /// Closes the connections; SQLite's write-ahead log is moved into the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        for writer in [&self.turn, &self.writer].into_iter().flatten() {
+            writer.close().await;
+        }
+    }
+
+    pub(in crate::store) fn dialect(&self) -> Dialect {
+        self.readers.dialect()
+    }
+
+    /// Begins to read in one snapshot.
+    pub(in crate::store) async fn begin_read(&self) -> Result<Tx, Error> {
+        let begin = open::begin_reading(self.dialect());
+        self.readers.begin(begin, PATIENCE_READING).await
+    }
+
+    /// Classes a driver's error of this store.
+    pub(in crate::store) fn error(&self, doing: &'static str, error: Error) -> StoreError {
+        classify(&self.name, self.dialect(), doing, error)
+    }
+
+    fn committed(
+        &self,
+        done: Result<Committed, Error>,
+        change: &ChangeSet,
+    ) -> Result<Durable, StoreError> {
+        match done {
+            Ok(Committed::Done) => Ok(Durable(change.checkpoint.clone())),
+            Ok(Committed::NotExpected(found)) => Err(StoreError::OtherWriter {
+                source_name: change.source.clone(),
+                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
+            }),
+            Err(e) => Err(self.error("writing a batch", e)),
+        }
+    }
+
+    fn writer(&self) -> Result<&Pool, StoreError> {
+        self.writer.as_ref().ok_or_else(|| StoreError::NotWritable {
+            store: self.name.clone(),
+            source: "it was opened for reading".into(),
+        })
+    }
+}
+
+/// A transaction that keeps every other writer waiting; dropped, it is undone.
+#[derive(Debug)]
+pub struct Hold(Tx);
+
+impl Store for SqlStore {
+    type Hold = Hold;
+
+    async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let found = progress::read(&mut tx, source).await?;
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("reading its progress", e))
+    }
+
+    async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
+        let load = async {
+            let begin = open::begin_loading(self.dialect());
+            let mut tx = self.readers.begin(begin, PATIENCE).await?;
+            let loaded = load::load(&mut tx, source, tenant, keys).await?;
+            tx.finish(loaded).await
+        };
+        load.await.map_err(|e| self.error("looking calls up", e))
+    }
+
+    async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
+        let pool = self.writer()?;
+        let commit = async {
+            let begin = open::begin_writing(pool.dialect());
+            let mut tx = pool.begin(begin, PATIENCE).await?;
+            commit::take_turn(&mut tx, &change.source).await?;
+            finish(tx, change, None).await
+        };
+        self.committed(commit.await, change)
+    }
+
+    /// SQLite's own waiting sleeps up to a tenth of a second between two looks. A
+    /// daemon that commits one batch after the other leaves gaps of milliseconds.
+    /// Servers wake who waits.
+    async fn hold(&self, source: &str) -> Result<Hold, StoreError> {
+        let turn = self.turn.as_ref().unwrap_or(self.writer()?);
+        let deadline = Instant::now() + open::BUSY_TIMEOUT;
+        let begin = open::begin_writing(turn.dialect());
+        loop {
+            let begun = async {
+                let mut tx = turn.begin(begin, PATIENCE).await?;
+                commit::take_turn(&mut tx, source).await?;
+                Ok(tx)
+            };
+            let error = match begun.await {
+                Ok(tx) => return Ok(Hold(tx)),
+                Err(error) => self.error("waiting for its turn", error),
+            };
+            let is_busy = matches!(error, StoreError::Busy { .. });
+            if !is_busy || Instant::now() >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    async fn commit_held(
+        &self,
+        hold: Hold,
+        change: &ChangeSet,
+        note: Option<(LoadName, &LoadNote)>,
+    ) -> Result<Durable, StoreError> {
+        self.committed(finish(hold.0, change, note).await, change)
+    }
+
+    async fn save_load(
+        &self,
+        source: &str,
+        name: LoadName,
+        note: &LoadNote,
+    ) -> Result<(), StoreError> {
+        let pool = self.writer()?;
+        let write = async {
+            let begin = open::begin_writing(pool.dialect());
+            let mut tx = pool.begin(begin, PATIENCE).await?;
+            backfills::write(&mut tx, source, name, note).await?;
+            tx.commit().await
+        };
+        write
+            .await
+            .map_err(|e| self.error("noting how far a load is", e))
+    }
+
+    async fn load_note(
+        &self,
+        source: &str,
+        name: LoadName,
+    ) -> Result<Option<LoadNote>, StoreError> {
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let found = backfills::read(&mut tx, source, name).await?;
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("reading how far a load is", e))
+    }
+
+    async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let found = statuses::read(&mut tx, source).await?;
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("reading its statuses", e))
+    }
+
+    async fn history(
+        &self,
+        source: &str,
+        subject: &Subject,
+    ) -> Result<Vec<ChangeEntry>, StoreError> {
+        let (kind, name, part) = history::key(subject);
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let read = tx
+                .query("SELECT entries FROM change_history WHERE source = ")
+                .bind(source)
+                .sql(" AND kind = ")
+                .bind(kind)
+                .sql(" AND subject = ")
+                .bind(name)
+                .sql(" AND part = ")
+                .bind(part)
+                .sql(" ORDER BY id");
+            let mut all = Vec::new();
+            for mut row in tx.fetch(read).await? {
+                let entries: String = row.take()?;
+                let entries: Vec<ChangeEntry> =
+                    serde_json::from_str(&entries).map_err(|e| Error::Decode(Box::new(e)))?;
+                all.extend(entries);
+            }
+            tx.finish(all).await
+        };
+        read.await
+            .map_err(|e| self.error("reading the history of a call", e))
+    }
+
+    async fn page(
+        &self,
+        source: &str,
+        behind: Mark,
+        rows_max: u32,
+    ) -> Result<Option<Page>, StoreError> {
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let found = page::read(&mut tx, source, behind, rows_max).await?;
+            tx.finish(found).await
+        };
+        read.await.map_err(|e| self.error("reading its calls", e))
+    }
+
+    async fn prune(
+        &self,
+        tenant: &str,
+        trail: Trail,
+        before: i64,
+        rows_max: u32,
+    ) -> Result<u64, StoreError> {
+        let (table, at, doing) = match trail {
+            Trail::Audit => ("audit_log", "created_at", "deleting old audit rows"),
+            Trail::History => ("change_history", "at", "deleting old history"),
+        };
+        let pool = self.writer()?;
+        let prune = async {
+            let begin = open::begin_writing(pool.dialect());
+            let mut tx = pool.begin(begin, PATIENCE).await?;
+            // The rows to go are a table of their own, or MySQL refuses it.
+            let prune = tx
+                .query(&format!("DELETE FROM {table} WHERE id IN (SELECT id FROM "))
+                .sql(&format!("(SELECT id FROM {table} WHERE tenant_id = "))
+                .sql("(SELECT id FROM tenants WHERE name = ")
+                .bind(tenant)
+                .sql(&format!(") AND {at} < "))
+                .bind(before)
+                .sql(&format!(" ORDER BY {at}, id LIMIT "))
+                .bind(rows_max)
+                .sql(") old)");
+            let pruned = tx.run(prune).await?;
+            tx.finish(pruned).await
+        };
+        prune.await.map_err(|e| self.error(doing, e))
+    }
+}
+
+/// Writes the change in a transaction whose turn it is, and makes it durable.
+async fn finish(
+    mut tx: Tx,
+    change: &ChangeSet,
+    note: Option<(LoadName, &LoadNote)>,
+) -> Result<Committed, Error> {
+    let written = commit::write(&mut tx, change).await?;
+    if matches!(written, Committed::Done) {
+        if let Some((name, note)) = note {
+            backfills::write(&mut tx, &change.source, name, note).await?;
+        }
+        tx.commit().await?;
+    }
+    Ok(written)
+}

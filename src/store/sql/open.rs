@@ -1,0 +1,387 @@
+//! Opening a store: settings, migrations, and what must not be opened.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection as _, Database};
+
+use super::SqlStore;
+use super::dialect::Dialect;
+use super::error::classify;
+use super::migrate;
+use super::session::{PATIENCE, Pool, within};
+use crate::store::StoreError;
+
+/// Page cache of the writing connection, 16 MB; SQLite wants it negative, in
+/// KiB. Those that read have SQLite's own 2 MB each. Together with the batches
+/// under way this keeps the daemon under 100 MB, however large the store is.
+const WRITER_CACHE_KIB: &str = "-16384";
+
+/// Nothing is memory-mapped: mapped pages count as the daemon's memory, and a
+/// damaged disk then shows as a signal instead of an error.
+const MMAP_BYTES: &str = "0";
+
+/// How long a statement waits for another process's lock before it fails as
+/// busy: longer than any commit or checkpoint of the write-ahead log takes. As
+/// long a connection may take to be made.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections for reading: the daemon's own look-ups and a few API requests.
+const READERS_MAX: u32 = 4;
+
+/// Statements each connection keeps prepared: five sizes of each multi-row
+/// statement, and the rest, with room to spare.
+const STATEMENTS_MAX: usize = 128;
+
+/// Pages of the write-ahead log before it is moved into the file, 64 MB: a page
+/// that many batches change is then moved once.
+const WAL_PAGES: &str = "16384";
+
+/// Rows handed over from SQLite's thread before it waits for the reader.
+const ROWS_BUFFERED: usize = 1024;
+
+/// Connections to a server: the batch under way, the next look-up, one that waits
+/// for its turn, and a few that read.
+const SERVER_CONNECTIONS_MAX: u32 = 6;
+
+/// A connection that was idle for longer is tried before it is used: a server
+/// that was started again, or a firewall, may have ended it.
+const IDLE_UNTRIED: Duration = Duration::from_secs(5);
+
+/// A PostgreSQL session of ours: what hangs ends, on the server as well.
+const POSTGRES_SESSION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30min'; \
+     SET idle_in_transaction_session_timeout = '5min'";
+
+/// A MySQL session of ours. What a batch did not read it need not lock, and text
+/// that is too long is an error.
+const MYSQL_SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+     SET SESSION innodb_lock_wait_timeout = 10, \
+     sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')";
+
+/// Begins to read in one snapshot.
+pub(super) fn begin_reading(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "BEGIN",
+        Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        Dialect::MySql => {
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+             START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+        }
+    }
+}
+
+/// The same for look-ups by keys. Before its first statistics of a table that
+/// grows fast, PostgreSQL would rather read all of it.
+pub(super) fn begin_loading(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite | Dialect::MySql => begin_reading(dialect),
+        Dialect::Postgres => {
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off"
+        }
+    }
+}
+
+/// Begins to write; on SQLite nobody else then does.
+pub(super) fn begin_writing(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "BEGIN IMMEDIATE",
+        Dialect::Postgres => "BEGIN; SET LOCAL enable_seqscan = off",
+        Dialect::MySql => "START TRANSACTION",
+    }
+}
+
+impl Dialect {
+    /// What an address asks for.
+    pub(super) fn of_url(url: &str) -> Result<Self, StoreError> {
+        match url.split_once(':') {
+            Some(("sqlite", _)) => Ok(Self::Sqlite),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
+            Some(("mysql" | "mariadb", _)) => Ok(Self::MySql),
+            _ => Err(bad(
+                "it begins with none of sqlite://, postgres:// and mysql://",
+            )),
+        }
+    }
+}
+
+fn bad(reason: &str) -> StoreError {
+    StoreError::BadUrl {
+        reason: reason.to_owned(),
+    }
+}
+
+/// Opens for writing, and brings the schema up to date.
+pub(super) async fn for_writing(url: &str) -> Result<SqlStore, StoreError> {
+    if Dialect::of_url(url)? == Dialect::Sqlite {
+        return sqlite_for_writing(url).await;
+    }
+    let (name, pool) = connect(url).await?;
+    refuse_foreign_tables(&name, &pool).await?;
+    migrate::run(&name, &pool).await?;
+    Ok(SqlStore {
+        name,
+        writer: Some(pool.clone()),
+        turn: None,
+        readers: pool,
+    })
+}
+
+/// Opens an existing store of exactly this version's schema for reading.
+pub(super) async fn for_reading(url: &str) -> Result<SqlStore, StoreError> {
+    let (name, pool) = connect(url).await?;
+    migrate::demand_current(&name, &pool).await?;
+    Ok(SqlStore {
+        name,
+        writer: None,
+        turn: None,
+        readers: pool,
+    })
+}
+
+/// Connects to what is there already: the store's name, without credentials, and
+/// connections that read.
+pub(super) async fn connect(url: &str) -> Result<(String, Pool), StoreError> {
+    let dialect = Dialect::of_url(url)?;
+    let (name, pool) = match dialect {
+        Dialect::Sqlite => return sqlite_for_reading(url).await,
+        Dialect::Postgres => {
+            let options = PgConnectOptions::from_str(url)
+                .map_err(|_| bad("it is no postgres://USER@HOST/DATABASE"))?
+                .application_name("didtail")
+                .statement_cache_capacity(STATEMENTS_MAX)
+                .disable_statement_logging();
+            let name = server_name("postgres", url);
+            let pool = PgPoolOptions::new().after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(POSTGRES_SESSION).execute(connection).await?;
+                    Ok(())
+                })
+            });
+            (
+                name,
+                Pool::Postgres(server_pool(pool).connect_lazy_with(options)),
+            )
+        }
+        Dialect::MySql => {
+            let options = MySqlConnectOptions::from_str(url)
+                .map_err(|_| bad("it is no mysql://USER@HOST/DATABASE"))?
+                .statement_cache_capacity(STATEMENTS_MAX)
+                .disable_statement_logging();
+            let name = server_name("mysql", url);
+            let pool = MySqlPoolOptions::new().after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(MYSQL_SESSION).execute(connection).await?;
+                    Ok(())
+                })
+            });
+            (
+                name,
+                Pool::MySql(server_pool(pool).connect_lazy_with(options)),
+            )
+        }
+    };
+    // Of the reasons why a connection cannot be made a pool tells but a few.
+    let tried = within(PATIENCE, pool.begin(begin_reading(dialect), PATIENCE));
+    let tried = match tried.await {
+        Ok(tx) => tx.commit().await,
+        Err(error) => Err(error),
+    };
+    match tried {
+        Ok(()) => Ok((name, pool)),
+        Err(error) => {
+            pool.close().await;
+            Err(classify(&name, dialect, "opening it", error))
+        }
+    }
+}
+
+/// The address without credentials and options.
+fn server_name(scheme: &str, url: &str) -> String {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let (place, _) = rest.split_once('?').unwrap_or((rest, ""));
+    let (user, place) = place.rsplit_once('@').unwrap_or(("", place));
+    let (user, _) = user.split_once(':').unwrap_or((user, ""));
+    format!("{scheme}://{user}@{place}")
+}
+
+fn server_pool<DB: Database>(options: PoolOptions<DB>) -> PoolOptions<DB> {
+    options
+        .max_connections(SERVER_CONNECTIONS_MAX)
+        .acquire_timeout(BUSY_TIMEOUT)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > IDLE_UNTRIED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+}
+
+/// A database with other tables of our names must not get ours beside them.
+async fn refuse_foreign_tables(store: &str, pool: &Pool) -> Result<(), StoreError> {
+    let schema = match pool.dialect() {
+        Dialect::Sqlite => return Ok(()),
+        Dialect::Postgres => "current_schema()",
+        Dialect::MySql => "database()",
+    };
+    let looked = async {
+        let mut tx = pool.begin(begin_reading(pool.dialect()), PATIENCE).await?;
+        let look = tx.query(&format!(
+            "SELECT count(*), coalesce(max(CASE WHEN table_name = '_sqlx_migrations' THEN 1 \
+             ELSE 0 END), 0) FROM information_schema.tables WHERE table_schema = {schema} \
+             AND table_name IN ('_sqlx_migrations', 'tenants', 'dids', 'call_records', 'dials')"
+        ));
+        let row = tx.fetch_first(look).await?;
+        let mut row = row.ok_or(sqlx::Error::RowNotFound)?;
+        let found: (i64, i64) = (row.take()?, row.take()?);
+        tx.finish(found).await
+    };
+    match looked.await {
+        Ok((tables, ours)) if tables > 0 && ours == 0 => Err(StoreError::Foreign {
+            store: store.to_owned(),
+        }),
+        Ok(_) => Ok(()),
+        Err(error) => Err(classify(
+            store,
+            pool.dialect(),
+            "looking at its tables",
+            error,
+        )),
+    }
+}
+
+/// Makes the file where it is missing.
+async fn sqlite_for_writing(url: &str) -> Result<SqlStore, StoreError> {
+    let path = path_of(url)?;
+    let name = path.display().to_string();
+    make_private(&path, &name)?;
+    let options = settings(&path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .pragma("cache_size", WRITER_CACHE_KIB)
+        .pragma("wal_autocheckpoint", WAL_PAGES)
+        .synchronous(SqliteSynchronous::Normal);
+    let turn = options.clone().busy_timeout(Duration::ZERO);
+    let writer = pool(1)
+        .connect_with(options)
+        .await
+        .map_err(|e| classify(&name, Dialect::Sqlite, "opening it", e))?;
+    let writer = Pool::Sqlite(writer);
+    if !is_foreign(&name, &writer).await? {
+        migrate::run(&name, &writer).await?;
+        let readers = pool(READERS_MAX).connect_lazy_with(settings(&path).read_only(true));
+        return Ok(SqlStore {
+            name,
+            writer: Some(writer),
+            turn: Some(Pool::Sqlite(pool(1).connect_lazy_with(turn))),
+            readers: Pool::Sqlite(readers),
+        });
+    }
+    Err(StoreError::Foreign { store: name })
+}
+
+async fn sqlite_for_reading(url: &str) -> Result<(String, Pool), StoreError> {
+    let path = path_of(url)?;
+    let name = path.display().to_string();
+    if !path.exists() {
+        return Err(StoreError::Missing { store: name });
+    }
+    let readers = pool(READERS_MAX)
+        .connect_with(settings(&path).read_only(true))
+        .await
+        .map_err(|e| classify(&name, Dialect::Sqlite, "opening it", e))?;
+    let readers = Pool::Sqlite(readers);
+    if is_foreign(&name, &readers).await? {
+        return Err(StoreError::Foreign { store: name });
+    }
+    Ok((name, readers))
+}
+
+fn path_of(url: &str) -> Result<PathBuf, StoreError> {
+    let options =
+        SqliteConnectOptions::from_str(url).map_err(|_| bad("it is no sqlite:///ABSOLUTE/PATH"))?;
+    let path = options.get_filename();
+    if path.as_os_str().is_empty() || url.contains(":memory:") {
+        return Err(bad(
+            "the store must be a file: its numbers outlive the process",
+        ));
+    }
+    Ok(path.to_owned())
+}
+
+/// Makes the file readable by its owner alone, since it holds phone numbers;
+/// SQLite gives its side files the same mode.
+fn make_private(path: &Path, store: &str) -> Result<(), StoreError> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match made {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => {
+            let (store, kind) = (store.to_owned(), e.kind());
+            let source = Box::new(e);
+            Err(match kind {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                    StoreError::Missing { store }
+                }
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    StoreError::NotWritable { store, source }
+                }
+                std::io::ErrorKind::StorageFull => StoreError::DiskFull { store, source },
+                _ => StoreError::Unreachable { store, source },
+            })
+        }
+    }
+}
+
+fn settings(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .row_buffer_size(ROWS_BUFFERED)
+        .pragma("mmap_size", MMAP_BYTES)
+        .pragma("temp_store", "memory")
+        .disable_statement_logging()
+}
+
+fn pool(connections_max: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(BUSY_TIMEOUT)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}
+
+/// A file with tables of something else must not get ours beside them: the
+/// state file, most likely.
+async fn is_foreign(store: &str, pool: &Pool) -> Result<bool, StoreError> {
+    let looked = async {
+        let mut tx = pool.begin(begin_reading(Dialect::Sqlite), PATIENCE).await?;
+        let look = tx.query(
+            "SELECT count(*), count(*) FILTER (WHERE name = '_sqlx_migrations') \
+             FROM sqlite_schema WHERE type = 'table'",
+        );
+        let row = tx.fetch_first(look).await?;
+        let mut row = row.ok_or(sqlx::Error::RowNotFound)?;
+        let (tables, ours): (i64, i64) = (row.take()?, row.take()?);
+        tx.finish(tables > 0 && ours == 0).await
+    };
+    looked
+        .await
+        .map_err(|e| classify(store, Dialect::Sqlite, "looking at its tables", e))
+}

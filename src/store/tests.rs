@@ -1,0 +1,35 @@
+//! The suite of every store, on memory and on SQLite.
+
+use proptest::prelude::*;
+
+use crate::store::conformance::twins::{batches, keep_equal};
+use crate::store::{MemoryStore, SqlStore, conformance};
+
+/// A store in memory.
+async fn in_memory(_case: &str) -> (MemoryStore, ()) {
+    (MemoryStore::new(), ())
+}
+
+/// A SQLite store in a folder that is removed with the guard.
+pub(in crate::store) async fn sqlite(_case: &str) -> (SqlStore, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/optimizer.db", folder.path().display());
+    (SqlStore::open(&url).await.unwrap(), folder)
+}
+
+conformance::on_backend!(memory_store, super::in_memory);
+conformance::on_backend!(sqlite_store, super::sqlite);
+conformance::on_database!(sqlite_reading, super::sqlite);
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_changes_keep_the_twins_equal(batches in batches()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (memory, (sqlite, _folder)) = (MemoryStore::new(), sqlite("").await);
+            keep_equal(&memory, &sqlite, batches).await;
+        });
+    }
+}
