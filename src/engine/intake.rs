@@ -431,6 +431,7 @@ impl<S: Source> Intake<S> {
             Definition::Emptied | Definition::Altered | Definition::Replaced => None,
         };
         self.begin_era(table, kept.unwrap_or_default());
+        self.committed().await?;
         self.settle([table].into()).await?;
         if self.reading.layouts.at(table, &position).is_none() {
             tracing::warn!(
@@ -439,6 +440,22 @@ impl<S: Source> Intake<S> {
                 "the table was altered again since, so that its columns between are not known; its rows between are set aside unless binlog_row_metadata = FULL says the columns"
             );
         }
+        Ok(())
+    }
+
+    /// Waits until the source's tables show everything that was read.
+    async fn committed(&self) -> Result<(), EngineError> {
+        let mut gtid = self.reader.gtid().clone();
+        let open = self.reader.group_gtid();
+        let position = match open {
+            // Its start: whatever ends behind that has the whole group.
+            Some(open) => {
+                gtid.advance(open);
+                self.reader.event_place()
+            }
+            None => self.reader.position().clone(),
+        };
+        self.source.committed(&position, &gtid).await?;
         Ok(())
     }
 
@@ -508,6 +525,7 @@ impl<S: Source> Intake<S> {
         let campaigns = table == Table::CampaignStatuses;
         let mut changes = vec![StatusChange::Emptied { campaigns }];
         if definition == Definition::Replaced {
+            self.committed().await?;
             let rows = statuses::rows(self.source.as_ref(), table).await?;
             changes.extend(rows.into_iter().map(|row| StatusChange::Set {
                 key: StatusKey::new(&row.status, &row.campaign_id),
