@@ -18,7 +18,7 @@ use crate::binlog::{
     DecodeError, Definition, Kind, Operation, Payload, Position, RawEvent, Reader, RowsEvent, Step,
 };
 use crate::config::BadRow;
-use crate::engine::ahead::Ahead;
+use crate::engine::ahead::{Ahead, Look};
 use crate::engine::archivings::Archivings;
 use crate::engine::batch::Batch;
 use crate::engine::failover::History;
@@ -58,6 +58,8 @@ pub(super) enum Ended {
 pub(super) struct Reading {
     pub(super) layouts: Layouts,
     pub(super) archivings: Archivings,
+    /// A look ahead that a failure cut short, in the binlog that is read.
+    pub(super) look: Option<Look>,
     pub(super) interpreter: Interpreter,
     pub(super) bad_row: BadRow,
     pub(super) warned: Warned,
@@ -480,7 +482,8 @@ impl<S: Source> Intake<S> {
                     return Ok(());
                 }
                 let (source, watch) = (self.source.as_ref(), self.reader.watch());
-                Ahead::look(source, watch, &position, now).await?
+                let begun = &mut self.reading.look;
+                Ahead::look(source, watch, &position, now, begun).await?
             }
         };
         // After RESET MASTER old places are in another history.
