@@ -32,6 +32,7 @@ mod reset;
 mod seeds;
 mod servers;
 mod shutdown;
+mod sources;
 mod statuses;
 mod stream;
 mod trigger;
