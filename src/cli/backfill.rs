@@ -69,7 +69,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let Some(loaded) = loaded else {
             return Err(stopped(reached.as_ref()));
         };
-        let store = SqlStore::open_read(&config.store.url.to_string()).await?;
+        let store = SqlStore::open_read(&config.store.address()).await?;
         Ok::<_, Failure>((loaded, store.check_invariant().await?))
     })?;
     if options.json {

@@ -16,6 +16,7 @@ mod run;
 mod shell;
 mod stats;
 mod status;
+mod store;
 mod time;
 mod verify;
 
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Overrides, SourceConfig};
 use crate::telemetry;
 use failure::Failure;
 
@@ -84,6 +85,10 @@ struct Options {
     #[arg(long, global = true, value_name = "URL")]
     source_url: Option<String>,
 
+    /// Only this [[source]] of the configuration, where it has several
+    #[arg(long, global = true, value_name = "NAME")]
+    source: Option<String>,
+
     /// Store of the numbers, sqlite:///PATH [env: DIDTAIL_STORE_URL]
     #[arg(long, global = true, value_name = "URL")]
     store_url: Option<String>,
@@ -123,6 +128,9 @@ enum Command {
     /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// The schema of the optimizer store
+    #[command(subcommand)]
+    Store(store::Command),
     /// Check the configuration, or print a commented one
     #[command(subcommand)]
     Config(config::Command),
@@ -153,13 +161,39 @@ impl Options {
 
     /// Loads the configuration and begins to log as it says.
     fn load(&self) -> Result<Config, Failure> {
-        let config = Config::load(&self.overrides())?;
+        let mut config = Config::load(&self.overrides())?;
+        if let Some(name) = &self.source {
+            let names = names(&config);
+            config.sources.retain(|source| source.name == *name);
+            if config.sources.is_empty() {
+                return Err(Failure::operator(
+                    format!("no [[source]] is named `{name}`"),
+                    format!("the configuration has: {names}"),
+                ));
+            }
+        }
         telemetry::init(&config.log)?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         Ok(config)
     }
+}
+
+/// The source that a command for one source is about.
+fn only_source(config: &Config) -> Result<&SourceConfig, Failure> {
+    match config.sources.as_slice() {
+        [source] => Ok(source),
+        all => Err(Failure::operator(
+            format!("there are {} sources, and this is for one", all.len()),
+            format!("say which one with --source: {}", names(config)),
+        )),
+    }
+}
+
+fn names(config: &Config) -> String {
+    let names: Vec<&str> = config.sources.iter().map(|s| s.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// Parses the command line, does what it says and tells how it went.
@@ -204,7 +238,7 @@ impl Cli {
             Command::Status(arguments) => status::run(options, &arguments),
             Command::Stats(arguments) => {
                 let config = options.load()?;
-                let url = config.store.url.to_string();
+                let url = config.store.address();
                 let sources: Vec<String> = config.sources.iter().map(|s| s.name.clone()).collect();
                 let shown = stats::run(&url, None, &sources, &arguments, options.json);
                 Ok(runtime()?.block_on(shown)?)
@@ -215,6 +249,7 @@ impl Cli {
             Command::Recount(arguments) => recount::run(options, &arguments),
             Command::Replay(arguments) => replay::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
+            Command::Store(command) => store::run(options, &command),
             Command::Config(command) => config::run(options, &command),
             Command::Completions(arguments) => shell::completions(&arguments),
             Command::Man => shell::man(),

@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
     let (done, wrong) = runtime()?.block_on(async {
-        let store = SqlStore::open_read(&config.store.url.to_string()).await?;
+        let store = SqlStore::open_read(&config.store.address()).await?;
         let totals = store.totals(None).await?;
         let rows = u64::try_from(totals.calls + totals.dials).unwrap_or(0);
         let bar = progress_bar(rows);

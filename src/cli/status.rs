@@ -59,7 +59,7 @@ struct SourceStatus {
 }
 
 async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<SourceStatus>, Failure> {
-    let store = match SqlStore::open_read(&config.store.url.to_string()).await {
+    let store = match SqlStore::open_read(&config.store.address()).await {
         Ok(store) => Some(store),
         Err(StoreError::Missing { .. }) => None,
         Err(e) => return Err(e.into()),

@@ -72,7 +72,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         .await;
         bar.finish_and_clear();
         let all = all?;
-        let sums = sums(&config.store.url.to_string(), arguments.repair).await?;
+        let sums = sums(&config.store.address(), arguments.repair).await?;
         Ok::<_, Failure>((all, sums))
     })?;
     if options.json {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 /// TCP port of MariaDB and MySQL when the address has none.
@@ -75,6 +75,19 @@ impl SourceUrl {
     }
 }
 
+impl SourceUrl {
+    /// Whether both name one database, as far as the addresses tell.
+    #[must_use]
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        let place = |url: &Self| {
+            let host = url.host.to_ascii_lowercase();
+            let tcp = url.socket.is_none().then_some((host, url.port));
+            (url.socket.clone(), tcp, url.database.clone())
+        };
+        place(self) == place(other)
+    }
+}
+
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -96,47 +109,136 @@ impl fmt::Display for SourceUrl {
     }
 }
 
-/// Address of the optimizer store: `sqlite:///absolute/path` or `sqlite://relative/path`.
+/// Address of the optimizer store, without the password: `sqlite:///absolute/path`,
+/// `sqlite://relative/path`, `postgres://USER@HOST/DATABASE` or
+/// `mysql://USER@HOST/DATABASE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreUrl {
-    path: PathBuf,
+pub enum StoreUrl {
+    /// A SQLite file.
+    File(PathBuf),
+    /// A database on a server, with the driver's own options for TLS and sockets.
+    Server(Url),
 }
 
+/// What may follow the `?`, and the values where only some are possible.
+type Parameters = &'static [(&'static str, &'static [&'static str])];
+
+const POSTGRES_PARAMETERS: Parameters = &[
+    (
+        "sslmode",
+        &[
+            "disable",
+            "allow",
+            "prefer",
+            "require",
+            "verify-ca",
+            "verify-full",
+        ],
+    ),
+    ("sslrootcert", &[]),
+    ("sslcert", &[]),
+    ("sslkey", &[]),
+    ("host", &[]),
+];
+
+const MYSQL_PARAMETERS: Parameters = &[
+    (
+        "ssl-mode",
+        &[
+            "DISABLED",
+            "PREFERRED",
+            "REQUIRED",
+            "VERIFY_CA",
+            "VERIFY_IDENTITY",
+        ],
+    ),
+    ("ssl-ca", &[]),
+    ("ssl-cert", &[]),
+    ("ssl-key", &[]),
+    ("socket", &[]),
+];
+
 impl StoreUrl {
-    /// Reads an address.
+    /// Reads an address; the password comes apart from it.
     ///
     /// # Errors
     /// What is wrong and what was expected, without the text, which may hold a password.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        const SHAPE: &str = "expected sqlite:///path/to/optimizer.db";
+    pub fn parse(text: &str) -> Result<(Self, Option<SecretString>), String> {
+        const SHAPE: &str = "expected sqlite:///path/to/optimizer.db, \
+             postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE";
         let Some((scheme, path)) = text.split_once("://") else {
             return Err(format!("this is no address; {SHAPE}"));
         };
-        match scheme {
-            "sqlite" => {}
-            "postgres" | "postgresql" | "mysql" | "mariadb" => {
-                return Err(format!("a {scheme} store is not in this version; {SHAPE}"));
+        let known = match scheme {
+            "sqlite" => {
+                if path.is_empty() || path.contains(['?', '%', '#']) {
+                    return Err(format!(
+                        "a path without `?`, `%` and `#` is needed; {SHAPE}"
+                    ));
+                }
+                return Ok((Self::File(path.into()), None));
             }
+            "postgres" | "postgresql" => POSTGRES_PARAMETERS,
+            "mysql" | "mariadb" => MYSQL_PARAMETERS,
             other => return Err(format!("`{other}://` is not supported; {SHAPE}")),
+        };
+        let mut url = Url::parse(text).map_err(|e| format!("{e}; {SHAPE}"))?;
+        if url.host_str().unwrap_or_default().is_empty() {
+            return Err(format!("the host is missing; {SHAPE}"));
         }
-        if path.is_empty() || path.contains(['?', '%', '#']) {
-            return Err(format!(
-                "a path without `?`, `%` and `#` is needed; {SHAPE}"
-            ));
+        if url.username().is_empty() {
+            return Err(format!("the user is missing; {SHAPE}"));
         }
-        Ok(Self { path: path.into() })
+        let database = url.path().trim_start_matches('/');
+        if database.is_empty() || database.contains('/') {
+            return Err(format!("the database is missing; {SHAPE}"));
+        }
+        for (name, value) in url.query_pairs() {
+            let Some((_, values)) = known.iter().find(|(known, _)| *known == name) else {
+                let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+                let names = names.join(", ");
+                return Err(format!("unknown parameter `{name}`; there are {names}"));
+            };
+            if !values.is_empty() && !values.contains(&&*value) {
+                let values = values.join(", ");
+                return Err(format!("`{name}` is one of {values}, not `{value}`"));
+            }
+        }
+        let password = url.password().map(decode).transpose()?;
+        let removed = url.set_password(None);
+        debug_assert!(removed.is_ok(), "it has a host");
+        Ok((Self::Server(url), password.map(SecretString::from)))
     }
 
-    /// The database file.
+    /// The database file, of SQLite.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Server(_) => None,
+        }
+    }
+
+    /// The address with a password in it: only to connect with, never to be shown.
+    pub(super) fn with_password(&self, password: Option<&SecretString>) -> String {
+        match (self, password) {
+            (Self::Server(url), Some(password)) => {
+                let mut url = url.clone();
+                let set = url.set_password(Some(password.expose_secret()));
+                debug_assert!(set.is_ok(), "it has a host");
+                url.into()
+            }
+            (Self::File(_) | Self::Server(_), _) => self.to_string(),
+        }
     }
 }
 
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite://{}", self.path.display())
+        match self {
+            Self::File(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Server(url) => write!(f, "{url}"),
+        }
     }
 }
 
@@ -165,8 +267,6 @@ fn decode(part: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     #[test]
@@ -206,12 +306,30 @@ mod tests {
         for bad in [
             "/x",
             "sqlite://",
-            "postgres://u:hunter2@h/d",
+            "oracle://u:hunter2@h/d",
             "sqlite:///x?mode=ro",
+            "postgres://u:hunter2@h",
+            "postgres://u:hunter2@h/d?ssl=1",
+            "postgres://u:hunter2@h/d?sslmode=on",
+            "mysql://u:hunter2@h/d?ssl-mode=verify-ca",
+            "mysql://:hunter2@h/d",
         ] {
             let error = StoreUrl::parse(bad).expect_err(bad);
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_stores_password_comes_apart_and_goes_back() {
+        let text = "postgres://didtail:p%40ss@db:5433/x?sslmode=verify-full&sslrootcert=/ca.pem";
+        let (url, password) = StoreUrl::parse(text).expect("valid");
+        let shown = "postgres://didtail@db:5433/x?sslmode=verify-full&sslrootcert=/ca.pem";
+        assert_eq!(url.to_string(), shown);
+        assert_eq!(url.with_password(password.as_ref()), text);
+        assert_eq!(url.with_password(None), shown);
+        assert!(!format!("{url:?}{password:?}").contains("p@ss"));
+        let (file, password) = StoreUrl::parse("sqlite:///x").expect("valid");
+        assert_eq!(file.with_password(password.as_ref()), "sqlite:///x");
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         Some("sqlite:///var/lib/didtail/optimizer.db"),
     ),
+    key("store", "password_file", Kind::Text, None),
     key("source", "name", Kind::Text, Some(DEFAULT_SOURCE)),
     key("source", "url", Kind::Text, None),
     key("source", "password_file", Kind::Text, None),

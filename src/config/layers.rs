@@ -76,8 +76,8 @@ pub(super) struct Layers {
     pub(super) problems: Vec<Problem>,
     /// The file that was read, if there was one.
     pub(super) file: Option<PathBuf>,
-    /// `DIDTAIL_SOURCE_PASSWORD`.
-    pub(super) password: Option<String>,
+    /// `DIDTAIL_SOURCE_PASSWORD` and `DIDTAIL_STORE_PASSWORD`, by section.
+    pub(super) passwords: BTreeMap<&'static str, String>,
 }
 
 /// Variables whose name is not `DIDTAIL_<SECTION>__<KEY>`.
@@ -89,7 +89,12 @@ const SHORT_VARIABLES: &[(&str, &str, &str)] = &[
 ];
 
 const CONFIG_VARIABLE: &str = "DIDTAIL_CONFIG";
-const PASSWORD_VARIABLE: &str = "DIDTAIL_SOURCE_PASSWORD";
+
+/// Variables with a password, and whose it is.
+const PASSWORD_VARIABLES: [(&str, &str); 2] = [
+    ("DIDTAIL_SOURCE_PASSWORD", "source"),
+    ("DIDTAIL_STORE_PASSWORD", "store"),
+];
 
 impl Layers {
     pub(super) fn collect(overrides: &Overrides) -> Result<Self, ConfigError> {
@@ -280,11 +285,12 @@ impl Layers {
                 continue;
             };
             let short = SHORT_VARIABLES.iter().find(|(name, ..)| name == variable);
+            let password = PASSWORD_VARIABLES.iter().find(|(name, _)| name == variable);
             let origin = Origin::Environment(variable.clone());
             if variable == CONFIG_VARIABLE {
                 continue;
-            } else if variable == PASSWORD_VARIABLE {
-                self.password = Some(text.clone());
+            } else if let Some((_, section)) = password {
+                self.passwords.insert(section, text.clone());
             } else if let Some((_, section, name)) = short {
                 self.set(section, name, text, origin);
             } else {
@@ -306,7 +312,8 @@ impl Layers {
             .map(|key| format!("DIDTAIL_{}__{}", key.section, key.name).to_ascii_uppercase())
             .collect();
         known.extend(SHORT_VARIABLES.iter().map(|(name, ..)| (*name).to_owned()));
-        known.extend([CONFIG_VARIABLE.to_owned(), PASSWORD_VARIABLE.to_owned()]);
+        known.extend(PASSWORD_VARIABLES.map(|(name, _)| name.to_owned()));
+        known.push(CONFIG_VARIABLE.to_owned());
         let near = keys::suggestion(variable, known.iter().map(String::as_str));
         self.problem(&origin, "", format!("unknown environment variable{near}"));
     }

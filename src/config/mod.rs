@@ -64,10 +64,22 @@ pub struct StateConfig {
 }
 
 /// `[store]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// Default `sqlite:///var/lib/didtail/optimizer.db`.
     pub url: StoreUrl,
+    /// From a flag's address, `DIDTAIL_STORE_PASSWORD`, a variable's address,
+    /// `password_file`, the systemd credential `store.password` or the file's
+    /// address, the first of these that is set.
+    pub password: Option<SecretString>,
+}
+
+impl StoreConfig {
+    /// The address to connect with. It has the password in it, and is never shown.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.url.with_password(self.password.as_ref())
+    }
 }
 
 /// One `[[source]]`.

@@ -51,9 +51,7 @@ impl Reader {
                 path: values::path(text)?,
             })
         });
-        let store = self.parsed("store", 0, "url", |text| {
-            StoreUrl::parse(text).map(|url| StoreConfig { url })
-        });
+        let store = self.store();
         let sources = self.sources();
         let dispositions = self.dispositions();
         let attribution = self.attribution();
@@ -87,16 +85,20 @@ impl Reader {
 
     /// What can be written down already and is not built yet. Each goes when its part comes.
     fn refuse_unbuilt(&mut self) {
-        if self.layers.sources > 1 {
-            let origin = self.layers.origin("source", 1, "url");
-            let message = "this version follows one source; run one daemon per source";
-            self.layers.problem(&origin, "source", message);
-        }
         if self.layers.setting("api", 0, "listen").is_some() {
             let origin = self.layers.origin("api", 0, "listen");
             let message = "this version does not serve the API yet; remove the section";
             self.layers.problem(&origin, "api", message);
         }
+    }
+
+    fn store(&mut self) -> Option<StoreConfig> {
+        let (url, in_url) = self.parsed("store", 0, "url", StoreUrl::parse)?;
+        let password = match url {
+            StoreUrl::File(_) => None,
+            StoreUrl::Server(_) => self.password("store", 0, "store", in_url),
+        };
+        Some(StoreConfig { url, password })
     }
 
     fn sources(&mut self) -> Vec<SourceConfig> {
@@ -121,6 +123,14 @@ impl Reader {
                     let message = format!("two sources are named `{}`", source.name);
                     self.layers.problem(&origin, "source.name", message);
                 }
+                if let Some(same) = sources.iter().find(|s| s.url.is_same_database(&source.url)) {
+                    let origin = self.layers.origin("source", index, "url");
+                    let message = format!(
+                        "`{}` and `{}` are the same database: its calls would count twice",
+                        same.name, source.name
+                    );
+                    self.layers.problem(&origin, "source.url", message);
+                }
                 sources.push(source);
             }
         }
@@ -144,7 +154,7 @@ impl Reader {
         });
         let time_zone = self.parsed("source", index, "time_zone", values::time_zone);
         let (name, (url, in_url)) = (name?, url?);
-        let password = self.password(index, &name, in_url);
+        let password = self.password("source", index, &name, in_url);
         Some(SourceConfig {
             name,
             url,
@@ -157,27 +167,29 @@ impl Reader {
         })
     }
 
-    /// Picks the password; the order is that of [`SourceConfig::password`].
+    /// Picks the password of a section; the order is that of
+    /// [`SourceConfig::password`]. `name` is that of the systemd credential.
     fn password(
         &mut self,
+        section: &'static str,
         index: usize,
         name: &str,
         in_url: Option<SecretString>,
     ) -> Option<SecretString> {
-        let origin = self.layers.origin("source", index, "url");
+        let origin = self.layers.origin(section, index, "url");
+        let variable = format!("DIDTAIL_{}_PASSWORD", section.to_uppercase());
         if in_url.is_some() && matches!(origin, Origin::Flag(_)) {
-            self.warnings.push(
+            self.warnings.push(format!(
                 "the password on the command line can be read by every user of this machine; \
-                 use password_file or DIDTAIL_SOURCE_PASSWORD"
-                    .to_owned(),
-            );
+                 use password_file or {variable}"
+            ));
             return in_url;
         }
-        if let Some(password) = self.layers.password.clone() {
-            if self.layers.sources > 1 {
-                let variable = Origin::Environment("DIDTAIL_SOURCE_PASSWORD".to_owned());
+        if let Some(password) = self.layers.passwords.get(section).cloned() {
+            if section == "source" && self.layers.sources > 1 {
                 let message = "there are several sources: use password_file";
-                self.layers.problem(&variable, "", message);
+                self.layers
+                    .problem(&Origin::Environment(variable), "", message);
             }
             return Some(password.into());
         }
@@ -186,10 +198,10 @@ impl Reader {
         }
         if self
             .layers
-            .setting("source", index, "password_file")
+            .setting(section, index, "password_file")
             .is_some()
         {
-            return self.parsed("source", index, "password_file", |text| {
+            return self.parsed(section, index, "password_file", |text| {
                 values::read_password(Path::new(text))
             });
         }
@@ -198,7 +210,7 @@ impl Reader {
             if file.exists() {
                 let password = values::read_password(&file);
                 return password
-                    .map_err(|message| self.layers.problem(&Origin::Default, "source", message))
+                    .map_err(|message| self.layers.problem(&Origin::Default, section, message))
                     .ok();
             }
         }

@@ -54,7 +54,7 @@ pub async fn recount(
     dry_run: bool,
     mut progress: impl FnMut(u64),
 ) -> Result<Recounted, EngineError> {
-    let url = config.store.url.to_string();
+    let url = config.store.address();
     let store = SqlStore::open(&url).await?;
     let mut total = Recounted::default();
     for source in &config.sources {

@@ -136,8 +136,8 @@ pub async fn replay(
     let mut files = FileSource::open(&wanted.files)?;
     consecutive(&files)?;
     let mut state = StateFile::open_exclusive(&config.state.path)?;
-    let store = SqlStore::open(&config.store.url.to_string()).await?;
-    let known = decide(&state, &store, name).await?;
+    let store = SqlStore::open(&config.store.address()).await?;
+    let known = decide(state.checkpoint(name)?, &store, name).await?;
     files.count_bytes(&progress.done);
     let total: u64 = files.names().filter_map(|file| files.length(file)).sum();
     progress.total.store(total, Ordering::Relaxed);

@@ -68,7 +68,7 @@ pub async fn verify(
     repair: bool,
     mut progress: impl FnMut(&Verified) + Send,
 ) -> Result<Vec<Verified>, EngineError> {
-    let url = config.store.url.to_string();
+    let url = config.store.address();
     // Also to compare alone: it must stand still for a moment now and then.
     let store = Arc::new(SqlStore::open(&url).await?);
     let mut all = Vec::new();

@@ -201,7 +201,7 @@ impl StoreError {
                 Some("didtail tries again by itself; nothing is lost".to_owned())
             }
             Self::Crowded { store, .. } => Some(format!(
-                "didtail takes up to 6 connections; raise max_connections of the server, or end \
+                "didtail takes three to six connections a source; raise max_connections of the server, or end \
                  others: {}",
                 match Backend::of(store) {
                     Backend::File | Backend::Postgres => "SELECT * FROM pg_stat_activity",

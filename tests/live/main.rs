@@ -10,7 +10,7 @@
 mod support;
 
 // The suite of every store names the crate as if it were part of it.
-use didtail::{checkpoint, ledger, store, vicidial};
+use didtail::{checkpoint, ledger, store};
 
 mod backfill;
 mod backfill_many;
@@ -18,6 +18,7 @@ mod bad_input;
 mod bad_place;
 mod beyond;
 mod clocks;
+mod committed;
 mod connect;
 mod doctor;
 mod drift;
@@ -34,6 +35,7 @@ mod reset;
 mod seeds;
 mod servers;
 mod shutdown;
+mod sources;
 mod statuses;
 mod stores;
 mod stream;

@@ -56,21 +56,28 @@ pub(super) fn state(config: &Config, source: &str) -> Own {
 
 /// Looks at the store. `now` is in seconds since 1970 (UTC).
 pub(super) async fn store(config: &Config, source: &str, now: i64) -> Own {
-    let url = config.store.url.to_string();
+    let (url, file) = (&config.store.url, config.store.url.file());
     let mut own = Own::default();
-    let opened = SqlStore::open_read(&url).await;
+    let opened = SqlStore::open_read(&config.store.address()).await;
     let read = match &opened {
         Ok(store) => store.progress(source).await,
         Err(_) => Ok(None),
+    };
+    let open = |actual: String| match file {
+        Some(path) => there(path, actual),
+        None => (Outcome::Good, actual, None),
     };
     let (outcome, actual, fix) = match (&opened, &read) {
         (Ok(_), Ok(Some(checkpoint))) => {
             own.findings
                 .extend(attributed(opened.as_ref().ok(), source, now).await);
-            there(url_path(&url), format!("{url}: {}", checkpoint.position))
+            open(format!("{url}: {}", checkpoint.position))
         }
-        (Ok(_), Ok(None)) => there(url_path(&url), format!("{url}: no position yet")),
-        (Err(StoreError::Missing { .. }), _) => to_be(url_path(&url)),
+        (Ok(_), Ok(None)) => open(format!("{url}: no position yet")),
+        (Err(error @ StoreError::Missing { .. }), _) => match file {
+            Some(path) => to_be(path),
+            None => (Outcome::Bad, error.to_string(), error.hint()),
+        },
         (Err(error @ StoreError::OlderSchema { .. }), _) => {
             let actual = format!("{error}: the daemon upgrades it when it starts");
             (Outcome::Note, actual, error.hint())
@@ -169,9 +176,4 @@ fn to_be(path: &Path) -> Verdict {
             folder.display()
         )),
     )
-}
-
-/// The file of a store's URL.
-fn url_path(url: &str) -> &Path {
-    Path::new(url.strip_prefix("sqlite://").unwrap_or(url))
 }

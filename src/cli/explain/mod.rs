@@ -41,7 +41,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
-    let url = config.store.url.to_string();
+    let url = config.store.address();
     let explained = runtime()?.block_on(explain(&url, arguments))?;
     let Some(explained) = explained else {
         return Err(Failure::operator(

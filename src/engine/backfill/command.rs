@@ -45,7 +45,7 @@ pub async fn backfill(
     range: &Range,
     mut progress: impl FnMut(&Loaded) + Send,
 ) -> Result<Vec<Loaded>, EngineError> {
-    let store = Arc::new(SqlStore::open(&config.store.url.to_string()).await?);
+    let store = Arc::new(SqlStore::open(&config.store.address()).await?);
     let mut all = Vec::new();
     for source in &config.sources {
         let ends = ends(config, source, &store).await?;
@@ -107,7 +107,7 @@ async fn anchor(
             state => state?,
         };
         state.bind(name, &ends.source.identity().await?)?;
-        let checkpoint = match decide(&state, ends.store.as_ref(), name).await? {
+        let checkpoint = match decide(state.checkpoint(name)?, ends.store.as_ref(), name).await? {
             Some(known) => known,
             None => {
                 let head = ends.source.locate(&Target::Latest).await?;

@@ -35,8 +35,7 @@ fn version_known(dialect: Dialect) -> i64 {
 /// The newest version that a store has; 0 when it has none.
 async fn version_found(store: &str, pool: &Pool) -> Result<i64, StoreError> {
     const DOING: &str = "reading its schema version";
-    const VERSION: &str =
-        "SELECT coalesce(max(CASE WHEN success = true THEN version END), 0), ";
+    const VERSION: &str = "SELECT coalesce(max(CASE WHEN success = true THEN version END), 0), ";
     const OTHERS: &str = "count(CASE WHEN version = 1 AND description <> ";
     let dialect = pool.dialect();
     let ours = of(dialect).iter().find(|step| step.version == 1);

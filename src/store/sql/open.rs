@@ -16,7 +16,7 @@ use super::SqlStore;
 use super::dialect::Dialect;
 use super::error::classify;
 use super::migrate;
-use super::session::{PATIENCE, Pool, within};
+use super::session::{PATIENCE, Pool};
 use crate::store::StoreError;
 
 /// Page cache of the writing connection, 16 MB; SQLite wants it negative, in
@@ -47,9 +47,13 @@ const WAL_PAGES: &str = "16384";
 /// Rows handed over from SQLite's thread before it waits for the reader.
 const ROWS_BUFFERED: usize = 1024;
 
-/// Connections to a server: the batch under way, the next look-up, one that waits
-/// for its turn, and a few that read.
-const SERVER_CONNECTIONS_MAX: u32 = 6;
+/// Connections to a server for each use: for writing, for waiting for a turn, for
+/// reading. Those who write never wait for those who read. One source needs one
+/// or two of each; the rest is never opened.
+const SERVER_CONNECTIONS_MAX: u32 = 8;
+
+/// A connection that was idle for so long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(300);
 
 /// A connection that was idle for longer is tried before it is used: a server
 /// that was started again, or a firewall, may have ended it.
@@ -122,14 +126,14 @@ pub(super) async fn for_writing(url: &str) -> Result<SqlStore, StoreError> {
     if Dialect::of_url(url)? == Dialect::Sqlite {
         return sqlite_for_writing(url).await;
     }
-    let (name, pool) = connect(url).await?;
-    refuse_foreign_tables(&name, &pool).await?;
-    migrate::run(&name, &pool).await?;
+    let (name, readers) = connect(url).await?;
+    refuse_foreign_tables(&name, &readers).await?;
+    migrate::run(&name, &readers).await?;
     Ok(SqlStore {
         name,
-        writer: Some(pool.clone()),
-        turn: None,
-        readers: pool,
+        writer: Some(server(url)?),
+        turn: Some(server(url)?),
+        readers,
     })
 }
 
@@ -149,47 +153,13 @@ pub(super) async fn for_reading(url: &str) -> Result<SqlStore, StoreError> {
 /// connections that read.
 pub(super) async fn connect(url: &str) -> Result<(String, Pool), StoreError> {
     let dialect = Dialect::of_url(url)?;
-    let (name, pool) = match dialect {
+    let name = match dialect {
         Dialect::Sqlite => return sqlite_for_reading(url).await,
-        Dialect::Postgres => {
-            let options = PgConnectOptions::from_str(url)
-                .map_err(|_| bad("it is no postgres://USER@HOST/DATABASE"))?
-                .application_name("didtail")
-                .statement_cache_capacity(STATEMENTS_MAX)
-                .disable_statement_logging();
-            let name = server_name("postgres", url);
-            let pool = PgPoolOptions::new().after_connect(|connection, _| {
-                Box::pin(async move {
-                    sqlx::raw_sql(POSTGRES_SESSION).execute(connection).await?;
-                    Ok(())
-                })
-            });
-            (
-                name,
-                Pool::Postgres(server_pool(pool).connect_lazy_with(options)),
-            )
-        }
-        Dialect::MySql => {
-            let options = MySqlConnectOptions::from_str(url)
-                .map_err(|_| bad("it is no mysql://USER@HOST/DATABASE"))?
-                .statement_cache_capacity(STATEMENTS_MAX)
-                .disable_statement_logging();
-            let name = server_name("mysql", url);
-            let pool = MySqlPoolOptions::new().after_connect(|connection, _| {
-                Box::pin(async move {
-                    sqlx::raw_sql(MYSQL_SESSION).execute(connection).await?;
-                    Ok(())
-                })
-            });
-            (
-                name,
-                Pool::MySql(server_pool(pool).connect_lazy_with(options)),
-            )
-        }
+        Dialect::Postgres => server_name("postgres", url),
+        Dialect::MySql => server_name("mysql", url),
     };
-    // Of the reasons why a connection cannot be made a pool tells but a few.
-    let tried = within(PATIENCE, pool.begin(begin_reading(dialect), PATIENCE));
-    let tried = match tried.await {
+    let pool = server(url)?;
+    let tried = match pool.begin(begin_reading(dialect), PATIENCE).await {
         Ok(tx) => tx.commit().await,
         Err(error) => Err(error),
     };
@@ -198,6 +168,40 @@ pub(super) async fn connect(url: &str) -> Result<(String, Pool), StoreError> {
         Err(error) => {
             pool.close().await;
             Err(classify(&name, dialect, "opening it", error))
+        }
+    }
+}
+
+/// Connections to a server, made when they are needed.
+fn server(url: &str) -> Result<Pool, StoreError> {
+    match Dialect::of_url(url)? {
+        Dialect::Sqlite => Err(bad("it is a file")),
+        Dialect::Postgres => {
+            let options = PgConnectOptions::from_str(url)
+                .map_err(|_| bad("it is no postgres://USER@HOST/DATABASE"))?
+                .application_name("didtail")
+                .statement_cache_capacity(STATEMENTS_MAX)
+                .disable_statement_logging();
+            let pool = PgPoolOptions::new().after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(POSTGRES_SESSION).execute(connection).await?;
+                    Ok(())
+                })
+            });
+            Ok(Pool::Postgres(server_pool(pool).connect_lazy_with(options)))
+        }
+        Dialect::MySql => {
+            let options = MySqlConnectOptions::from_str(url)
+                .map_err(|_| bad("it is no mysql://USER@HOST/DATABASE"))?
+                .statement_cache_capacity(STATEMENTS_MAX)
+                .disable_statement_logging();
+            let pool = MySqlPoolOptions::new().after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(MYSQL_SESSION).execute(connection).await?;
+                    Ok(())
+                })
+            });
+            Ok(Pool::MySql(server_pool(pool).connect_lazy_with(options)))
         }
     }
 }
@@ -216,6 +220,7 @@ fn server_pool<DB: Database>(options: PoolOptions<DB>) -> PoolOptions<DB> {
         .max_connections(SERVER_CONNECTIONS_MAX)
         .acquire_timeout(BUSY_TIMEOUT)
         .max_lifetime(None)
+        .idle_timeout(IDLE_MAX)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {
