@@ -63,8 +63,8 @@ pub enum Detail {
         /// as a duplicate.
         renamed_to: Option<String>,
     },
-    /// A statement set columns of calls that are not in their table any more, and
-    /// says so in literals. It reached them before they were archived.
+    /// A statement set columns of calls that are not in their table any more, or
+    /// not by that name or lead, and says so in literals. It reached them before.
     CallAssigned(Box<CallAssigned>),
     /// A caller code belongs to a call (`vicidial_log_extended`).
     Link {
@@ -143,10 +143,13 @@ pub struct CallAssigned {
     pub was: CallPatch,
     /// One of those, or all.
     pub pick: Pick,
-    /// Those that are still in their table, and were read there.
-    pub present: Vec<String>,
+    /// `uniqueid` and lead of those that are still in their table.
+    pub present: Vec<(String, u64)>,
     /// What it set.
     pub set: CallPatch,
+    /// `uniqueid` and lead of calls that are in their table, where the statement
+    /// may have given them that lead.
+    pub moved: Vec<(String, u64)>,
 }
 
 /// Which of the calls that meet its conditions a statement reaches.
@@ -169,6 +172,10 @@ pub enum Pick {
 /// Some columns of a row of `vicidial_log`; `None`: not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallPatch {
+    /// `uniqueid`: the call gets another name.
+    pub uniqueid: Option<String>,
+    /// `lead_id`: the call becomes another lead's.
+    pub lead_id: Option<u64>,
     /// `status`.
     pub status: Option<String>,
     /// `user`.
@@ -256,6 +263,14 @@ pub struct CallRow {
     pub started_at: i64,
     /// `end_epoch`.
     pub ended_at: Option<i64>,
+}
+
+impl CallPatch {
+    /// Whether it makes the call another's: its key changes.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.uniqueid.is_some() || self.lead_id.is_some()
+    }
 }
 
 impl Detail {

@@ -23,9 +23,8 @@ pub(super) fn of<S: Source>(
         origin,
         ..
     } = change;
-    let live: Vec<&Detail> = rows
-        .values
-        .iter()
+    let live: Vec<&Detail> = change
+        .sought()
         .flat_map(|value| found.of(*table, rows.column, value))
         .filter(|detail| is_of(detail, rows))
         .collect();
@@ -116,7 +115,8 @@ fn archived<'f>(change: &Pending, found: &'f FoundRows) -> Vec<&'f Detail> {
         .collect()
 }
 
-/// What an UPDATE says of calls that were archived since it ran.
+/// What an UPDATE says of calls that are not there any more, or not by the name
+/// or the lead that it found them by.
 fn of_gone_calls<S: Source>(
     change: &Pending,
     live: &[&Detail],
@@ -125,40 +125,60 @@ fn of_gone_calls<S: Source>(
 ) -> Option<Detail> {
     let Pending { rows, origin, .. } = change;
     let columns = selection.columns(Table::Log);
-    let set = patch(&rows.set, columns);
+    let mut set = patch(&rows.set, columns);
     let among = &rows.among;
     let is_by_name = rows.column == "uniqueid";
+    if among.prefix.is_some() {
+        // Which of a second it was is told apart by what is there.
+        set.uniqueid = None;
+    }
     let is_there = |name: &String| present(live).any(|there| there == name);
     let all_there = is_by_name && rows.values.iter().all(is_there);
-    if set == CallPatch::default() || among.and_more || all_there {
-        return None;
-    }
     let lead_id = match (is_by_name, rows.values.as_slice()) {
         (true, _) => among.lead_id,
         (false, [lead]) => lead.parse().ok(),
-        (false, _) => return None,
+        (false, _) => None,
     };
-    let said = among.since.and_then(|wall| zone.seconds(wall));
-    let young = origin.time.saturating_sub(YOUNG_SECONDS);
-    let since = said.map_or(young, |said| said.saturating_sub(CLOCK_SECONDS));
-    Some(Detail::CallAssigned(Box::new(CallAssigned {
-        uniqueids: if is_by_name {
-            rows.values.clone()
-        } else {
-            Vec::new()
-        },
-        lead_id,
-        second: among
-            .prefix
-            .as_ref()
-            .map(|prefix| second(prefix).to_owned()),
-        since: since.max(young).max(change.gone_before),
-        statuses: among.statuses.clone(),
-        was: patch(&among.was, columns),
-        pick: among.pick,
-        present: present(live).cloned().collect(),
-        set,
-    })))
+    let is_known = set != CallPatch::default()
+        && !among.and_more
+        && !all_there
+        && (is_by_name || lead_id.is_some());
+    let mut assigned = CallAssigned {
+        moved: moved(rows, live, set.lead_id),
+        ..CallAssigned::default()
+    };
+    if is_known {
+        let said = among.since.and_then(|wall| zone.seconds(wall));
+        let young = origin.time.saturating_sub(YOUNG_SECONDS);
+        let since = said.map_or(young, |said| said.saturating_sub(CLOCK_SECONDS));
+        let second_of = |prefix: &String| second(prefix).to_owned();
+        let there = calls(live).map(|call| (call.uniqueid.clone(), call.lead_id));
+        if is_by_name {
+            assigned.uniqueids.clone_from(&rows.values);
+        }
+        assigned.lead_id = lead_id;
+        assigned.second = among.prefix.as_ref().map(second_of);
+        assigned.since = since.max(young).max(change.gone_before);
+        assigned.statuses.clone_from(&among.statuses);
+        assigned.was = patch(&among.was, columns);
+        assigned.pick = among.pick;
+        assigned.present = there.collect();
+        assigned.set = set;
+    }
+    let says = is_known || !assigned.moved.is_empty();
+    says.then(|| Detail::CallAssigned(Box::new(assigned)))
+}
+
+/// The rows that have the lead which a statement gave some.
+fn moved(rows: &KeyedRows, live: &[&Detail], lead: Option<u64>) -> Vec<(String, u64)> {
+    if !rows.set.iter().any(|(column, _)| column == "lead_id") {
+        return Vec::new();
+    }
+    let has_it = |call: &&CallRow| lead.is_none_or(|lead| lead == call.lead_id);
+    let moved = calls(live).filter(has_it);
+    moved
+        .map(|call| (call.uniqueid.clone(), call.lead_id))
+        .collect()
 }
 
 /// What a change did to the names of calls.

@@ -58,7 +58,12 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn keys(&self) -> usize {
-        self.rows.values.len()
+        self.rows.values.len() + self.rows.new_values.len()
+    }
+
+    /// Every key that its rows may be found by.
+    fn sought(&self) -> impl Iterator<Item = &String> {
+        self.rows.values.iter().chain(&self.rows.new_values)
     }
 }
 
@@ -119,7 +124,7 @@ impl<S: Source> Rereader<S> {
             let (table, column) = (change.table, change.rows.column);
             let width = self.selection.width(table, column).await?;
             cut_off(&mut change.rows, width);
-            let values = change.rows.values.iter().cloned();
+            let values = change.sought().cloned();
             wanted.entry((table, column)).or_default().extend(values);
         }
         let mut found = FoundRows::default();
@@ -155,7 +160,7 @@ impl<S: Source> Rereader<S> {
                 let is_asked = is_plain(value) || !change.rows.inserted.is_empty();
                 !is_asked || found.cut.contains(&(change.table, found::key(value)))
             };
-            change.rows.values.iter().any(is_lost)
+            change.sought().any(is_lost)
         });
         Ok(Read {
             incomplete: u64::try_from(incomplete.count()).unwrap_or(u64::MAX),
@@ -307,7 +312,7 @@ fn cut_off(rows: &mut KeyedRows, width: Option<usize>) {
         && let Effect::Renamed { to, .. } = &mut rows.effect
     {
         cut(to);
-        rows.values.push(to.clone());
+        rows.new_values = vec![to.clone()];
     }
 }
 

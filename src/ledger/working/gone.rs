@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::ledger::CallKey;
 use crate::ledger::rules::Rules;
 use crate::ledger::working::Working;
-use crate::vicidial::{CallAssigned, CallPatch, CallRow, Pick, second};
+use crate::vicidial::{CallAssigned, CallBefore, CallPatch, CallRow, Pick, second};
 
 impl Working {
     /// The calls of a lead that began in one second, which is not before `since`,
@@ -43,11 +43,12 @@ impl Working {
             lead_id,
         };
         let is_new = present.contains(uniqueid) && !self.calls.contains_key(&new);
+        let mut others = known.iter().filter(|old| **old != new);
         let old = if is_new {
-            known.iter().find(is_gone)
+            others.find(is_gone)
         } else {
             // The first gets the name, and with the second the statement fails.
-            known.first().filter(|old| **old != new && is_gone(old))
+            others.next().filter(is_gone)
         };
         if let Some(old) = old {
             self.move_call(old, &new);
@@ -72,8 +73,12 @@ impl Working {
         }
     }
 
-    /// A statement set columns of calls that were archived since.
+    /// A statement set columns of calls that were archived or renamed since, or
+    /// moved them to another lead.
     pub(super) fn assigned(&mut self, rules: &Rules, assigned: &CallAssigned) {
+        for (uniqueid, lead_id) in &assigned.moved {
+            self.is_of_lead(rules, uniqueid, *lead_id);
+        }
         let named = assigned
             .uniqueids
             .iter()
@@ -103,13 +108,42 @@ impl Working {
             Pick::Oldest => meeting.min_by_key(time).cloned().into_iter().collect(),
         };
         for key in reached {
-            if assigned.present.contains(&key.uniqueid) {
+            let mut present = assigned.present.iter();
+            if present.any(|(name, lead)| *name == key.uniqueid && *lead == key.lead_id) {
                 continue;
             }
             if let Some(call) = self.calls.get(&key) {
                 let mut row = row(&key, call);
+                let before = CallBefore {
+                    uniqueid: key.uniqueid.clone(),
+                    lead_id: key.lead_id,
+                    status: row.status.clone(),
+                };
                 set(&mut row, &assigned.set);
-                self.call(rules, None, &row);
+                self.call(rules, Some(&before), &row);
+            }
+        }
+    }
+
+    /// The one row of a `uniqueid` has this lead: the call that had another one
+    /// until now has moved.
+    fn is_of_lead(&mut self, rules: &Rules, uniqueid: &str, lead_id: u64) {
+        let known = self.calls_with(uniqueid).into_iter();
+        let others = known.filter(|key| {
+            let call = self.calls.get(key);
+            key.lead_id != lead_id && call.is_some_and(|call| !call.removed)
+        });
+        let others: Vec<CallKey> = others.collect();
+        for key in others {
+            if let Some(call) = self.calls.get(&key) {
+                let mut row = row(&key, call);
+                let before = CallBefore {
+                    uniqueid: key.uniqueid.clone(),
+                    lead_id: key.lead_id,
+                    status: row.status.clone(),
+                };
+                row.lead_id = lead_id;
+                self.call(rules, Some(&before), &row);
             }
         }
     }
@@ -137,6 +171,8 @@ fn row(key: &CallKey, call: &crate::ledger::Call) -> CallRow {
 /// without regard to case, as the server does.
 fn was(row: &CallRow, assigned: &CallAssigned) -> bool {
     let CallPatch {
+        uniqueid: _,
+        lead_id: _,
         status: _,
         user,
         campaign_id,
@@ -163,6 +199,8 @@ fn was(row: &CallRow, assigned: &CallAssigned) -> bool {
 
 fn set(row: &mut CallRow, patch: &CallPatch) {
     let CallPatch {
+        uniqueid,
+        lead_id,
         status,
         user,
         campaign_id,
@@ -172,6 +210,8 @@ fn set(row: &mut CallRow, patch: &CallPatch) {
         length_in_sec,
         ended_at,
     } = patch.clone();
+    row.uniqueid = uniqueid.unwrap_or(std::mem::take(&mut row.uniqueid));
+    row.lead_id = lead_id.unwrap_or(row.lead_id);
     row.status = status.unwrap_or(std::mem::take(&mut row.status));
     row.user = user.unwrap_or(std::mem::take(&mut row.user));
     row.campaign_id = campaign_id.unwrap_or(std::mem::take(&mut row.campaign_id));

@@ -161,7 +161,7 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         if let Some(new) = assigned(&update.assignments, "lead_id")
             && rows.column == "lead_id"
         {
-            rows.values.extend(literal(new));
+            rows.new_values.extend(literal(new));
         }
         if let Some(new) = assigned(&update.assignments, rows_key(table)) {
             let Some(new) = literal(new) else {
@@ -257,7 +257,7 @@ fn rename(table: Table, rows: &mut KeyedRows, new: String) {
         }
     }
     if rows.column == rows_key(table) {
-        rows.values.push(new);
+        rows.new_values.push(new);
     }
 }
 

@@ -86,6 +86,8 @@ pub struct KeyedRows {
     pub column: &'static str,
     /// Its values.
     pub values: Vec<String>,
+    /// Values that the statement gave it: its rows may be found by these since.
+    pub new_values: Vec<String>,
     /// Which of the rows with these keys.
     pub among: Among,
     /// What else happened to them.
@@ -190,6 +192,8 @@ pub fn patch(said: &SaidRow, columns: &[Column]) -> CallPatch {
     let text = |name: &str| stored(said, columns, name);
     let number = |name: &str| text(name)?.trim().parse::<i64>().ok();
     CallPatch {
+        uniqueid: text("uniqueid"),
+        lead_id: number("lead_id").and_then(|lead| lead.try_into().ok()),
         status: text("status"),
         user: text("user"),
         campaign_id: text("campaign_id"),
