@@ -182,8 +182,12 @@ pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
             named.insert(uniqueid);
         }
         if let Detail::CallAssigned(assigned) = &fact.detail {
-            named.extend(assigned.moved.iter().map(|(uniqueid, _)| uniqueid));
+            for (uniqueid, lead) in &assigned.moved {
+                named.insert(uniqueid);
+                lead_ids.insert(*lead);
+            }
             if assigned.set.moves() {
+                lead_ids.extend(assigned.set.lead_id);
                 named.extend(&assigned.uniqueids);
             }
         }

@@ -10,5 +10,6 @@ mod interleaving;
 mod model;
 mod replay;
 mod rows;
+mod statements;
 mod stories;
 mod world;

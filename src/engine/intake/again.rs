@@ -224,10 +224,19 @@ impl<S: Source> Intake<S> {
                     .saturating_add(number.saturating_mul(FACTS_A_CHANGE)),
                 ..origin.clone()
             };
+            let new_lead = match change {
+                RowChange::Update { after, .. } => Interpreter::text(layout, after, "lead_id"),
+                RowChange::Insert { .. } | RowChange::Delete { .. } => None,
+            };
+            let new_lead = new_lead.filter(|_| table == Table::Log);
             let rows = KeyedRows {
                 column,
                 values,
                 effect,
+                set: new_lead
+                    .map(|lead| ("lead_id".to_owned(), Some(lead)))
+                    .into_iter()
+                    .collect(),
                 ..KeyedRows::default()
             };
             self.again(table, rows, &origin);

@@ -143,13 +143,14 @@ fn of_gone_calls<S: Source>(
         && !among.and_more
         && !all_there
         && (is_by_name || lead_id.is_some());
+    let young = origin.time.saturating_sub(YOUNG_SECONDS);
     let mut assigned = CallAssigned {
         moved: moved(rows, live, set.lead_id),
+        since: young,
         ..CallAssigned::default()
     };
     if is_known {
         let said = among.since.and_then(|wall| zone.seconds(wall));
-        let young = origin.time.saturating_sub(YOUNG_SECONDS);
         let since = said.map_or(young, |said| said.saturating_sub(CLOCK_SECONDS));
         let second_of = |prefix: &String| second(prefix).to_owned();
         let there = calls(live).map(|call| (call.uniqueid.clone(), call.lead_id));
