@@ -15,6 +15,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
         let detail = match &fact.detail {
             Detail::LookedUp(detail) => detail,
             Detail::Call { .. }
+            | Detail::CallOfLead(_)
             | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
             | Detail::CallAssigned(_)
@@ -32,6 +33,10 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 }
                 (Some(row.lead_id), row.started_at)
             }
+            Detail::CallOfLead(row) => {
+                keys.uniqueids.insert(row.uniqueid.clone());
+                (Some(row.lead_id), row.started_at)
+            }
             Detail::CallDeleted {
                 uniqueid,
                 lead_id,
@@ -43,7 +48,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
             Detail::CallsOfSecond {
                 lead_id,
                 second,
-                since: _,
+                reach: _,
                 present,
                 renamed_to,
             } => {

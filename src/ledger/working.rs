@@ -97,6 +97,7 @@ impl Working {
     fn take(&mut self, rules: &mut Rules, detail: &Detail) {
         match detail {
             Detail::Call { before, row } => self.call(rules, before.as_ref(), row),
+            Detail::CallOfLead(row) => self.call_of_lead(rules, row),
             Detail::CallDeleted {
                 uniqueid, lead_id, ..
             } => {
@@ -115,11 +116,11 @@ impl Working {
             Detail::CallsOfSecond {
                 lead_id,
                 second,
-                since,
+                reach,
                 present,
                 renamed_to,
             } => {
-                let known = self.known_in_second(*lead_id, second, *since);
+                let known = self.known_in_second(*lead_id, second, reach);
                 let to = renamed_to.as_ref();
                 self.changed_in_second(rules, (*lead_id, second), &known, present, to);
             }

@@ -36,6 +36,10 @@ pub enum Detail {
         /// The row.
         row: CallRow,
     },
+    /// A row of `vicidial_log` that was found by its lead, behind a statement.
+    /// Another call of the lead with the same start may be the same under the
+    /// name that it has until a statement behind this one: then it begins none.
+    CallOfLead(Box<CallRow>),
     /// A row of `vicidial_log` was deleted soon after its call began: perhaps
     /// VICIdial's clean-up of duplicates. Older rows are archived, which says nothing.
     CallDeleted {
@@ -54,9 +58,8 @@ pub enum Detail {
         lead_id: u64,
         /// The second, as `uniqueid` names it: the part before the dot.
         second: String,
-        /// Those that began earlier were archived before the statement; seconds
-        /// since 1970 (UTC).
-        since: i64,
+        /// Those that were not archived before the statement.
+        reach: Reach,
         /// The `uniqueid`s that are there.
         present: Vec<String>,
         /// The `uniqueid` that one of them was given; `None`: one was deleted
@@ -137,6 +140,8 @@ pub struct CallAssigned {
     pub second: Option<String>,
     /// Of those that began then or later; seconds since 1970 (UTC).
     pub since: i64,
+    /// Of those that were not archived before the statement.
+    pub reach: Reach,
     /// Of those with one of these statuses; any where there are none.
     pub statuses: Vec<String>,
     /// Of those that were so.
@@ -150,6 +155,33 @@ pub struct CallAssigned {
     /// `uniqueid` and lead of calls that are in their table, where the statement
     /// may have given them that lead.
     pub moved: Vec<(String, u64)>,
+}
+
+/// Which calls a statement reaches: those whose rows are there when it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Those that began then or later; seconds since 1970 (UTC).
+    pub since: i64,
+    /// And these, by `uniqueid`, which were inserted behind the archiving.
+    pub there: Vec<String>,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            since: i64::MIN,
+            there: Vec::new(),
+        }
+    }
+}
+
+impl Reach {
+    /// Whether it reaches a call with this name that began then, in seconds
+    /// since 1970 (UTC).
+    #[must_use]
+    pub fn has(&self, uniqueid: &str, started_at: i64) -> bool {
+        started_at >= self.since || self.there.iter().any(|there| there == uniqueid)
+    }
 }
 
 /// Which of the calls that meet its conditions a statement reaches.
@@ -279,6 +311,7 @@ impl Detail {
     pub fn table(&self) -> &'static str {
         let table = match self {
             Self::Call { .. }
+            | Self::CallOfLead(_)
             | Self::CallDeleted { .. }
             | Self::CallsOfSecond { .. }
             | Self::CallAssigned(_) => Table::Log,

@@ -118,14 +118,18 @@ impl<S: Source> Intake<S> {
     /// Rows that are to be read again before the batch is applied.
     fn again(&mut self, table: Table, rows: KeyedRows, origin: &Origin) {
         let archivings = &mut self.reading.archivings;
-        if table == Table::Log {
-            archivings.inserted(&rows);
-        }
         let place = self.reader.event_place();
+        let mut there = Vec::new();
+        if table == Table::Log {
+            let inserted = archivings.written(&rows, &place);
+            self.batch.inserted.extend(inserted);
+            there = archivings.there(&rows, &place);
+        }
         self.batch.pending.push(Pending {
             at: self.batch.facts.len(),
             table,
-            gone_before: archivings.before(table, &rows, &place),
+            gone_before: archivings.before(table, &place),
+            there,
             rows,
             origin: origin.clone(),
         });

@@ -7,7 +7,7 @@ use crate::ledger::CODE_WINDOW_SECONDS;
 use crate::source::Source;
 use crate::vicidial::{
     CallAssigned, CallBefore, CallPatch, CallRow, Detail, Effect, Fact, KeyedRows, Link, Origin,
-    Table, Zone, patch, patched, second,
+    Reach, Table, Zone, patch, patched, second,
 };
 
 /// The facts of one change.
@@ -51,7 +51,12 @@ pub(super) fn of<S: Source>(
         let is_new = !rows.inserted.is_empty();
         let is_other = is_new && age(detail).saturating_abs() > CODE_WINDOW_SECONDS;
         if is_exact || age(detail) <= YOUNG_SECONDS {
-            details.push(detail.clone());
+            details.push(match detail {
+                Detail::Call { row, .. } if !is_exact => {
+                    Detail::CallOfLead(Box::new(row.clone()))
+                }
+                _ => detail.clone(),
+            });
         } else if !is_other {
             details.push(Detail::LookedUp(Box::new(detail.clone())));
         }
@@ -159,7 +164,8 @@ fn of_gone_calls<S: Source>(
         }
         assigned.lead_id = lead_id;
         assigned.second = among.prefix.as_ref().map(second_of);
-        assigned.since = since.max(young).max(change.gone_before);
+        assigned.since = since.max(young);
+        assigned.reach = reach(change);
         assigned.statuses.clone_from(&among.statuses);
         assigned.was = patch(&among.was, columns);
         assigned.pick = among.pick;
@@ -182,12 +188,24 @@ fn moved(rows: &KeyedRows, live: &[&Detail], lead: Option<u64>) -> Vec<(String, 
         .collect()
 }
 
+/// The calls that were there when a statement ran.
+fn reach(change: &Pending) -> Reach {
+    Reach {
+        since: change.gone_before,
+        there: change.there.clone(),
+    }
+}
+
 /// What a change did to the names of calls.
 fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detail> {
     let Pending { rows, origin, .. } = change;
     // A copy says that the row was there at a night; only an archiving that
     // reached so far took it.
-    let was_taken = |detail: &&&Detail| time_of(detail).is_some_and(|at| at < change.gone_before);
+    let reach = reach(change);
+    let was_taken = |detail: &&&Detail| {
+        let name = call_of(detail).map(|call| call.uniqueid.as_str());
+        time_of(detail).is_some_and(|at| !reach.has(name.unwrap_or_default(), at))
+    };
     let archived: Vec<&Detail> = archived.iter().filter(was_taken).copied().collect();
     let is_there = |name: &String| present(live).any(|there| there == name);
     let of_second = |lead_id: u64, renamed_to: Option<&String>| {
@@ -198,9 +216,9 @@ fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detai
             lead_id,
             second: second(rows.among.prefix.as_ref()?).to_owned(),
             // What bears the new name now was there then.
-            since: match renamed_to {
-                Some(to) if !is_there(to) => change.gone_before,
-                Some(_) | None => i64::MIN,
+            reach: match renamed_to {
+                Some(to) if !is_there(to) => reach.clone(),
+                Some(_) | None => Reach::default(),
             },
             present: present(&kept).cloned().collect(),
             renamed_to: renamed_to.cloned(),
@@ -313,7 +331,8 @@ pub(super) fn time_of(detail: &Detail) -> Option<i64> {
         | Detail::Dial { at, .. }
         | Detail::Reported { at, .. }
         | Detail::Carrier { at, .. } => Some(*at),
-        Detail::CallDeleted { .. }
+        Detail::CallOfLead(_)
+        | Detail::CallDeleted { .. }
         | Detail::CallAssigned(_)
         | Detail::CallsOfSecond { .. }
         | Detail::Status(_)

@@ -52,6 +52,8 @@ pub(super) struct Pending {
     pub(super) rows: KeyedRows,
     /// Rows from before this were archived by then; seconds since 1970 (UTC).
     pub(super) gone_before: i64,
+    /// `uniqueid`s of calls that are there all the same: inserted behind that.
+    pub(super) there: Vec<String>,
     /// Names the change; its rows are numbered from here on.
     pub(super) origin: Origin,
 }

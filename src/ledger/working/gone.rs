@@ -6,15 +6,20 @@ use std::collections::BTreeSet;
 use crate::ledger::CallKey;
 use crate::ledger::rules::Rules;
 use crate::ledger::working::Working;
-use crate::vicidial::{CallAssigned, CallBefore, CallPatch, CallRow, Pick, second};
+use crate::vicidial::{CallAssigned, CallBefore, CallPatch, CallRow, Pick, Reach, second};
 
 impl Working {
-    /// The calls of a lead that began in one second, which is not before `since`,
+    /// The calls of a lead that began in one second, were not archived by then,
     /// and count as calls.
-    pub(super) fn known_in_second(&self, lead_id: u64, second: &str, since: i64) -> Vec<CallKey> {
+    pub(super) fn known_in_second(
+        &self,
+        lead_id: u64,
+        second: &str,
+        reach: &Reach,
+    ) -> Vec<CallKey> {
         let was_there = |key: &&CallKey| {
             let call = self.calls.get(*key);
-            call.is_some_and(|call| !call.removed && call.started_at >= since)
+            call.is_some_and(|call| !call.removed && reach.has(&key.uniqueid, call.started_at))
         };
         let of_second = self.calls_of_second(second, lead_id);
         of_second.filter(was_there).cloned().collect()
@@ -43,12 +48,11 @@ impl Working {
             lead_id,
         };
         let is_new = present.contains(uniqueid) && !self.calls.contains_key(&new);
-        let mut others = known.iter().filter(|old| **old != new);
         let old = if is_new {
-            others.find(is_gone)
+            known.iter().find(is_gone)
         } else {
             // The first gets the name, and with the second the statement fails.
-            others.next().filter(is_gone)
+            known.first().filter(|old| **old != new && is_gone(old))
         };
         if let Some(old) = old {
             self.move_call(old, &new);
@@ -70,6 +74,23 @@ impl Working {
         let old: BTreeSet<String> = names.filter(is_old).collect();
         for uniqueid in old {
             self.rename_dials(&CallKey { uniqueid, lead_id }, &new);
+        }
+    }
+
+    /// See [`crate::vicidial::Detail::CallOfLead`].
+    pub(super) fn call_of_lead(&mut self, rules: &Rules, row: &CallRow) {
+        let of_lead = self.calls_of_lead.get(&row.lead_id).into_iter().flatten();
+        let has_twin = of_lead
+            .filter(|key| key.uniqueid != row.uniqueid)
+            .filter_map(|key| self.calls.get(key))
+            .any(|call| !call.removed && call.started_at == row.started_at);
+        let is_known = self.calls_with(&row.uniqueid).into_iter().any(|key| {
+            let call = self.calls.get(&key);
+            key.lead_id == row.lead_id
+                || call.is_some_and(|call| call.started_at == row.started_at && !call.removed)
+        });
+        if is_known || !has_twin {
+            self.call(rules, None, row);
         }
     }
 
@@ -95,6 +116,7 @@ impl Working {
                 && self.calls.get(*key).is_some_and(|call| {
                     !call.removed
                         && call.started_at >= assigned.since
+                        && assigned.reach.has(&key.uniqueid, call.started_at)
                         && was(&row(key, call), assigned)
                 })
         };

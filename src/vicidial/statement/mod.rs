@@ -236,6 +236,7 @@ pub fn patched(copy: &Detail, said: &SaidRow, columns: &[Column]) -> Detail {
             }
         }
         Detail::Call { .. }
+        | Detail::CallOfLead(_)
         | Detail::CallDeleted { .. }
         | Detail::CallsOfSecond { .. }
         | Detail::CallAssigned(_)

@@ -79,6 +79,8 @@ pub(crate) struct Table {
     dials: Vec<(i64, String)>,
     names: usize,
     told: Vec<Told>,
+    /// Rows are archived in the course of it.
+    archives: bool,
 }
 
 impl Table {
@@ -92,6 +94,7 @@ impl Table {
             dials: Vec::new(),
             names: 0,
             told: Vec::new(),
+            archives: ops.iter().any(|op| matches!(op, Op::Night | Op::Wipe)),
         };
         for op in ops {
             table.now += STEP;
@@ -236,6 +239,12 @@ impl Table {
 
     /// The calls that a condition reaches, by their places, and the condition.
     fn reached(&self, call: &Index, by: By) -> Option<(Vec<usize>, String)> {
+        // Whether a row was so before it was archived nobody can say who has seen
+        // it as it was behind the statement (lib.rs, non-guarantees).
+        let by = match by {
+            By::NewestOfStatus if self.archives => By::Name,
+            by => by,
+        };
         let call = self.pick(call)?;
         let (name, lead) = (&call.uniqueid, call.lead);
         let second = second(name);
