@@ -192,6 +192,7 @@ pub async fn follow<S: Source, St: Store>(
         }
     }
     let reading = Reading {
+        look: None,
         layouts,
         archivings,
         interpreter: interpreter()?,

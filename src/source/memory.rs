@@ -59,6 +59,8 @@ struct Script {
     rows: BTreeMap<String, Vec<BTreeMap<String, String>>>,
     /// For the streams to come, in order.
     faults: VecDeque<Fault>,
+    /// For the looks to come, in order.
+    look_faults: VecDeque<Fault>,
     /// Follows the groups, for [`Source::head`].
     reader: Reader,
 }
@@ -81,6 +83,7 @@ impl MemorySource {
             columns: BTreeMap::new(),
             rows: BTreeMap::new(),
             faults: VecDeque::new(),
+            look_faults: VecDeque::new(),
             reader: Reader::new(Watch::new("", &[]), start, GtidPosition::default()),
         };
         let source = Self {
@@ -181,6 +184,11 @@ impl MemorySource {
         self.script().faults.push_back(fault);
     }
 
+    /// The same for the next [`Source::look`].
+    pub fn inject_look(&self, fault: Fault) {
+        self.script().look_faults.push_back(fault);
+    }
+
     fn begin_file(&self, name: BinlogFile) {
         self.script().files.push(File {
             name,
@@ -246,7 +254,8 @@ impl Source for MemorySource {
     }
 
     async fn look(&self, from: &Position) -> Result<MemoryStream, SourceError> {
-        self.open(from, None)
+        let fault = self.script().look_faults.pop_front();
+        self.open(from, fault)
     }
 
     async fn head(&self) -> Result<Position, SourceError> {
