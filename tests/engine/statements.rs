@@ -141,7 +141,9 @@ fn push(world: &World, number: usize, told: &Told, as_text: bool) -> Position {
     let gtid = events::gtid(sequence, told.is_definition);
     world.source.push(162, 0, told.time, &gtid);
     if told.is_definition {
-        return world.source.push(2, 0, told.time, &events::query(&told.text));
+        return world
+            .source
+            .push(2, 0, told.time, &events::query(&told.text));
     }
     if as_text {
         let part = Part::Statement(told.text.clone());

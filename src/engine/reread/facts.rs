@@ -52,9 +52,7 @@ pub(super) fn of<S: Source>(
         let is_other = is_new && age(detail).saturating_abs() > CODE_WINDOW_SECONDS;
         if is_exact || age(detail) <= YOUNG_SECONDS {
             details.push(match detail {
-                Detail::Call { row, .. } if !is_exact => {
-                    Detail::CallOfLead(Box::new(row.clone()))
-                }
+                Detail::Call { row, .. } if !is_exact => Detail::CallOfLead(Box::new(row.clone())),
                 _ => detail.clone(),
             });
         } else if !is_other {

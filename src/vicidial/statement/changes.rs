@@ -138,12 +138,7 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
 
     /// What an UPDATE does to one of its tables, which goes by these names where
     /// it is not the only one.
-    fn update_of(
-        &self,
-        update: &Update,
-        table: Table,
-        names: Option<[String; 2]>,
-    ) -> Vec<Written> {
+    fn update_of(&self, update: &Update, table: Table, names: Option<[String; 2]>) -> Vec<Written> {
         let targets: Vec<String> = update.assignments.iter().filter_map(target).collect();
         let read = table.read();
         let is_read = |target: &String| read.contains(&target.as_str());

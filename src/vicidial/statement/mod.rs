@@ -294,9 +294,7 @@ fn parse(text: &[u8]) -> Option<Vec<Sql>> {
 /// `UPDATE a, b SET …` as `UPDATE a CROSS JOIN b SET …`, which is the same and
 /// which the library can read.
 fn with_joins(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
-    let is = |token: &TokenWithSpan, wanted: Keyword| {
-        matches!(&token.token, Token::Word(word) if word.keyword == wanted)
-    };
+    let is = |token: &TokenWithSpan, wanted: Keyword| matches!(&token.token, Token::Word(word) if word.keyword == wanted);
     let mut words = tokens
         .iter()
         .filter(|token| !matches!(token.token, Token::Whitespace(_)));

@@ -1,8 +1,8 @@
 //! Names and literals of statements, as the parser has them.
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName,
-    Value,
+    Assignment, AssignmentTarget, Expr, FunctionArg, FunctionArgExpr, FunctionArguments,
+    ObjectName, Value,
 };
 
 use crate::vicidial::cells::WallClock;
@@ -100,7 +100,9 @@ pub(super) fn literal(expr: &Expr) -> Option<String> {
 fn from_hex(digits: &str) -> Option<String> {
     let pairs = digits.as_bytes().chunks(2);
     let byte = |pair: &[u8]| {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        let pair = std::str::from_utf8(pair)
+            .ok()
+            .filter(|pair| pair.len() == 2)?;
         let byte = u8::from_str_radix(pair, 16).ok()?;
         byte.is_ascii_graphic().then(|| char::from(byte))
     };
@@ -136,9 +138,10 @@ pub(super) fn said(expr: &Expr, known: &dyn Fn(&str) -> Option<String>) -> Optio
         return known(&name);
     }
     match call(expr) {
-        Some((name, arguments)) if name == "concat" => {
-            arguments.into_iter().map(|part| said(part, known)).collect()
-        }
+        Some((name, arguments)) if name == "concat" => arguments
+            .into_iter()
+            .map(|part| said(part, known))
+            .collect(),
         Some(_) | None => None,
     }
 }

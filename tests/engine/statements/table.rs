@@ -48,7 +48,8 @@ impl Told {
                     .zip(&row.values)
                     .filter_map(|((column, _), value)| Some((*column, cell(value)?)))
                     .collect();
-                let cells: Vec<(&str, &str)> = cells.iter().map(|(c, v)| (*c, v.as_str())).collect();
+                let cells: Vec<(&str, &str)> =
+                    cells.iter().map(|(c, v)| (*c, v.as_str())).collect();
                 source.hold(name, &cells);
             }
         }
@@ -111,21 +112,30 @@ impl Table {
                 let change = dial(&code, *lead, self.now - NOON, NUMBERS[*number]);
                 self.insert_other(change);
             }
-            Op::Insert { lead, status, linked } => {
+            Op::Insert {
+                lead,
+                status,
+                linked,
+            } => {
                 // It is written some seconds after it began.
                 let mut log = Log::at(self.now - NOON - 5, *lead, status);
                 log.uniqueid = self.name(log.start);
                 let uniqueid = log.uniqueid.clone();
                 self.insert(log);
                 let codes = self.dials.iter().rev();
-                let code = codes.filter(|(of, _)| of == lead).map(|(_, code)| code.clone()).next();
+                let code = codes
+                    .filter(|(of, _)| of == lead)
+                    .map(|(_, code)| code.clone())
+                    .next();
                 if let Some(code) = code.filter(|_| *linked) {
                     self.dials.retain(|(_, used)| *used != code);
                     self.insert_other(link(&uniqueid, &code, *lead, self.now - NOON));
                 }
             }
             Op::Twin(call) => {
-                let Some(mut twin) = self.pick(call).cloned() else { return };
+                let Some(mut twin) = self.pick(call).cloned() else {
+                    return;
+                };
                 if self.now - twin.start > CLEANED_UP {
                     return;
                 }
@@ -133,7 +143,9 @@ impl Table {
                 self.insert(twin);
             }
             Op::Set { call, by, set } => {
-                let Some((reached, condition)) = self.reached(call, *by) else { return };
+                let Some((reached, condition)) = self.reached(call, *by) else {
+                    return;
+                };
                 let (text, change): (String, Box<dyn Fn(&mut Log)>) = match *set {
                     Set::Status(status) => (
                         format!("status='{status}'"),
@@ -143,14 +155,22 @@ impl Table {
                         format!("length_in_sec='{seconds}'"),
                         Box::new(move |log| log.seconds = Some(seconds)),
                     ),
-                    Set::Agent(user) => {
-                        (format!("user='{user}'"), Box::new(move |log| log.user = user))
-                    }
+                    Set::Agent(user) => (
+                        format!("user='{user}'"),
+                        Box::new(move |log| log.user = user),
+                    ),
                 };
                 self.update(&reached, &format!("{text} {condition}"), change.as_ref());
             }
-            Op::Rename { call, by, later, status } => {
-                let Some((reached, condition)) = self.reached(call, *by) else { return };
+            Op::Rename {
+                call,
+                by,
+                later,
+                status,
+            } => {
+                let Some((reached, condition)) = self.reached(call, *by) else {
+                    return;
+                };
                 // With the second the statement would fail.
                 let [one] = reached[..] else { return };
                 let start = self.calls[one].start + if *later { 3 } else { 0 };
@@ -167,7 +187,9 @@ impl Table {
                 });
             }
             Op::Lead { call, by, lead } => {
-                let Some((reached, condition)) = self.reached(call, *by) else { return };
+                let Some((reached, condition)) = self.reached(call, *by) else {
+                    return;
+                };
                 let text = format!("lead_id='{lead}' {condition}");
                 self.update(&reached, &text, &|log| log.lead = *lead);
             }
@@ -182,7 +204,9 @@ impl Table {
     }
 
     fn clean_up(&mut self, call: &Index, by: By) {
-        let Some(call) = self.pick(call).cloned() else { return };
+        let Some(call) = self.pick(call).cloned() else {
+            return;
+        };
         let second = second(&call.uniqueid).to_owned();
         let is_twin = |log: &&Log| log.lead == call.lead && self::second(&log.uniqueid) == second;
         let mut twins: Vec<&Log> = self.calls.iter().filter(is_twin).collect();
@@ -196,14 +220,20 @@ impl Table {
         }
         let condition = match by {
             By::Name | By::Names | By::NewestOfStatus => format!("uniqueid='{}'", newest.uniqueid),
-            By::NameAndLead => format!("uniqueid='{}' and lead_id='{}'", newest.uniqueid, call.lead),
+            By::NameAndLead => {
+                format!("uniqueid='{}' and lead_id='{}'", newest.uniqueid, call.lead)
+            }
             By::Second | By::Lead => format!(
                 "lead_id='{}' and uniqueid LIKE \"{second}%\" order by uniqueid desc limit 1",
                 call.lead
             ),
         };
         self.calls.retain(|log| log.uniqueid != newest.uniqueid);
-        self.tell(format!("DELETE from {LOG} where {condition}"), vec![newest.delete()], false);
+        self.tell(
+            format!("DELETE from {LOG} where {condition}"),
+            vec![newest.delete()],
+            false,
+        );
     }
 
     /// A day passes, and what is older than that is archived.
@@ -222,7 +252,11 @@ impl Table {
     /// INSERT IGNORE INTO the archive: what is there stays as it is.
     fn copy(&mut self) {
         for log in &self.calls {
-            if !self.archive.iter().any(|kept| kept.uniqueid == log.uniqueid) {
+            if !self
+                .archive
+                .iter()
+                .any(|kept| kept.uniqueid == log.uniqueid)
+            {
                 self.archive.push(log.clone());
             }
         }
@@ -291,7 +325,10 @@ impl Table {
     }
 
     fn insert_text(&mut self, row: &Row) {
-        let columns: Vec<&str> = events::columns(row.table).iter().map(|(name, _)| *name).collect();
+        let columns: Vec<&str> = events::columns(row.table)
+            .iter()
+            .map(|(name, _)| *name)
+            .collect();
         let value = |value: &Value| match cell(value) {
             Some(text) => format!("'{text}'"),
             None => "NULL".to_owned(),
@@ -317,8 +354,10 @@ impl Table {
 
     fn tell(&mut self, text: String, rows: Vec<Change>, is_definition: bool) {
         let of = |logs: &[Log]| logs.iter().map(Log::row).collect();
-        let mut tables: Vec<(&'static str, Vec<Row>)> =
-            vec![(LOG, of(&self.calls)), ("vicidial_log_archive", of(&self.archive))];
+        let mut tables: Vec<(&'static str, Vec<Row>)> = vec![
+            (LOG, of(&self.calls)),
+            ("vicidial_log_archive", of(&self.archive)),
+        ];
         for table in ["vicidial_dial_log", "vicidial_log_extended"] {
             let rows = self.others.iter().filter(|row| row.table == table);
             tables.push((table, rows.cloned().collect()));
