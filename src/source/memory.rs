@@ -174,6 +174,11 @@ impl MemorySource {
         rows.push(cells.collect());
     }
 
+    /// Takes every row out of a table that SELECT would find.
+    pub fn empty(&self, table: &str) {
+        self.script().rows.remove(table);
+    }
+
     /// Makes the next stream that has no fault yet go wrong.
     pub fn inject(&self, fault: Fault) {
         self.script().faults.push_back(fault);

@@ -11,5 +11,6 @@ mod interleaving;
 mod model;
 mod replay;
 mod rows;
+mod statements;
 mod stories;
 mod world;
