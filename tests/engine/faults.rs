@@ -132,7 +132,7 @@ async fn a_store_that_is_rewritten_all_the_time_takes_what_comes() {
     let writer = tokio::spawn(async move {
         loop {
             tokio::time::sleep(READING / 10).await;
-            let hold = store.hold().await.expect("free some time");
+            let hold = store.hold(SOURCE).await.expect("free some time");
             let progress = store.progress(SOURCE).await.expect("there");
             let expected = progress.expect("begun");
             let mut checkpoint = expected.clone();
