@@ -228,7 +228,8 @@ impl<S: Source, St: Store> Applier<S, St> {
                 // than a batch can be made anew: nobody may, this time.
                 match self.with.store.hold(&self.with.source).await {
                     Ok(held) => {
-                        if self.was_rewritten().await? {
+                        let was_lost = tries > 1 && self.was_committed(batch).await?;
+                        if was_lost || self.was_rewritten().await? {
                             hold = Some(held);
                             continue;
                         }
@@ -307,6 +308,18 @@ impl<S: Source, St: Store> Applier<S, St> {
             self.stored = found;
         }
         Ok(rewritten)
+    }
+
+    /// True when an earlier try came through after all, behind the look whether it
+    /// had: a server finishes a commit whose asker is gone.
+    async fn was_committed(&mut self, batch: &Batch) -> Result<bool, StoreError> {
+        let found = self.with.store.progress(&self.with.source).await?;
+        let committed = self.checkpoint_behind(batch);
+        let is_there = found.as_ref().is_some_and(|found| found.is_at(&committed));
+        if is_there {
+            self.stored = found;
+        }
+        Ok(is_there)
     }
 
     fn checkpoint_behind(&self, batch: &Batch) -> Checkpoint {

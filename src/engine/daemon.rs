@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, SourceConfig};
 use crate::engine::follow::Summary;
-use crate::engine::policy::{self, EngineError};
+use crate::engine::policy::{self, Action, EngineError};
 use crate::engine::run::{run_source, system_clock};
 use crate::state::{Health, StateFile, StatusNote};
 use crate::store::SqlStore;
@@ -35,10 +35,48 @@ pub async fn run(
         tracing::warn!("{warning}");
     }
     let state = StateFile::open_exclusive(&config.state.path)?;
-    let store = Arc::new(SqlStore::open(&config.store.address()).await?);
+    let Some(store) = open_store(&config, until_caught_up, &shutdown).await? else {
+        return Ok(Vec::new());
+    };
+    let store = Arc::new(store);
     let ended = run_all(config, &state, &store, until_caught_up, shutdown).await;
     store.close().await;
     ended
+}
+
+/// Opens the store. A daemon waits for a server that is not there yet: both may be
+/// started with the machine. `None` when it was time to stop before.
+async fn open_store(
+    config: &Config,
+    until_caught_up: bool,
+    shutdown: &watch::Receiver<bool>,
+) -> Result<Option<SqlStore>, EngineError> {
+    let (mut pauses, mut tries) = (policy::pauses(), 1);
+    let is_file = config.store.url.file().is_some();
+    let mut shutdown = shutdown.clone();
+    loop {
+        let error = match SqlStore::open(&config.store.address()).await {
+            Ok(store) => return Ok(Some(store)),
+            Err(error) => error,
+        };
+        let is_hopeless = policy::on_store(&error, tries) == Action::Stop;
+        if is_file || until_caught_up || is_hopeless {
+            return Err(error.into());
+        }
+        let pause = pauses.next().unwrap_or_default();
+        tracing::warn!(
+            { field::ERROR } = %error,
+            hint = error.hint().unwrap_or_default(),
+            { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            tries,
+            "the store cannot be opened; trying again"
+        );
+        tries += 1;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
+        }
+    }
 }
 
 async fn run_all(

@@ -37,6 +37,7 @@ mod servers;
 mod shutdown;
 mod sources;
 mod statuses;
+mod store_outage;
 mod stores;
 mod stream;
 mod trigger;

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use didtail::binlog::Position;
-use didtail::store::SqlStore;
+use didtail::ledger::{Frame, Loaded, StatDelta, Working};
+use didtail::store::{SqlStore, Store as _};
 use rusqlite::{Connection, OpenFlags};
 
 use super::compare::{Numbers, differences};
@@ -23,6 +24,8 @@ pub struct Site {
     port: u16,
     server_id: u32,
     logs: AtomicU32,
+    /// The address of a store on a server.
+    store_url: Option<String>,
 }
 
 impl Site {
@@ -58,10 +61,25 @@ impl Site {
             port: server.port(),
             server_id,
             logs: AtomicU32::new(0),
+            store_url: None,
         };
         std::fs::write(site.path("password"), PASSWORD).expect("a password file");
         site.configure(&site.config());
         site
+    }
+
+    /// Keeps the numbers at this address instead of in a file.
+    #[must_use]
+    pub fn on_store(mut self, url: &str) -> Self {
+        self.store_url = Some(url.to_owned());
+        self.configure(&self.config());
+        self
+    }
+
+    /// The address of the store.
+    pub fn store_url(&self) -> String {
+        let in_file = || format!("sqlite://{}", self.path("store.db").display());
+        self.store_url.clone().unwrap_or_else(in_file)
     }
 
     /// The configuration that [`Site::new`] writes.
@@ -69,12 +87,15 @@ impl Site {
         let dir = self.dir.display();
         format!(
             "[state]\npath = \"{dir}/state.db\"\n\n\
-             [store]\nurl = \"sqlite://{dir}/store.db\"\n\n\
+             [store]\nurl = \"{}\"\n\n\
              [[source]]\nname = \"main\"\n\
              url = \"mysql://{USER}@127.0.0.1:{}/{}\"\n\
              password_file = \"{dir}/password\"\nstart_at = \"earliest\"\n\
              server_id = {}\n",
-            self.port, self.database, self.server_id
+            self.store_url(),
+            self.port,
+            self.database,
+            self.server_id
         )
     }
 
@@ -153,9 +174,17 @@ impl Site {
         daemon
     }
 
-    /// The store's file, for reading.
+    /// The store's file, for reading; of a store on a server a copy as it is now.
     pub fn store(&self) -> Connection {
-        read_only(&self.path("store.db"))
+        if self.store_url.is_none() {
+            return read_only(&self.path("store.db"));
+        }
+        let copy = self.path("copy.db");
+        for end in ["", "-wal", "-shm"] {
+            drop(std::fs::remove_file(format!("{}{end}", copy.display())));
+        }
+        block_on(copied(&self.store_url(), &copy));
+        read_only(&copy)
     }
 
     /// The state file, for reading.
@@ -171,6 +200,9 @@ impl Site {
 
     /// Where the store is, as `FILE:OFFSET`; `None` before the first commit.
     pub fn position(&self) -> Option<String> {
+        if self.store_url.is_some() {
+            return block_on(progress(&self.store_url()));
+        }
         let sql = "SELECT binlog_file || ':' || binlog_next FROM replication_progress \
                    WHERE source = 'main'";
         let read = || read_only_try(&self.path("store.db"))?.query_row(sql, [], |row| row.get(0));
@@ -253,24 +285,80 @@ impl Site {
 
     /// Where the counters are not what the rows add up to.
     pub fn broken_invariants(&self) -> Vec<String> {
-        let url = format!("sqlite://{}", self.path("store.db").display());
+        let url = self.store_url();
         let check = async {
             let store = SqlStore::open_read(&url).await.expect("a store");
             let found = store.check_invariant().await.expect("a check");
             store.close().await;
             found
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(check)
+        block_on(check)
     }
 
     /// Every number of the store, to be compared with a later look.
     pub fn numbers(&self) -> Numbers {
         Numbers::of(&self.store())
     }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(work)
+}
+
+async fn progress(url: &str) -> Option<String> {
+    let store = SqlStore::open_read(url).await.ok()?;
+    let found = store.progress("main").await;
+    store.close().await;
+    Some(found.ok()??.position.to_string())
+}
+
+/// Copies everything that is compared into a new file.
+async fn copied(url: &str, file: &Path) {
+    let store = SqlStore::open_read(url).await.expect("a store");
+    let mut all = store.dump().await.expect("all of it");
+    store.close().await;
+    let checkpoint = all.progress.remove("main").expect("a position");
+    let mut change = Working::new(Loaded::default()).finish(Frame {
+        source: "main".to_owned(),
+        tenant: "default".to_owned(),
+        expected: None,
+        checkpoint,
+        statuses: None,
+    });
+    change.calls = all
+        .calls
+        .into_iter()
+        .map(|((_, key), call)| (key, call))
+        .collect();
+    change.dials = all
+        .dials
+        .into_iter()
+        .map(|((_, key), dial)| (key, dial))
+        .collect();
+    let stats = all.dids.into_iter().filter_map(|((_, did), numbers)| {
+        let delta = numbers.map(|numbers| StatDelta {
+            counters: numbers.counters,
+            last_call_at: numbers.last_call_at,
+            last_dial_at: numbers.last_dial_at,
+            find_last_anew: false,
+        });
+        Some((did, delta?))
+    });
+    change.stats = stats.collect();
+    change.daily = all
+        .daily
+        .into_iter()
+        .map(|((_, key), counters)| (key, counters))
+        .collect();
+    let copy = SqlStore::open(&format!("sqlite://{}", file.display()))
+        .await
+        .expect("a file");
+    copy.commit(&change).await.expect("a copy");
+    copy.close().await;
 }
 
 fn read_only_try(path: &Path) -> rusqlite::Result<Connection> {
