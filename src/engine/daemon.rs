@@ -11,7 +11,7 @@ use crate::engine::follow::Summary;
 use crate::engine::policy::{self, Action, EngineError};
 use crate::engine::run::{run_source, system_clock};
 use crate::state::{Health, StateFile, StatusNote};
-use crate::store::SqlStore;
+use crate::store::{SqlStore, StoreError};
 use crate::telemetry::field;
 
 /// How long a source that cannot be followed is left alone while others can.
@@ -51,31 +51,40 @@ async fn open_store(
     until_caught_up: bool,
     shutdown: &watch::Receiver<bool>,
 ) -> Result<Option<SqlStore>, EngineError> {
-    let (mut pauses, mut tries) = (policy::pauses(), 1);
-    let is_file = config.store.url.file().is_some();
+    let mut pauses = policy::pauses();
     let mut shutdown = shutdown.clone();
     loop {
         let error = match SqlStore::open(&config.store.address()).await {
             Ok(store) => return Ok(Some(store)),
             Err(error) => error,
         };
-        let is_hopeless = policy::on_store(&error, tries) == Action::Stop;
-        if is_file || until_caught_up || is_hopeless {
+        if until_caught_up || !is_away(config, &error) {
             return Err(error.into());
         }
-        let pause = pauses.next().unwrap_or_default();
-        tracing::warn!(
-            { field::ERROR } = %error,
-            hint = error.hint().unwrap_or_default(),
-            { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            tries,
-            "the store cannot be opened; trying again"
-        );
-        tries += 1;
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
+        wait(&error, pauses.next().unwrap_or_default(), &mut shutdown).await;
+        if *shutdown.borrow() {
+            return Ok(None);
         }
+    }
+}
+
+/// Whether a store on a server is away for a while.
+fn is_away(config: &Config, error: &StoreError) -> bool {
+    let is_file = config.store.url.file().is_some();
+    !is_file && policy::on_store(error, u32::MAX) == Action::Retry
+}
+
+/// Waits before another try, or until it is time to stop.
+async fn wait(error: &StoreError, pause: Duration, shutdown: &mut watch::Receiver<bool>) {
+    tracing::warn!(
+        { field::ERROR } = %error,
+        hint = error.hint().unwrap_or_default(),
+        { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        "the store cannot be used; trying again"
+    );
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        _ = shutdown.wait_for(|stop| *stop) => {}
     }
 }
 
@@ -161,6 +170,7 @@ impl Job {
             return Err(EngineError::Bug("a source that is not there".to_owned()));
         };
         let mut shutdown = self.shutdown.clone();
+        let mut pauses = policy::pauses();
         loop {
             let ended = run_source(
                 &config,
@@ -172,6 +182,17 @@ impl Job {
             );
             let error = match ended.await {
                 Ok(summary) => return Ok(Some(summary)),
+                // Once it follows it waits for the store; before, it begins again.
+                Err(EngineError::Store(error))
+                    if !self.until_caught_up && is_away(&config, &error) =>
+                {
+                    let pause = pauses.next().unwrap_or_default();
+                    wait(&error, pause, &mut shutdown).await;
+                    if *shutdown.borrow() {
+                        return Ok(None);
+                    }
+                    continue;
+                }
                 Err(error) if !self.again || policy::concerns_all(&error) => return Err(error),
                 Err(error) => error,
             };

@@ -38,6 +38,7 @@ mod shutdown;
 mod sources;
 mod statuses;
 mod store_outage;
+mod store_refusals;
 mod stores;
 mod stream;
 mod trigger;

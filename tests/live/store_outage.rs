@@ -94,7 +94,7 @@ fn a_store_that_is_there_later_is_waited_for() {
     site.calls(50, 1);
     server.stop();
     let mut daemon = site.daemon();
-    daemon.wait_for_times("the store cannot be opened; trying again", 2);
+    daemon.wait_for_times("the store cannot be used; trying again", 2);
     let log = daemon.log();
     assert!(log.contains("cannot be reached"), "{log}");
     server.start_again();

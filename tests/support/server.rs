@@ -77,6 +77,13 @@ impl Server {
         dbserver(command.args(["-d", database, "-c", statements]))
     }
 
+    /// PostgreSQL's own client with a statement, as the administrator.
+    pub fn client(&self, statement: &str) -> Command {
+        let mut command = Command::new(program());
+        command.arg("sql").arg(&self.dir).args(["-c", statement]);
+        command
+    }
+
     /// Ends it at once, as a crash does.
     pub fn crash(&self) {
         let mut command = Command::new(program());
