@@ -3,10 +3,11 @@
 --
 -- Times are whole seconds since 1970 (UTC); days are YYYY-MM-DD in the dialer's
 -- zone; booleans are 0 or 1; text is compared byte by byte. Migrations are
--- append-only: never edit this file.
+-- append-only: never edit this file. Each can be run again from its beginning, since
+-- MySQL undoes nothing of one that was cut off.
 
 -- Who owns sources and DIDs.
-CREATE TABLE tenants (
+CREATE TABLE IF NOT EXISTS tenants (
     id               BIGINT NOT NULL AUTO_INCREMENT,
     name             VARCHAR(80) NOT NULL CHECK (name <> ''),
     PRIMARY KEY (id),
@@ -14,7 +15,7 @@ CREATE TABLE tenants (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- Keys of the HTTP API. The key itself is never stored.
-CREATE TABLE api_keys (
+CREATE TABLE IF NOT EXISTS api_keys (
     id               BIGINT NOT NULL AUTO_INCREMENT,
     tenant_id        BIGINT NOT NULL,
     label            VARCHAR(255) NOT NULL DEFAULT '',
@@ -28,7 +29,7 @@ CREATE TABLE api_keys (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- The outbound caller IDs.
-CREATE TABLE dids (
+CREATE TABLE IF NOT EXISTS dids (
     id               BIGINT NOT NULL AUTO_INCREMENT,
     tenant_id        BIGINT NOT NULL,
     phone_number     VARCHAR(255) NOT NULL,                  -- E.164 where valid, else digits
@@ -41,7 +42,7 @@ CREATE TABLE dids (
 
 -- All-time numbers of each DID. Each counter equals the same count over
 -- call_records (dials: over dials), at every commit.
-CREATE TABLE did_stats (
+CREATE TABLE IF NOT EXISTS did_stats (
     tenant_id        BIGINT NOT NULL,
     did_id           BIGINT NOT NULL,
     dials            BIGINT NOT NULL DEFAULT 0,
@@ -64,7 +65,7 @@ CREATE TABLE did_stats (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- The same numbers by day and campaign; dials have the campaign ''.
-CREATE TABLE did_daily_stats (
+CREATE TABLE IF NOT EXISTS did_daily_stats (
     tenant_id        BIGINT NOT NULL,
     did_id           BIGINT NOT NULL,
     day              VARCHAR(10) NOT NULL CHECK (char_length(day) = 10),
@@ -87,7 +88,7 @@ CREATE TABLE did_daily_stats (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- One row a call.
-CREATE TABLE call_records (
+CREATE TABLE IF NOT EXISTS call_records (
     id               BIGINT NOT NULL AUTO_INCREMENT,
     tenant_id        BIGINT NOT NULL,
     source           VARCHAR(80) NOT NULL,                   -- ~NAME only within a commit, while keys move
@@ -128,7 +129,7 @@ CREATE TABLE call_records (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- One row a dial attempt.
-CREATE TABLE dials (
+CREATE TABLE IF NOT EXISTS dials (
     id               BIGINT NOT NULL AUTO_INCREMENT,
     tenant_id        BIGINT NOT NULL,
     source           VARCHAR(80) NOT NULL,
@@ -156,7 +157,7 @@ CREATE TABLE dials (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- What was applied when; kept for a limited time.
-CREATE TABLE audit_log (
+CREATE TABLE IF NOT EXISTS audit_log (
     id               BIGINT NOT NULL AUTO_INCREMENT,
     tenant_id        BIGINT NOT NULL,
     event            VARCHAR(512),                           -- SOURCE/EVENT, the same on every replay
@@ -169,7 +170,7 @@ CREATE TABLE audit_log (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- How far each source is applied; written in the transaction of its rows.
-CREATE TABLE replication_progress (
+CREATE TABLE IF NOT EXISTS replication_progress (
     source           VARCHAR(80) NOT NULL,
     epoch            BIGINT NOT NULL,
     binlog_file      VARCHAR(512) NOT NULL,
@@ -182,7 +183,7 @@ CREATE TABLE replication_progress (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- Which daemon may write a source. Writers of a source take turns at its row.
-CREATE TABLE source_leases (
+CREATE TABLE IF NOT EXISTS source_leases (
     source           VARCHAR(80) NOT NULL,
     holder           VARCHAR(255) NOT NULL,
     fencing_token    BIGINT NOT NULL DEFAULT 0,
@@ -193,7 +194,7 @@ CREATE TABLE source_leases (
 
 -- What changed each call and dial, kept for a limited time, so that a number can
 -- be explained (`didtail explain`).
-CREATE TABLE change_history (
+CREATE TABLE IF NOT EXISTS change_history (
     id               BIGINT NOT NULL AUTO_INCREMENT,         -- in the order of the changes
     tenant_id        BIGINT NOT NULL,
     source           VARCHAR(80) NOT NULL,                   -- ~NAME only within a commit, while keys move
@@ -211,7 +212,7 @@ CREATE TABLE change_history (
 
 -- What VICIdial's statuses mean at the source's position: a restart judges the
 -- calls that it has still to read by the flags of their time.
-CREATE TABLE status_flags (
+CREATE TABLE IF NOT EXISTS status_flags (
     source           VARCHAR(80) NOT NULL,
     campaign_id      VARCHAR(255) NOT NULL,                  -- '' for the system's
     status           VARCHAR(255) NOT NULL,
@@ -224,7 +225,7 @@ CREATE TABLE status_flags (
 
 -- How far the loads of calls by SELECT have got, so that a load that was cut off
 -- goes on where it was.
-CREATE TABLE backfills (
+CREATE TABLE IF NOT EXISTS backfills (
     source           VARCHAR(80) NOT NULL,
     name             VARCHAR(32) NOT NULL,                   -- 'command' or 'start_at'
     note             MEDIUMTEXT NOT NULL,                    -- JSON: the range asked for, how far it is, what was found
@@ -233,7 +234,7 @@ CREATE TABLE backfills (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- The numbers an optimizer reads; rates in percent of total_calls.
-CREATE SQL SECURITY INVOKER VIEW did_summary AS
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW did_summary AS
 SELECT t.name AS tenant,
        d.phone_number AS phone_number,
        coalesce(s.dials, 0) AS dials,

@@ -235,7 +235,8 @@ impl StoreError {
                     .to_owned(),
                 Backend::MySql => "give the authority's certificate with \
                      ?ssl-mode=VERIFY_IDENTITY&ssl-ca=/path/ca.pem in [store] url, or, in a \
-                     network that you trust, ?ssl-mode=DISABLED"
+                     network that you trust, ?ssl-mode=REQUIRED, which checks nobody; without \
+                     TLS the passwords of MySQL 8 and newer do not work"
                     .to_owned(),
             }),
             Self::NotWritable { store, .. } => Some(format!(

@@ -1,6 +1,7 @@
 //! A private MariaDB, MySQL or PostgreSQL server.
 
 use std::collections::BTreeSet;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
@@ -88,6 +89,10 @@ impl Server {
     pub fn crash(&self) {
         let mut command = Command::new(program());
         dbserver(command.arg("stop").arg(&self.dir).arg("--kill"));
+        // A process that is gone may keep its port for a moment.
+        let address = ("127.0.0.1", self.port);
+        let is_free = || TcpStream::connect(address).is_err();
+        wait_until("its port is free", || is_free().then_some(()));
     }
 
     /// Makes a database for a store, and returns its address.

@@ -20,6 +20,7 @@ enum Meaning {
     Missing,
     ReadOnly,
     NotWritable,
+    Tls,
     Unreachable,
     Other,
 }
@@ -35,14 +36,13 @@ pub(super) fn classify(
     let store = store.to_owned();
     let meaning = match &error {
         sqlx::Error::PoolTimedOut if dialect == Dialect::Sqlite => Meaning::Busy,
-        sqlx::Error::PoolTimedOut
-        | sqlx::Error::Io(_)
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::PoolClosed => Meaning::Unreachable,
-        sqlx::Error::Tls(_) => {
-            let source = Box::new(error);
-            return StoreError::Tls { store, source };
+        sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => {
+            Meaning::Unreachable
         }
+        sqlx::Error::Io(error) if is_of_tls(error) => Meaning::Tls,
+        sqlx::Error::Io(_) => Meaning::Unreachable,
+        // Certificates that cannot be read, or a password that must not go in clear.
+        sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Meaning::Tls,
         // What comes over a connection that is being cut may be anything.
         sqlx::Error::Protocol(_) if dialect != Dialect::Sqlite => Meaning::Unreachable,
         sqlx::Error::Database(said) => match dialect {
@@ -68,6 +68,7 @@ pub(super) fn classify(
         Meaning::Missing => StoreError::Missing { store },
         Meaning::ReadOnly => StoreError::ReadOnly { store, source },
         Meaning::NotWritable => StoreError::NotWritable { store, source },
+        Meaning::Tls => StoreError::Tls { store, source },
         Meaning::Unreachable => StoreError::Unreachable { store, source },
         Meaning::Other => StoreError::Other {
             store,
@@ -75,6 +76,12 @@ pub(super) fn classify(
             source,
         },
     }
+}
+
+/// Whether a handshake failed: the driver hands on what TLS says as an I/O error.
+fn is_of_tls(error: &std::io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>())
 }
 
 /// Whether a statement failed because a table is not there.

@@ -100,7 +100,19 @@ pub(super) async fn run(store: &str, pool: &Pool) -> Result<(), StoreError> {
     let done = match pool {
         Pool::Sqlite(pool) => migrator.run(pool).await,
         Pool::Postgres(pool) => migrator.run(pool).await,
-        Pool::MySql(pool) => migrator.run(pool).await,
+        Pool::MySql(pool) => match migrator.run(pool).await {
+            // MySQL has no transactions for tables: a step that was cut off is there
+            // in part. Each of its steps can be run again from its beginning.
+            Err(MigrateError::Dirty(version)) => {
+                let forget = "DELETE FROM _sqlx_migrations WHERE success = false AND version = ?";
+                let forgotten = sqlx::query(forget).bind(version).execute(pool).await;
+                match forgotten {
+                    Ok(_) => migrator.run(pool).await,
+                    Err(error) => Err(MigrateError::Execute(error)),
+                }
+            }
+            done => done,
+        },
     };
     done.map_err(|error| migration_error(store, dialect, error))
 }

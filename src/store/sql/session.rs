@@ -14,7 +14,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
 use sqlx::{
-    Arguments, AssertSqlSafe, Database, Encode, Error, Row as _, Type, TypeInfo as _, ValueRef as _,
+    Arguments, AssertSqlSafe, ConnectOptions as _, Connection as _, Database, Encode, Error,
+    Row as _, Type, TypeInfo as _, ValueRef as _,
 };
 
 use super::dialect::Dialect;
@@ -24,6 +25,9 @@ use super::value::{Row, Value};
 /// How long one statement may take where somebody waits for it. A store that
 /// hangs longer counts as unreachable.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same for the question why there is no connection.
+const PATIENCE_ASKING: Duration = Duration::from_secs(5);
 
 /// The same where whole tables are read.
 pub(super) const PATIENCE_READING: Duration = Duration::from_secs(1800);
@@ -68,8 +72,8 @@ impl Pool {
     pub(super) async fn begin(&self, begin: &'static str, patience: Duration) -> Result<Tx, Error> {
         let connection = match self {
             Self::Sqlite(pool) => Connection::Sqlite(pool.acquire().await?),
-            Self::Postgres(pool) => Connection::Postgres(pool.acquire().await?),
-            Self::MySql(pool) => Connection::MySql(pool.acquire().await?),
+            Self::Postgres(pool) => Connection::Postgres(acquire(pool).await?),
+            Self::MySql(pool) => Connection::MySql(acquire(pool).await?),
         };
         let mut tx = Tx {
             connection,
@@ -81,9 +85,24 @@ impl Pool {
         Ok(tx)
     }
 
+    /// Closes all connections.
     pub(super) async fn close(&self) {
         each!(Self, self, pool => pool.close().await);
     }
+}
+
+/// A connection of a server's pool. A pool tries again by itself where a server
+/// has no room or is starting, and at last says only that it waited: the server
+/// itself is asked why.
+async fn acquire<DB: Database>(pool: &sqlx::Pool<DB>) -> Result<PoolConnection<DB>, Error> {
+    let waited = match pool.acquire().await {
+        Err(Error::PoolTimedOut) => Error::PoolTimedOut,
+        done => return done,
+    };
+    let options = pool.connect_options();
+    let one = within(PATIENCE_ASKING, options.connect()).await?;
+    one.close().await?;
+    Err(waited)
 }
 
 /// A transaction; dropped, it is undone.
