@@ -4,6 +4,7 @@
 //! MySQL and the versions of MariaDB the same privilege has three names. A
 //! check that could not be made says so; it does not count as passed.
 
+mod access;
 mod attribution;
 mod clock;
 mod grants;
@@ -13,6 +14,8 @@ mod retention;
 mod sessions;
 mod settings;
 mod tables;
+
+pub use access::{archive_of, state_of, unreadable};
 
 use std::fmt;
 use std::time::Duration;
@@ -130,6 +133,7 @@ pub async fn outlook(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec<F
         let left = retention::left(source, &checkpoint.position);
         findings.extend(within("time to resume", left).await);
     }
+    findings.extend(within("archive tables", access::archives(source)).await);
     findings.extend(within("sessions", sessions::sessions(source)).await);
     findings.extend(within("attribution", attribution::attribution(source)).await);
     findings

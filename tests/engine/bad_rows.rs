@@ -212,3 +212,50 @@ async fn a_compressed_transaction_that_cannot_be_read_is_set_aside() {
     let summary = world.run_to(&end).await;
     assert_eq!(summary.missing.quarantined, 1);
 }
+
+/// What is logged of them, on this thread.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Of thousands the log tells a few, and then how many there were.
+#[tokio::test(start_paused = true)]
+async fn many_bad_rows_are_a_few_lines() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(log);
+    let mut world = World::new();
+    let nameless = Log {
+        uniqueid: String::new(),
+        ..Log::at(30, 7, "NA")
+    };
+    let mut end = world.group(&one_call(0));
+    for _ in 0..40 {
+        end = world.group(&vec![nameless.insert(); 50]);
+    }
+    let summary = world.run_to(&end).await;
+    assert_eq!(summary.missing.quarantined, 2000);
+    let bytes = lines.0.lock().expect("no panic").clone();
+    let text = String::from_utf8(bytes).expect("text");
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    assert!((2..=10).contains(&told.len()), "{}:\n{text}", told.len());
+    let last = told.last().expect("a line");
+    assert!(
+        last.contains("set more rows aside") && last.contains("rows=1995"),
+        "{last}"
+    );
+}

@@ -7,6 +7,7 @@ mod day;
 mod events;
 mod faults;
 mod interleaving;
+mod loads;
 mod model;
 mod replay;
 mod rows;

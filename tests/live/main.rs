@@ -15,6 +15,7 @@ mod bad_input;
 mod bad_place;
 mod beyond;
 mod clocks;
+mod commands;
 mod connect;
 mod doctor;
 mod drift;

@@ -3,6 +3,7 @@
 pub(crate) mod change;
 mod commits;
 mod history;
+mod holds;
 mod loads;
 mod twins;
 
@@ -67,6 +68,8 @@ on_every_backend!(
     commits::another_writer_is_noticed,
     commits::a_failed_commit_leaves_nothing,
     commits::ten_thousand_rows_are_one_commit,
+    holds::who_holds_the_store_makes_the_next_commit,
+    holds::a_hold_that_is_dropped_changes_nothing,
     history::changes_are_kept_in_order_and_follow_a_moved_call,
     history::old_history_is_pruned,
     history::pages_name_every_call_and_dial_once,
