@@ -213,13 +213,16 @@ async fn a_compressed_transaction_that_cannot_be_read_is_set_aside() {
     assert_eq!(summary.missing.quarantined, 1);
 }
 
-/// What is logged of them, on this thread.
-#[derive(Clone, Default)]
-struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+thread_local! {
+    /// What is logged on this thread, which is a test's.
+    static LOGGED: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
 
-impl std::io::Write for Lines {
+struct Logged;
+
+impl std::io::Write for Logged {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic").extend(bytes);
+        LOGGED.with_borrow_mut(|logged| logged.extend(bytes));
         Ok(bytes.len())
     }
 
@@ -231,13 +234,10 @@ impl std::io::Write for Lines {
 /// Of thousands the log tells a few, and then how many there were.
 #[tokio::test(start_paused = true)]
 async fn many_bad_rows_are_a_few_lines() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let log = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(log);
+    // For all threads: what is logged is decided once for all of them.
+    let log = tracing_subscriber::fmt().with_ansi(false);
+    let log = log.with_writer(|| Logged).finish();
+    tracing::subscriber::set_global_default(log).expect("nobody else logs");
     let mut world = World::new();
     let nameless = Log {
         uniqueid: String::new(),
@@ -249,7 +249,7 @@ async fn many_bad_rows_are_a_few_lines() {
     }
     let summary = world.run_to(&end).await;
     assert_eq!(summary.missing.quarantined, 2000);
-    let bytes = lines.0.lock().expect("no panic").clone();
+    let bytes = LOGGED.take();
     let text = String::from_utf8(bytes).expect("text");
     let told: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
     assert!((2..=10).contains(&told.len()), "{}:\n{text}", told.len());

@@ -207,6 +207,11 @@ impl Window {
         let first = known.map(|call| call.started_at).min();
         verified.first_known = verified.first_known.or(first);
         let first_known = verified.begins().unwrap_or(i64::MAX);
+        // The first call's dial may be some hours older than it.
+        let of_calls = verified.first_known.unwrap_or(i64::MAX);
+        let dials_since = of_calls
+            .saturating_sub(LEAD_WINDOW_SECONDS)
+            .min(first_known);
         let mut window = Self {
             calls: merging.calls.clone(),
             not_loaded: 0,
@@ -221,7 +226,7 @@ impl Window {
             }
         }
         for (before, (key, dial)) in merging.working.differing_dials() {
-            if dial.dialed_at >= first_known.saturating_sub(LEAD_WINDOW_SECONDS) {
+            if dial.dialed_at >= dials_since {
                 window.dial(before, key, dial);
             }
         }
