@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 
 use super::failure::Failure;
 use super::run::shutdown_signal;
-use super::{Options, bar, output};
+use super::{Options, bar, only_source, output};
 use crate::engine::{Progress, Replay, Replayed, replay};
 use crate::telemetry::spawn_named;
 
@@ -55,6 +55,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
+    only_source(&config)?;
     let wanted = Replay {
         files: arguments.files.clone(),
         again: arguments.again,

@@ -22,6 +22,15 @@ pub(super) struct Ahead {
     definitions: Vec<Defined>,
 }
 
+/// A look that may not have come to its end yet.
+#[derive(Debug)]
+pub(super) struct Look {
+    from: Position,
+    /// What was looked at ends here.
+    at: Position,
+    found: Vec<Defined>,
+}
+
 /// A statement that defines a table.
 #[derive(Debug)]
 struct Defined {
@@ -33,7 +42,9 @@ struct Defined {
 
 impl Ahead {
     /// Reads the binlog from `from` to its end. `now` are the columns that the
-    /// tables had a moment ago.
+    /// tables had a moment ago. `begun` is a look that a failure cut short: it is
+    /// gone on with, however often that happens; and after a failure it is there
+    /// again.
     ///
     /// # Errors
     /// [`SourceError`] when the binlog cannot be read.
@@ -42,14 +53,20 @@ impl Ahead {
         watch: &Watch,
         from: &Position,
         now: BTreeMap<Table, Vec<Column>>,
+        begun: &mut Option<Look>,
     ) -> Result<Self, SourceError> {
         let to = source.head().await?;
-        let definitions = definitions(source, watch, from, &to).await?;
+        let known = begun.take().filter(|look| look.covers(from));
+        let mut look = known.unwrap_or_else(|| Look::new(from));
+        if let Err(error) = look.go_on(source, watch, &to).await {
+            *begun = Some(look);
+            return Err(error);
+        }
         Ok(Self {
             from: from.clone(),
             to,
             now,
-            definitions,
+            definitions: look.found,
         })
     }
 
@@ -85,57 +102,73 @@ impl Ahead {
     }
 }
 
-/// The statements after `from` and up to `to` that define a watched table.
-async fn definitions<S: Source>(
-    source: &S,
-    watch: &Watch,
-    from: &Position,
-    to: &Position,
-) -> Result<Vec<Defined>, SourceError> {
-    let mut found = Vec::new();
-    if from >= to {
-        return Ok(found);
-    }
-    tracing::info!(
-        { field::POSITION } = %from,
-        to = %to,
-        "looking ahead for changes of the tables' columns"
-    );
-    let mut reader = Reader::new(watch.clone(), from.clone(), GtidPosition::default());
-    let mut stream = source.look(from).await?;
-    while reader.position() < to {
-        let event = match stream.try_next() {
-            Some(event) => event?,
-            None => stream.next().await?,
-        };
-        match reader.event(event) {
-            Ok(Step::Payload(mut payload)) => {
-                while let Ok(Some(inner)) = payload.next_event() {
-                    let step = reader.inner(inner);
-                    note(&mut found, step, reader.position());
-                }
-                reader.end_payload();
-            }
-            step => note(&mut found, step, reader.position()),
+impl Look {
+    fn new(from: &Position) -> Self {
+        Self {
+            from: from.clone(),
+            at: from.clone(),
+            found: Vec::new(),
         }
     }
-    Ok(found)
-}
 
-/// Notes what a step defines. What cannot be decoded is told when it is read
-/// in earnest.
-fn note(found: &mut Vec<Defined>, step: Result<Step<'_>, DecodeError>, behind: &Position) {
-    let Ok(Step::Definition {
-        watched,
-        definition,
-    }) = step
-    else {
-        return;
-    };
-    let tables = watched.into_iter().filter_map(Table::of_rank);
-    found.extend(tables.map(|table| Defined {
-        table,
-        definition,
-        behind: behind.clone(),
-    }));
+    fn covers(&self, from: &Position) -> bool {
+        self.from <= *from && *from <= self.at
+    }
+
+    /// Looks for statements that define a watched table, up to `to`.
+    async fn go_on<S: Source>(
+        &mut self,
+        source: &S,
+        watch: &Watch,
+        to: &Position,
+    ) -> Result<(), SourceError> {
+        if self.at >= *to {
+            return Ok(());
+        }
+        tracing::info!(
+            { field::POSITION } = %self.at,
+            to = %to,
+            "looking ahead for changes of the tables' columns"
+        );
+        let mut reader = Reader::new(watch.clone(), self.at.clone(), GtidPosition::default());
+        let mut stream = source.look(&self.at).await?;
+        while reader.position() < to {
+            let event = match stream.try_next() {
+                Some(event) => event?,
+                None => stream.next().await?,
+            };
+            match reader.event(event) {
+                Ok(Step::Payload(mut payload)) => {
+                    while let Ok(Some(inner)) = payload.next_event() {
+                        let step = reader.inner(inner);
+                        self.note(step, reader.position());
+                    }
+                    reader.end_payload();
+                }
+                step => self.note(step, reader.position()),
+            }
+            if *reader.position() != self.at {
+                self.at.clone_from(reader.position());
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what a step defines. What cannot be decoded is told when it is
+    /// read in earnest.
+    fn note(&mut self, step: Result<Step<'_>, DecodeError>, behind: &Position) {
+        let Ok(Step::Definition {
+            watched,
+            definition,
+        }) = step
+        else {
+            return;
+        };
+        let tables = watched.into_iter().filter_map(Table::of_rank);
+        self.found.extend(tables.map(|table| Defined {
+            table,
+            definition,
+            behind: behind.clone(),
+        }));
+    }
 }

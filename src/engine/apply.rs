@@ -215,8 +215,9 @@ impl<S: Source, St: Store> Applier<S, St> {
     async fn commit(&mut self, batch: &Batch) -> Result<Durable, EngineError> {
         let mut pauses = policy::pauses();
         let mut tries = 1;
+        let mut hold = None;
         loop {
-            let error = match self.try_commit(batch).await {
+            let error = match self.try_commit(batch, hold.take()).await {
                 Ok(durable) => {
                     if tries > 1 {
                         tracing::info!(tries, "the store works again");
@@ -226,8 +227,19 @@ impl<S: Source, St: Store> Applier<S, St> {
                 Err(error) => error,
             };
             self.cache.clear();
-            if matches!(error, StoreError::OtherWriter { .. }) && self.was_rewritten().await? {
-                continue;
+            let mut error = error;
+            if matches!(error, StoreError::OtherWriter { .. }) {
+                // A command that loads many calls rewrites the store more often
+                // than a batch can be made anew: nobody may, this time.
+                match self.with.store.hold().await {
+                    Ok(held) => {
+                        if self.was_rewritten().await? {
+                            hold = Some(held);
+                            continue;
+                        }
+                    }
+                    Err(of_store) => error = of_store,
+                }
             }
             self.wait_for_store(error, batch, &mut tries, &mut pauses)
                 .await?;
@@ -313,7 +325,12 @@ impl<S: Source, St: Store> Applier<S, St> {
         }
     }
 
-    async fn try_commit(&mut self, batch: &Batch) -> Result<Durable, StoreError> {
+    /// One try, with the right to the next commit where that was taken.
+    async fn try_commit(
+        &mut self,
+        batch: &Batch,
+        hold: Option<St::Hold>,
+    ) -> Result<Durable, StoreError> {
         let (asked, loaded) = self.load(&batch.facts).await?;
         // A commit that fails must not leave the statuses ahead of the store.
         let mut rules = self.with.rules.clone();
@@ -325,7 +342,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         let look_up = &mut self.with.look_up;
         let lonely = look_up.next_to_ask(working.calls_without_a_dial(), now);
         if lonely.is_empty() {
-            return self.write(batch, rules, working, &asked, &loaded).await;
+            return self
+                .write(batch, hold, rules, working, &asked, &loaded)
+                .await;
         }
         let found = match look_up.find(&lonely, now).await {
             Ok(found) => found,
@@ -336,7 +355,9 @@ impl<S: Source, St: Store> Applier<S, St> {
                     calls = lonely.len(),
                     "could not ask the source for the dials of calls that were dialled before didtail began; they wait without a DID"
                 );
-                return self.write(batch, rules, working, &asked, &loaded).await;
+                return self
+                    .write(batch, hold, rules, working, &asked, &loaded)
+                    .await;
             }
         };
         let (also_asked, more) = self.load(&found).await?;
@@ -349,7 +370,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         for fact in &found {
             working.apply(&mut rules, fact);
         }
-        let durable = self.write(batch, rules, working, &asked, &loaded).await?;
+        let durable = self
+            .write(batch, hold, rules, working, &asked, &loaded)
+            .await?;
         self.with.look_up.remember(&lonely);
         Ok(durable)
     }
@@ -357,6 +380,7 @@ impl<S: Source, St: Store> Applier<S, St> {
     async fn write(
         &mut self,
         batch: &Batch,
+        hold: Option<St::Hold>,
         rules: Rules,
         working: Working,
         asked: &Keys,
@@ -371,7 +395,10 @@ impl<S: Source, St: Store> Applier<S, St> {
             expected: self.stored.clone(),
             checkpoint: self.checkpoint_behind(batch),
         });
-        let durable = self.with.store.commit(&change).await?;
+        let durable = match hold {
+            Some(hold) => self.with.store.commit_held(hold, &change, None).await?,
+            None => self.with.store.commit(&change).await?,
+        };
         self.with.rules = rules;
         self.statuses_stored = true;
         self.stored = Some(durable.checkpoint().clone());

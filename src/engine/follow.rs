@@ -88,7 +88,11 @@ impl<S: Source, St: Store> Follow<S, St> {
                 Ok(SessionEnd::AtEnd | SessionEnd::Shutdown) => break Ok(()),
                 Err(EngineError::Source(SourceError::OtherServer { server })) => {
                     match self.move_on(&server).await {
-                        Ok(()) => continue,
+                        Ok(()) => {
+                            // It was a look at the other server's binlog.
+                            reading.look = None;
+                            continue;
+                        }
                         Err(EngineError::Source(error))
                             if policy::on_source(&error) == Action::Retry =>
                         {

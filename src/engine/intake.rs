@@ -18,7 +18,7 @@ use crate::binlog::{
     DecodeError, Definition, Kind, Operation, Payload, Position, RawEvent, Reader, RowsEvent, Step,
 };
 use crate::config::BadRow;
-use crate::engine::ahead::Ahead;
+use crate::engine::ahead::{Ahead, Look};
 use crate::engine::archivings::Archivings;
 use crate::engine::batch::Batch;
 use crate::engine::failover::History;
@@ -58,6 +58,8 @@ pub(super) enum Ended {
 pub(super) struct Reading {
     pub(super) layouts: Layouts,
     pub(super) archivings: Archivings,
+    /// A look ahead that a failure cut short, in the binlog that is read.
+    pub(super) look: Option<Look>,
     pub(super) interpreter: Interpreter,
     pub(super) bad_row: BadRow,
     pub(super) warned: Warned,
@@ -431,6 +433,7 @@ impl<S: Source> Intake<S> {
             Definition::Emptied | Definition::Altered | Definition::Replaced => None,
         };
         self.begin_era(table, kept.unwrap_or_default());
+        self.committed().await?;
         self.settle([table].into()).await?;
         if self.reading.layouts.at(table, &position).is_none() {
             tracing::warn!(
@@ -439,6 +442,22 @@ impl<S: Source> Intake<S> {
                 "the table was altered again since, so that its columns between are not known; its rows between are set aside unless binlog_row_metadata = FULL says the columns"
             );
         }
+        Ok(())
+    }
+
+    /// Waits until the source's tables show everything that was read.
+    async fn committed(&self) -> Result<(), EngineError> {
+        let mut gtid = self.reader.gtid().clone();
+        let open = self.reader.group_gtid();
+        let position = match open {
+            // Its start: whatever ends behind that has the whole group.
+            Some(open) => {
+                gtid.advance(open);
+                self.reader.event_place()
+            }
+            None => self.reader.position().clone(),
+        };
+        self.source.committed(&position, &gtid).await?;
         Ok(())
     }
 
@@ -463,7 +482,8 @@ impl<S: Source> Intake<S> {
                     return Ok(());
                 }
                 let (source, watch) = (self.source.as_ref(), self.reader.watch());
-                Ahead::look(source, watch, &position, now).await?
+                let begun = &mut self.reading.look;
+                Ahead::look(source, watch, &position, now, begun).await?
             }
         };
         // After RESET MASTER old places are in another history.
@@ -508,6 +528,7 @@ impl<S: Source> Intake<S> {
         let campaigns = table == Table::CampaignStatuses;
         let mut changes = vec![StatusChange::Emptied { campaigns }];
         if definition == Definition::Replaced {
+            self.committed().await?;
             let rows = statuses::rows(self.source.as_ref(), table).await?;
             changes.extend(rows.into_iter().map(|row| StatusChange::Set {
                 key: StatusKey::new(&row.status, &row.campaign_id),

@@ -138,6 +138,12 @@ pub enum SourceError {
         /// How to mend it.
         fix: String,
     },
+    /// The binlog has transactions that the tables do not show yet.
+    #[error("the source's tables do not show yet what its binlog has before {position}")]
+    NotCommitted {
+        /// The position.
+        position: String,
+    },
     /// A statement failed.
     #[error("asking the source for {what} failed: {detail}")]
     Query {
@@ -196,6 +202,9 @@ impl SourceError {
                 "the server crashed while it wrote this file, or the copy is incomplete; everything before it is usable"
             }
             Self::NotABinlog { .. } => "check the path, and that the file comes from log_bin",
+            Self::NotCommitted { .. } => {
+                "didtail tries again by itself; where it goes on, the server waits for a semi-synchronous replica with every transaction: SHOW STATUS LIKE 'Rpl_semi_sync%'"
+            }
             Self::Query { .. } => "run `didtail doctor`: it checks the whole source",
         };
         Some(hint.to_owned())
@@ -205,7 +214,10 @@ impl SourceError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Silent { .. } | Self::Damaged { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Damaged { .. }
+            | Self::NotCommitted { .. } => true,
             Self::AccessDenied { .. }
             | Self::NotGranted { .. }
             | Self::Tls { .. }

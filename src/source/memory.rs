@@ -63,6 +63,8 @@ struct Script {
     selects: u64,
     /// For the streams to come, in order.
     faults: VecDeque<Fault>,
+    /// For the looks to come, in order.
+    look_faults: VecDeque<Fault>,
     /// Follows the groups, for [`Source::head`].
     reader: Reader,
 }
@@ -87,6 +89,7 @@ impl MemorySource {
             running: VecDeque::new(),
             selects: 0,
             faults: VecDeque::new(),
+            look_faults: VecDeque::new(),
             reader: Reader::new(Watch::new("", &[]), start, GtidPosition::default()),
         };
         let source = Self {
@@ -199,6 +202,11 @@ impl MemorySource {
         self.script().faults.push_back(fault);
     }
 
+    /// The same for the next [`Source::look`].
+    pub fn inject_look(&self, fault: Fault) {
+        self.script().look_faults.push_back(fault);
+    }
+
     fn begin_file(&self, name: BinlogFile) {
         self.script().files.push(File {
             name,
@@ -264,7 +272,8 @@ impl Source for MemorySource {
     }
 
     async fn look(&self, from: &Position) -> Result<MemoryStream, SourceError> {
-        self.open(from, None)
+        let fault = self.script().look_faults.pop_front();
+        self.open(from, fault)
     }
 
     async fn head(&self) -> Result<Position, SourceError> {

@@ -117,6 +117,19 @@ pub trait Source: Send + Sync + 'static {
     /// The end of the last complete group in the source's binlog, now.
     fn head(&self) -> impl Future<Output = Result<Position, SourceError>> + Send;
 
+    /// Waits until what is asked of the tables shows everything before a
+    /// position, whose transactions are `gtid`. A server sends a transaction to
+    /// its replicas when it is in the binlog, and makes it visible only then: a
+    /// SELECT in between finds the rows as they were before it.
+    fn committed(
+        &self,
+        position: &Position,
+        gtid: &GtidPosition,
+    ) -> impl Future<Output = Result<(), SourceError>> + Send {
+        let _ = (position, gtid);
+        std::future::ready(Ok(()))
+    }
+
     /// The columns of one table in order; empty when the table does not exist.
     fn columns(&self, table: &str)
     -> impl Future<Output = Result<Vec<Column>, SourceError>> + Send;

@@ -1,8 +1,11 @@
 //! Rows, statements and events that cannot be counted: each is told, none is
 //! passed over in silence, and the rest goes on.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use didtail::config::BadRow;
 use didtail::engine::EngineError;
+use didtail::source::{Column, Fault, SourceError};
 use didtail::store::Store;
 
 use crate::events::{self, Part};
@@ -152,6 +155,41 @@ async fn columns_may_change_mid_stream() {
             .len()
             >= 2
     );
+}
+
+/// A connection that never lives for long: a look ahead for ALTERs goes on where
+/// the last one was cut off.
+#[tokio::test(start_paused = true)]
+async fn a_look_ahead_gets_on_over_lost_connections() {
+    static CUTS: AtomicUsize = AtomicUsize::new(0);
+    fn cut() -> SourceError {
+        CUTS.fetch_add(1, Ordering::Relaxed);
+        SourceError::Unreachable {
+            address: "scripted".to_owned(),
+            detail: "cut".to_owned(),
+        }
+    }
+    let mut world = World::new();
+    for number in 0..100 {
+        world.group(&one_call(number));
+    }
+    let mut newer = crate::world::columns("vicidial_log");
+    newer.push(Column {
+        name: "note".to_owned(),
+        column_type: "varchar(100)".to_owned(),
+        charset: Some("latin1".to_owned()),
+    });
+    world.source.define("vicidial_log", newer);
+    let end = world.ddl("ALTER TABLE `vicidial_log` ADD `note` VARCHAR(100)");
+    for _ in 0..100 {
+        let (after, error) = (60, cut as fn() -> SourceError);
+        world.source.inject_look(Fault::Fail { after, error });
+    }
+    let summary = world.run_to(&end).await;
+    assert_eq!(world.numbers(DID).total_calls, 100);
+    assert!(summary.missing.is_none(), "{:?}", summary.missing);
+    let cuts = CUTS.load(Ordering::Relaxed);
+    assert!((2..40).contains(&cuts), "it was cut off {cuts} times");
 }
 
 /// Between two ALTERs in the past nobody knows the columns, and a restart in

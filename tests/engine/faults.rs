@@ -1,18 +1,17 @@
 //! Everything that goes wrong on either side, and what the engine makes of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use didtail::checkpoint::Checkpoint;
 use didtail::engine::EngineError;
-use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
+use didtail::ledger::{ChangeSet, Frame, Keys, Loaded, Working};
 use didtail::source::{Fault as SourceFault, SourceError};
-use didtail::store::{
-    Durable, Fault, Gate, LoadName, LoadNote, Mark, MemoryStore, Page, Store, StoreError, Trail,
-};
-use didtail::vicidial::StatusBook;
+use didtail::store::{Durable, Fault, Gate, MemoryStore, Store, StoreError};
 
 use crate::events::{self, Part};
+use crate::forward::forward;
 use crate::rows::{Log, code, dial};
 use crate::stories::{DID, NUMBER};
 use crate::world::{Engine, SOURCE, TENANT, World};
@@ -102,47 +101,13 @@ impl Away {
 }
 
 impl Store for Away {
-    type Hold = <MemoryStore as Store>::Hold;
-
-    async fn hold(&self) -> Result<Self::Hold, StoreError> {
-        self.inner.hold().await
-    }
-
-    async fn commit_held(
-        &self,
-        hold: Self::Hold,
-        change: &ChangeSet,
-        note: Option<(LoadName, &LoadNote)>,
-    ) -> Result<Durable, StoreError> {
-        self.inner.commit_held(hold, change, note).await
-    }
-
-    async fn save_load(
-        &self,
-        source: &str,
-        name: LoadName,
-        note: &LoadNote,
-    ) -> Result<(), StoreError> {
-        self.inner.save_load(source, name, note).await
-    }
-
-    async fn load_note(
-        &self,
-        source: &str,
-        name: LoadName,
-    ) -> Result<Option<LoadNote>, StoreError> {
-        self.inner.load_note(source, name).await
-    }
+    forward!(hold commit_held save_load load_note load statuses history page prune);
 
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         if self.away.swap(false, Ordering::SeqCst) {
             return Err(Self::gone());
         }
         self.inner.progress(source).await
-    }
-
-    async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
-        self.inner.load(source, tenant, keys).await
     }
 
     async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
@@ -153,36 +118,63 @@ impl Store for Away {
         }
         Ok(durable)
     }
+}
 
-    async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
-        self.inner.statuses(source).await
+/// Commands that rewrite the store all the time: each makes the daemon read it
+/// again, and by then there is another.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_rewritten_all_the_time_takes_what_comes() {
+    let mut world = World::with_store(SlowToRead::default());
+    let engine = world.start().await;
+    let end = world.group(&one_call(0));
+    world.applied(&end).await;
+    let store = Arc::clone(&world.store);
+    let writer = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(READING / 10).await;
+            let hold = store.hold().await.expect("free some time");
+            let progress = store.progress(SOURCE).await.expect("there");
+            let expected = progress.expect("begun");
+            let mut checkpoint = expected.clone();
+            checkpoint.revision += 1;
+            let change = Working::new(Loaded::default()).finish(Frame {
+                source: SOURCE.to_owned(),
+                tenant: TENANT.to_owned(),
+                statuses: None,
+                expected: Some(expected),
+                checkpoint,
+            });
+            let committed = store.commit_held(hold, &change, None).await;
+            committed.expect("nobody else comes through");
+        }
+    });
+    for number in 1..5 {
+        let end = world.group(&one_call(number));
+        let applied = tokio::time::timeout(READING * 20, world.applied(&end));
+        applied.await.expect("the daemon has its turn too");
     }
+    writer.abort();
+    engine.stop().await.expect("stops in order");
+    let key = (TENANT.to_owned(), DID.to_owned());
+    let numbers = world.store.inner.dump().dids[&key].expect("counted");
+    assert_eq!(numbers.counters.total_calls, 5);
+}
 
-    async fn history(
-        &self,
-        source: &str,
-        subject: &Subject,
-    ) -> Result<Vec<ChangeEntry>, StoreError> {
-        self.inner.history(source, subject).await
-    }
+/// How long [`SlowToRead`] takes to say what it has.
+const READING: Duration = Duration::from_millis(100);
 
-    async fn page(
-        &self,
-        source: &str,
-        behind: Mark,
-        rows_max: u32,
-    ) -> Result<Option<Page>, StoreError> {
-        self.inner.page(source, behind, rows_max).await
-    }
+/// Takes long enough to read for somebody else to write.
+#[derive(Default)]
+struct SlowToRead {
+    inner: MemoryStore,
+}
 
-    async fn prune(
-        &self,
-        tenant: &str,
-        trail: Trail,
-        before: i64,
-        rows: u32,
-    ) -> Result<u64, StoreError> {
-        self.inner.prune(tenant, trail, before, rows).await
+impl Store for SlowToRead {
+    forward!(hold commit_held save_load load_note progress commit statuses history page prune);
+
+    async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
+        tokio::time::sleep(READING).await;
+        self.inner.load(source, tenant, keys).await
     }
 }
 

@@ -6,6 +6,7 @@ mod bad_rows;
 mod day;
 mod events;
 mod faults;
+mod forward;
 mod interleaving;
 mod loads;
 mod model;

@@ -11,17 +11,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use didtail::binlog::Position;
-use didtail::checkpoint::Checkpoint;
-use didtail::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
+use didtail::ledger::ChangeSet;
 use didtail::source::{Fault as SourceFault, SourceError};
-use didtail::store::{
-    Dump, Durable, Fault, LoadName, LoadNote, Mark, MemoryStore, Page, Store, StoreError, Trail,
-};
-use didtail::vicidial::StatusBook;
+use didtail::store::{Dump, Durable, Fault, MemoryStore, Store, StoreError};
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
 use crate::day::{Day, days};
+use crate::forward::forward;
 use crate::model;
 use crate::world::World;
 
@@ -232,45 +229,7 @@ struct Crashing {
 }
 
 impl Store for Crashing {
-    type Hold = <MemoryStore as Store>::Hold;
-
-    async fn hold(&self) -> Result<Self::Hold, StoreError> {
-        self.inner.hold().await
-    }
-
-    async fn commit_held(
-        &self,
-        hold: Self::Hold,
-        change: &ChangeSet,
-        note: Option<(LoadName, &LoadNote)>,
-    ) -> Result<Durable, StoreError> {
-        self.inner.commit_held(hold, change, note).await
-    }
-
-    async fn save_load(
-        &self,
-        source: &str,
-        name: LoadName,
-        note: &LoadNote,
-    ) -> Result<(), StoreError> {
-        self.inner.save_load(source, name, note).await
-    }
-
-    async fn load_note(
-        &self,
-        source: &str,
-        name: LoadName,
-    ) -> Result<Option<LoadNote>, StoreError> {
-        self.inner.load_note(source, name).await
-    }
-
-    async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
-        self.inner.progress(source).await
-    }
-
-    async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
-        self.inner.load(source, tenant, keys).await
-    }
+    forward!(hold commit_held save_load load_note progress load statuses history page prune);
 
     async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
         let crash = self.crash.lock().expect("no panic").take();
@@ -285,37 +244,6 @@ impl Store for Crashing {
                 std::future::pending().await
             }
         }
-    }
-
-    async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
-        self.inner.statuses(source).await
-    }
-
-    async fn history(
-        &self,
-        source: &str,
-        subject: &Subject,
-    ) -> Result<Vec<ChangeEntry>, StoreError> {
-        self.inner.history(source, subject).await
-    }
-
-    async fn page(
-        &self,
-        source: &str,
-        behind: Mark,
-        rows_max: u32,
-    ) -> Result<Option<Page>, StoreError> {
-        self.inner.page(source, behind, rows_max).await
-    }
-
-    async fn prune(
-        &self,
-        tenant: &str,
-        trail: Trail,
-        before: i64,
-        rows: u32,
-    ) -> Result<u64, StoreError> {
-        self.inner.prune(tenant, trail, before, rows).await
     }
 }
 

@@ -29,6 +29,7 @@ impl<S: Source> Intake<S> {
         if self.batch.pending.is_empty() {
             return Ok(());
         }
+        self.committed().await?;
         let read = self.rereader.keyed(&mut self.batch.pending).await?;
         self.batch.rereads.rows += read.rows;
         self.batch.missing.statements += read.incomplete;
@@ -140,6 +141,7 @@ impl<S: Source> Intake<S> {
         origin: &Origin,
     ) -> Result<(), EngineError> {
         self.read_again().await?;
+        self.committed().await?;
         self.batch.rereads.windows += 1;
         let (whole, is_all) = self.rereader.window(from, until, origin.time);
         self.batch.missing.statements += u64::from(!is_all);

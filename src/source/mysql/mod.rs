@@ -5,6 +5,7 @@
 //! here asks for anything but SELECT, SHOW and the binlog.
 
 mod ahead;
+mod committed;
 mod facts;
 mod replica;
 mod skip;
@@ -18,7 +19,7 @@ pub use stream::MySqlStream;
 use replica::Purpose;
 
 use super::settings::ConnectSettings;
-use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError};
+use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError, text};
 use super::{Column, Condition, Located, NextRow, Source, SourceError, TableRow};
 use crate::binlog::{GtidPosition, Position};
 use crate::vicidial::WallClock;
@@ -80,22 +81,34 @@ impl MySqlSource {
 
     /// Runs a statement; `what` names in words what it asks for.
     pub(crate) async fn ask(&self, what: &str, sql: &str) -> Result<Table, SourceError> {
-        self.attempt(sql)
-            .await
-            .map_err(|e| SourceError::from_wire(e, &self.address, what))
+        let [table] = self.ask_all(what, [sql]).await?;
+        Ok(table)
     }
 
-    /// Runs a statement on the open connection, or on a new one where that
+    /// Runs statements one after the other in one session.
+    async fn ask_all<const N: usize>(
+        &self,
+        what: &str,
+        statements: [&str; N],
+    ) -> Result<[Table; N], SourceError> {
+        let answers = self.attempt(statements).await;
+        answers.map_err(|e| SourceError::from_wire(e, &self.address, what))
+    }
+
+    /// Runs statements on the open connection, or on a new one where that
     /// turns out to have been closed while idle.
-    async fn attempt(&self, sql: &str) -> Result<Table, WireError> {
+    async fn attempt<const N: usize>(
+        &self,
+        statements: [&str; N],
+    ) -> Result<[Table; N], WireError> {
         let mut slot = self.control.lock().await;
         // Taken out, so that a statement that is given up half-way takes its
         // connection with it, and nobody reads the rest of its result.
         if let Some(mut wire) = slot.take() {
-            match wire.query(sql).await {
+            match all(&mut wire, statements).await {
                 Err(WireError::Io(_)) => {}
                 result => {
-                    if matches!(result, Ok(_) | Err(WireError::Refused { .. })) {
+                    if is_over(&result) {
                         *slot = Some(wire);
                     }
                     return result;
@@ -103,11 +116,32 @@ impl MySqlSource {
             }
         }
         let mut wire = open(&self.settings).await?;
-        let result = wire.query(sql).await;
-        if matches!(result, Ok(_) | Err(WireError::Refused { .. })) {
+        let result = all(&mut wire, statements).await;
+        if is_over(&result) {
             *slot = Some(wire);
         }
         result
+    }
+}
+
+/// Runs statements one after the other, up to the first that fails.
+async fn all<const N: usize>(
+    wire: &mut Wire,
+    statements: [&str; N],
+) -> Result<[Table; N], WireError> {
+    let mut answers = std::array::from_fn(|_| Table::default());
+    for (answer, sql) in answers.iter_mut().zip(statements) {
+        *answer = wire.query(sql).await?;
+    }
+    Ok(answers)
+}
+
+/// Whether a session can be used again. One that was refused something between
+/// others may be inside a transaction.
+fn is_over<const N: usize>(result: &Result<[Table; N], WireError>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(error) => N == 1 && matches!(error, WireError::Refused { .. }),
     }
 }
 
@@ -163,6 +197,10 @@ impl Source for MySqlSource {
 
     async fn head(&self) -> Result<Position, SourceError> {
         Ok(self.binlog_end_and_gtid().await?.0)
+    }
+
+    async fn committed(&self, position: &Position, gtid: &GtidPosition) -> Result<(), SourceError> {
+        self.until_committed(position, gtid).await
     }
 
     async fn columns(&self, table: &str) -> Result<Vec<Column>, SourceError> {

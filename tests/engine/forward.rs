@@ -1,0 +1,79 @@
+//! Passes methods of a store on to the one inside, for stores that do one thing
+//! differently.
+
+/// Writes these methods of [`Store`](didtail::store::Store), and its `Hold`, for a
+/// wrapper whose field `inner` is a [`MemoryStore`](didtail::store::MemoryStore).
+macro_rules! forward {
+    ($($method:ident)*) => {
+        type Hold = <didtail::store::MemoryStore as didtail::store::Store>::Hold;
+
+        $(forward!(@ $method);)*
+    };
+    (@ hold) => {
+        forward!(=> hold() -> Self::Hold);
+    };
+    (@ commit_held) => {
+        forward!(=> commit_held(
+            hold: Self::Hold,
+            change: &didtail::ledger::ChangeSet,
+            note: Option<(didtail::store::LoadName, &didtail::store::LoadNote)>,
+        ) -> didtail::store::Durable);
+    };
+    (@ save_load) => {
+        forward!(=> save_load(
+            source: &str,
+            name: didtail::store::LoadName,
+            note: &didtail::store::LoadNote,
+        ) -> ());
+    };
+    (@ load_note) => {
+        forward!(=> load_note(
+            source: &str,
+            name: didtail::store::LoadName,
+        ) -> Option<didtail::store::LoadNote>);
+    };
+    (@ progress) => {
+        forward!(=> progress(source: &str) -> Option<didtail::checkpoint::Checkpoint>);
+    };
+    (@ load) => {
+        forward!(=> load(
+            source: &str,
+            tenant: &str,
+            keys: &didtail::ledger::Keys,
+        ) -> didtail::ledger::Loaded);
+    };
+    (@ commit) => {
+        forward!(=> commit(change: &didtail::ledger::ChangeSet) -> didtail::store::Durable);
+    };
+    (@ statuses) => {
+        forward!(=> statuses(source: &str) -> didtail::vicidial::StatusBook);
+    };
+    (@ history) => {
+        forward!(=> history(
+            source: &str,
+            subject: &didtail::ledger::Subject,
+        ) -> Vec<didtail::ledger::ChangeEntry>);
+    };
+    (@ page) => {
+        forward!(=> page(
+            source: &str,
+            behind: didtail::store::Mark,
+            rows_max: u32,
+        ) -> Option<didtail::store::Page>);
+    };
+    (@ prune) => {
+        forward!(=> prune(
+            tenant: &str,
+            trail: didtail::store::Trail,
+            before: i64,
+            rows_max: u32,
+        ) -> u64);
+    };
+    (=> $name:ident($($argument:ident: $kind:ty),* $(,)?) -> $answer:ty) => {
+        async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
+            self.inner.$name($($argument),*).await
+        }
+    };
+}
+
+pub(crate) use forward;
