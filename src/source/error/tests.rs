@@ -22,6 +22,7 @@ fn kind(error: &SourceError) -> &'static str {
         SourceError::Truncated { .. } => "truncated",
         SourceError::NotABinlog { .. } => "no binlog",
         SourceError::File { .. } => "file",
+        SourceError::NotCommitted { .. } => "not committed",
         SourceError::Query { .. } => "query",
     }
 }
