@@ -187,6 +187,8 @@ impl<S: Source, St: Store> Applier<S, St> {
             let source = &self.with.source;
             self.with.state.save_archiving(source, archiving)?;
         }
+        let source = &self.with.source;
+        self.with.state.save_inserted(source, &batch.inserted)?;
         for (table, position, columns) in &batch.schemas {
             let (source, table) = (&self.with.source, table.name());
             self.with

@@ -2,7 +2,7 @@
 
 use crate::binlog::{GtidPosition, Position};
 use crate::engine::reread::Pending;
-use crate::state::{Archiving, Missing, QuarantinedRow, Rereads};
+use crate::state::{Archiving, InsertedCall, Missing, QuarantinedRow, Rereads};
 use crate::vicidial::{Column, Fact, Table};
 
 /// Facts in a batch. Enough that a backlog is applied in large transactions,
@@ -30,6 +30,8 @@ pub(super) struct Batch {
     pub(super) schemas: Vec<(Table, Position, Vec<Column>)>,
     /// Tables that were archived.
     pub(super) archivings: Vec<Archiving>,
+    /// Calls that were inserted behind an archiving and began before it.
+    pub(super) inserted: Vec<InsertedCall>,
     /// The end of the last complete group before the batch's begin.
     pub(super) begin: Position,
     /// The end of the last complete group before the batch's end.
@@ -61,6 +63,7 @@ impl Batch {
             bad: Vec::new(),
             schemas: Vec::new(),
             archivings: Vec::new(),
+            inserted: Vec::new(),
             begin: position.clone(),
             position,
             gtid,

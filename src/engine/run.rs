@@ -168,6 +168,9 @@ pub async fn follow<S: Source, St: Store>(
         }
     }
     let mut archivings = Archivings::default();
+    for call in state.inserted(&settings.source)? {
+        archivings.remember(&call);
+    }
     for archiving in state.archivings(&settings.source)? {
         if let Some(table) = Table::named(&archiving.table) {
             archivings.add(table, archiving.position, archiving.before);

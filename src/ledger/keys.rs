@@ -15,6 +15,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
         let detail = match &fact.detail {
             Detail::LookedUp(detail) => detail,
             Detail::Call { .. }
+            | Detail::CallOfLead(_)
             | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
             | Detail::CallAssigned(_)
@@ -32,6 +33,10 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 }
                 (Some(row.lead_id), row.started_at)
             }
+            Detail::CallOfLead(row) => {
+                keys.uniqueids.insert(row.uniqueid.clone());
+                (Some(row.lead_id), row.started_at)
+            }
             Detail::CallDeleted {
                 uniqueid,
                 lead_id,
@@ -43,7 +48,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
             Detail::CallsOfSecond {
                 lead_id,
                 second,
-                since: _,
+                reach: _,
                 present,
                 renamed_to,
             } => {
@@ -54,6 +59,12 @@ pub fn keys(facts: &[Fact]) -> Keys {
             Detail::CallAssigned(assigned) => {
                 let time = fact.origin.time;
                 keys.uniqueids.extend(assigned.uniqueids.iter().cloned());
+                keys.uniqueids.extend(assigned.set.uniqueid.clone());
+                keys.lead_ids.extend(assigned.set.lead_id);
+                for (uniqueid, lead) in &assigned.moved {
+                    keys.uniqueids.insert(uniqueid.clone());
+                    keys.lead_ids.insert(*lead);
+                }
                 let second = assigned
                     .second
                     .as_ref()
@@ -141,7 +152,8 @@ pub fn keys(facts: &[Fact]) -> Keys {
 /// of the loaded calls, as far as they were not asked for before. A dial leads to
 /// its lead's calls and dials too: `vicidial_dial_cid_log` does not name the lead,
 /// and what is known of a call may stand in a row that names no caller code. A
-/// call that is deleted by its `uniqueid` alone leads to its twins.
+/// call that is deleted by its `uniqueid` alone leads to its twins, and one that
+/// gets another key to what else is of its lead.
 #[must_use]
 pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
     let uniqueids = loaded.dials.values().filter_map(|d| d.uniqueid.as_ref());
@@ -164,20 +176,29 @@ pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
             lead_times = Some((first.min(earliest), last.max(latest)));
         }
     }
-    let deleted = facts.iter().filter_map(|fact| {
+    let mut named: BTreeSet<&String> = BTreeSet::new();
+    for fact in facts {
         if let Detail::CallDeleted {
             uniqueid,
             lead_id: None,
             ..
         } = &fact.detail
         {
-            return Some(uniqueid);
+            named.insert(uniqueid);
         }
-        None
-    });
-    let deleted: BTreeSet<&String> = deleted.collect();
+        if let Detail::CallAssigned(assigned) = &fact.detail {
+            for (uniqueid, lead) in &assigned.moved {
+                named.insert(uniqueid);
+                lead_ids.insert(*lead);
+            }
+            if assigned.set.moves() {
+                lead_ids.extend(assigned.set.lead_id);
+                named.extend(&assigned.uniqueids);
+            }
+        }
+    }
     for (key, call) in &loaded.calls {
-        if deleted.contains(&key.uniqueid) {
+        if named.contains(&key.uniqueid) {
             lead_ids.insert(key.lead_id);
             let first = call.started_at.saturating_sub(LEAD_WINDOW_SECONDS);
             let last = call.started_at.saturating_add(LEAD_WINDOW_SECONDS);

@@ -97,6 +97,7 @@ impl Working {
     fn take(&mut self, rules: &mut Rules, detail: &Detail) {
         match detail {
             Detail::Call { before, row } => self.call(rules, before.as_ref(), row),
+            Detail::CallOfLead(row) => self.call_of_lead(rules, row),
             Detail::CallDeleted {
                 uniqueid, lead_id, ..
             } => {
@@ -115,11 +116,11 @@ impl Working {
             Detail::CallsOfSecond {
                 lead_id,
                 second,
-                since,
+                reach,
                 present,
                 renamed_to,
             } => {
-                let known = self.known_in_second(*lead_id, second, *since);
+                let known = self.known_in_second(*lead_id, second, reach);
                 let to = renamed_to.as_ref();
                 self.changed_in_second(rules, (*lead_id, second), &known, present, to);
             }
@@ -247,6 +248,12 @@ impl Working {
             }
             renamed
         });
+        // A table has one row of a name: with the same start it is the same call,
+        // read before the change of its lead is.
+        let key = match before {
+            None => self.of_another_lead(&key, row.started_at).unwrap_or(key),
+            Some(_) => key,
+        };
         let known = self.calls.get(&key).cloned();
         let is_new = known.is_none();
         if is_new && self.looks_up {
@@ -291,6 +298,18 @@ impl Working {
             });
         }
         self.put_call(key, call);
+    }
+
+    /// The key of a call with the name and the start of one that is not known.
+    fn of_another_lead(&self, key: &CallKey, started_at: i64) -> Option<CallKey> {
+        if self.calls.contains_key(key) {
+            return None;
+        }
+        let mut others = self.calls_with(&key.uniqueid).into_iter();
+        others.find(|other| {
+            let call = self.calls.get(other);
+            call.is_some_and(|call| !call.removed && call.started_at == started_at)
+        })
     }
 
     /// The duplicate of a call that VICIdial removes stops counting: another row

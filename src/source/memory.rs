@@ -180,7 +180,7 @@ impl MemorySource {
         rows.push(cells.collect());
     }
 
-    /// Takes every row away from a table.
+    /// Takes every row out of a table that SELECT would find.
     pub fn empty(&self, table: &str) {
         self.script().rows.remove(table);
     }

@@ -9,6 +9,20 @@ use crate::binlog::Position;
 /// is kept anywhere.
 const ARCHIVINGS_MAX: u32 = 50;
 
+/// Most calls kept that were inserted behind an archiving and began before it.
+const INSERTED_MAX: u32 = 5_000;
+
+/// A call whose row was inserted behind an archiving although it began before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InsertedCall {
+    /// `uniqueid`.
+    pub uniqueid: String,
+    /// `lead_id`, where it is known.
+    pub lead: Option<String>,
+    /// Where in the binlog.
+    pub position: Position,
+}
+
 /// A table was archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archiving {
@@ -71,6 +85,68 @@ impl StateFile {
                      SELECT id FROM archivings WHERE source = ?1 AND table_name = ?2
                      ORDER BY id DESC LIMIT 1 OFFSET ?3)",
                 params![name, table, ARCHIVINGS_MAX],
+            )?;
+            transaction.commit()
+        };
+        write().map_err(|e| StateError::of(&self.path, &e))
+    }
+
+    /// The calls of a source that were inserted behind an archiving, the oldest first.
+    ///
+    /// # Errors
+    /// [`StateError`] when the file cannot be read.
+    pub fn inserted(&self, name: &str) -> Result<Vec<InsertedCall>, StateError> {
+        let rows: Vec<(String, String, String)> = self
+            .connection
+            .prepare_cached(
+                "SELECT uniqueid, lead, position FROM inserted WHERE source = ?1 ORDER BY id",
+            )
+            .and_then(|mut query| {
+                query
+                    .query_map([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                    .collect()
+            })
+            .map_err(|e| self.error(&e))?;
+        let call = |(uniqueid, lead, position): (String, String, String)| {
+            Ok(InsertedCall {
+                uniqueid,
+                lead: Some(lead).filter(|lead| !lead.is_empty()),
+                position: position
+                    .parse()
+                    .map_err(|e| StateError::corrupt(&self.path, e))?,
+            })
+        };
+        rows.into_iter().map(call).collect()
+    }
+
+    /// Remembers calls that were inserted behind an archiving, and forgets the
+    /// oldest beyond a limit.
+    ///
+    /// # Errors
+    /// [`StateError`] when the file cannot be written.
+    pub fn save_inserted(&mut self, name: &str, calls: &[InsertedCall]) -> Result<(), StateError> {
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let mut write = || {
+            let transaction = self.connection.transaction()?;
+            for call in calls {
+                transaction.execute(
+                    "INSERT OR REPLACE INTO inserted (source, uniqueid, lead, position)
+                     VALUES (?1, ?2, ?3, ?4)",
+                    params![
+                        name,
+                        call.uniqueid,
+                        call.lead.as_deref().unwrap_or_default(),
+                        call.position.to_string()
+                    ],
+                )?;
+            }
+            transaction.execute(
+                "DELETE FROM inserted WHERE source = ?1 AND id <= (
+                     SELECT id FROM inserted WHERE source = ?1
+                     ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                params![name, INSERTED_MAX],
             )?;
             transaction.commit()
         };

@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
-pub use archivings::Archiving;
+pub use archivings::{Archiving, InsertedCall};
 pub use checkpoints::{HistoryEntry, SourceRecord};
 pub use error::StateError;
 pub use quarantine::QuarantinedRow;
@@ -42,6 +42,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../schema/state/0001_initial.sql")),
     M::up(include_str!("../../schema/state/0002_file_begun.sql")),
     M::up(include_str!("../../schema/state/0003_archivings.sql")),
+    M::up(include_str!("../../schema/state/0004_inserted.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

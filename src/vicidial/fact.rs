@@ -36,6 +36,10 @@ pub enum Detail {
         /// The row.
         row: CallRow,
     },
+    /// A row of `vicidial_log` that was found by its lead, behind a statement.
+    /// Another call of the lead with the same start may be the same under the
+    /// name that it has until a statement behind this one: then it begins none.
+    CallOfLead(Box<CallRow>),
     /// A row of `vicidial_log` was deleted soon after its call began: perhaps
     /// VICIdial's clean-up of duplicates. Older rows are archived, which says nothing.
     CallDeleted {
@@ -54,17 +58,16 @@ pub enum Detail {
         lead_id: u64,
         /// The second, as `uniqueid` names it: the part before the dot.
         second: String,
-        /// Those that began earlier were archived before the statement; seconds
-        /// since 1970 (UTC).
-        since: i64,
+        /// Those that were not archived before the statement.
+        reach: Reach,
         /// The `uniqueid`s that are there.
         present: Vec<String>,
         /// The `uniqueid` that one of them was given; `None`: one was deleted
         /// as a duplicate.
         renamed_to: Option<String>,
     },
-    /// A statement set columns of calls that are not in their table any more, and
-    /// says so in literals. It reached them before they were archived.
+    /// A statement set columns of calls that are not in their table any more, or
+    /// not by that name or lead, and says so in literals. It reached them before.
     CallAssigned(Box<CallAssigned>),
     /// A caller code belongs to a call (`vicidial_log_extended`).
     Link {
@@ -137,16 +140,48 @@ pub struct CallAssigned {
     pub second: Option<String>,
     /// Of those that began then or later; seconds since 1970 (UTC).
     pub since: i64,
+    /// Of those that were not archived before the statement.
+    pub reach: Reach,
     /// Of those with one of these statuses; any where there are none.
     pub statuses: Vec<String>,
     /// Of those that were so.
     pub was: CallPatch,
     /// One of those, or all.
     pub pick: Pick,
-    /// Those that are still in their table, and were read there.
-    pub present: Vec<String>,
+    /// `uniqueid` and lead of those that are still in their table.
+    pub present: Vec<(String, u64)>,
     /// What it set.
     pub set: CallPatch,
+    /// `uniqueid` and lead of calls that are in their table, where the statement
+    /// may have given them that lead.
+    pub moved: Vec<(String, u64)>,
+}
+
+/// Which calls a statement reaches: those whose rows are there when it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Those that began then or later; seconds since 1970 (UTC).
+    pub since: i64,
+    /// And these, by `uniqueid`, which were inserted behind the archiving.
+    pub there: Vec<String>,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            since: i64::MIN,
+            there: Vec::new(),
+        }
+    }
+}
+
+impl Reach {
+    /// Whether it reaches a call with this name that began then, in seconds
+    /// since 1970 (UTC).
+    #[must_use]
+    pub fn has(&self, uniqueid: &str, started_at: i64) -> bool {
+        started_at >= self.since || self.there.iter().any(|there| there == uniqueid)
+    }
 }
 
 /// Which of the calls that meet its conditions a statement reaches.
@@ -169,6 +204,10 @@ pub enum Pick {
 /// Some columns of a row of `vicidial_log`; `None`: not said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallPatch {
+    /// `uniqueid`: the call gets another name.
+    pub uniqueid: Option<String>,
+    /// `lead_id`: the call becomes another lead's.
+    pub lead_id: Option<u64>,
     /// `status`.
     pub status: Option<String>,
     /// `user`.
@@ -258,12 +297,21 @@ pub struct CallRow {
     pub ended_at: Option<i64>,
 }
 
+impl CallPatch {
+    /// Whether it makes the call another's: its key changes.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.uniqueid.is_some() || self.lead_id.is_some()
+    }
+}
+
 impl Detail {
     /// The table that says so, for people.
     #[must_use]
     pub fn table(&self) -> &'static str {
         let table = match self {
             Self::Call { .. }
+            | Self::CallOfLead(_)
             | Self::CallDeleted { .. }
             | Self::CallsOfSecond { .. }
             | Self::CallAssigned(_) => Table::Log,

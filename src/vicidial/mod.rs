@@ -25,7 +25,7 @@ mod zone;
 pub use cells::WallClock;
 pub use fact::{
     CallAssigned, CallBefore, CallName, CallPatch, CallRow, CarrierEnding, Detail, Fact, Origin,
-    Pick, SipAnswer,
+    Pick, Reach, SipAnswer,
 };
 pub use interpret::{Interpreter, RowError, second};
 pub use layout::{Column, Layout, LayoutError};

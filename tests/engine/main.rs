@@ -12,5 +12,6 @@ mod loads;
 mod model;
 mod replay;
 mod rows;
+mod statements;
 mod stories;
 mod world;

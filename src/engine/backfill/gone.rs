@@ -12,7 +12,7 @@ use crate::engine::backfill::merge::key_of;
 use crate::engine::selection::Selection;
 use crate::ledger::{CallKey, Loaded};
 use crate::source::{Condition, Source, SourceError};
-use crate::vicidial::{Detail, Table};
+use crate::vicidial::{Detail, Reach, Table};
 
 /// Keys asked for in one SELECT.
 const KEYS_AT_ONCE: usize = 256;
@@ -90,7 +90,7 @@ pub(in crate::engine) async fn find<S: Source>(
         list.push(Detail::CallsOfSecond {
             lead_id: key.lead_id,
             second: place.1,
-            since: i64::MIN,
+            reach: Reach::default(),
             present: present.iter().cloned().collect(),
             renamed_to,
         });

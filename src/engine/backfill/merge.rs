@@ -174,7 +174,8 @@ impl<St: Store> Merger<St> {
                 | Detail::Dial { at, .. }
                 | Detail::Carrier { at, .. }
                 | Detail::Reported { at, .. } => *at,
-                Detail::CallDeleted { .. }
+                Detail::CallOfLead(_)
+                | Detail::CallDeleted { .. }
                 | Detail::CallsOfSecond { .. }
                 | Detail::CallAssigned(_)
                 | Detail::LookedUp(_)

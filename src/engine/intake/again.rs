@@ -119,14 +119,18 @@ impl<S: Source> Intake<S> {
     /// Rows that are to be read again before the batch is applied.
     fn again(&mut self, table: Table, rows: KeyedRows, origin: &Origin) {
         let archivings = &mut self.reading.archivings;
-        if table == Table::Log {
-            archivings.inserted(&rows);
-        }
         let place = self.reader.event_place();
+        let mut there = Vec::new();
+        if table == Table::Log {
+            let inserted = archivings.written(&rows, &place);
+            self.batch.inserted.extend(inserted);
+            there = archivings.there(&rows, &place);
+        }
         self.batch.pending.push(Pending {
             at: self.batch.facts.len(),
             table,
-            gone_before: archivings.before(table, &rows, &place),
+            gone_before: archivings.before(table, &place),
+            there,
             rows,
             origin: origin.clone(),
         });
@@ -226,10 +230,19 @@ impl<S: Source> Intake<S> {
                     .saturating_add(number.saturating_mul(FACTS_A_CHANGE)),
                 ..origin.clone()
             };
+            let new_lead = match change {
+                RowChange::Update { after, .. } => Interpreter::text(layout, after, "lead_id"),
+                RowChange::Insert { .. } | RowChange::Delete { .. } => None,
+            };
+            let new_lead = new_lead.filter(|_| table == Table::Log);
             let rows = KeyedRows {
                 column,
                 values,
                 effect,
+                set: new_lead
+                    .map(|lead| ("lead_id".to_owned(), Some(lead)))
+                    .into_iter()
+                    .collect(),
                 ..KeyedRows::default()
             };
             self.again(table, rows, &origin);

@@ -7,7 +7,7 @@ use crate::ledger::CODE_WINDOW_SECONDS;
 use crate::source::Source;
 use crate::vicidial::{
     CallAssigned, CallBefore, CallPatch, CallRow, Detail, Effect, Fact, KeyedRows, Link, Origin,
-    Table, Zone, patch, patched, second,
+    Reach, Table, Zone, patch, patched, second,
 };
 
 /// The facts of one change.
@@ -23,9 +23,8 @@ pub(super) fn of<S: Source>(
         origin,
         ..
     } = change;
-    let live: Vec<&Detail> = rows
-        .values
-        .iter()
+    let live: Vec<&Detail> = change
+        .sought()
         .flat_map(|value| found.of(*table, rows.column, value))
         .filter(|detail| is_of(detail, rows))
         .collect();
@@ -52,7 +51,10 @@ pub(super) fn of<S: Source>(
         let is_new = !rows.inserted.is_empty();
         let is_other = is_new && age(detail).saturating_abs() > CODE_WINDOW_SECONDS;
         if is_exact || age(detail) <= YOUNG_SECONDS {
-            details.push(detail.clone());
+            details.push(match detail {
+                Detail::Call { row, .. } if !is_exact => Detail::CallOfLead(Box::new(row.clone())),
+                _ => detail.clone(),
+            });
         } else if !is_other {
             details.push(Detail::LookedUp(Box::new(detail.clone())));
         }
@@ -116,7 +118,8 @@ fn archived<'f>(change: &Pending, found: &'f FoundRows) -> Vec<&'f Detail> {
         .collect()
 }
 
-/// What an UPDATE says of calls that were archived since it ran.
+/// What an UPDATE says of calls that are not there any more, or not by the name
+/// or the lead that it found them by.
 fn of_gone_calls<S: Source>(
     change: &Pending,
     live: &[&Detail],
@@ -125,40 +128,70 @@ fn of_gone_calls<S: Source>(
 ) -> Option<Detail> {
     let Pending { rows, origin, .. } = change;
     let columns = selection.columns(Table::Log);
-    let set = patch(&rows.set, columns);
+    let mut set = patch(&rows.set, columns);
     let among = &rows.among;
     let is_by_name = rows.column == "uniqueid";
+    if among.prefix.is_some() {
+        // Which of a second it was is told apart by what is there.
+        set.uniqueid = None;
+    }
     let is_there = |name: &String| present(live).any(|there| there == name);
     let all_there = is_by_name && rows.values.iter().all(is_there);
-    if set == CallPatch::default() || among.and_more || all_there {
-        return None;
-    }
     let lead_id = match (is_by_name, rows.values.as_slice()) {
         (true, _) => among.lead_id,
         (false, [lead]) => lead.parse().ok(),
-        (false, _) => return None,
+        (false, _) => None,
     };
-    let said = among.since.and_then(|wall| zone.seconds(wall));
+    let is_known = set != CallPatch::default()
+        && !among.and_more
+        && !all_there
+        && (is_by_name || lead_id.is_some());
     let young = origin.time.saturating_sub(YOUNG_SECONDS);
-    let since = said.map_or(young, |said| said.saturating_sub(CLOCK_SECONDS));
-    Some(Detail::CallAssigned(Box::new(CallAssigned {
-        uniqueids: if is_by_name {
-            rows.values.clone()
-        } else {
-            Vec::new()
-        },
-        lead_id,
-        second: among
-            .prefix
-            .as_ref()
-            .map(|prefix| second(prefix).to_owned()),
-        since: since.max(young).max(change.gone_before),
-        statuses: among.statuses.clone(),
-        was: patch(&among.was, columns),
-        pick: among.pick,
-        present: present(live).cloned().collect(),
-        set,
-    })))
+    let mut assigned = CallAssigned {
+        moved: moved(rows, live, set.lead_id),
+        since: young,
+        ..CallAssigned::default()
+    };
+    if is_known {
+        let said = among.since.and_then(|wall| zone.seconds(wall));
+        let since = said.map_or(young, |said| said.saturating_sub(CLOCK_SECONDS));
+        let second_of = |prefix: &String| second(prefix).to_owned();
+        let there = calls(live).map(|call| (call.uniqueid.clone(), call.lead_id));
+        if is_by_name {
+            assigned.uniqueids.clone_from(&rows.values);
+        }
+        assigned.lead_id = lead_id;
+        assigned.second = among.prefix.as_ref().map(second_of);
+        assigned.since = since.max(young);
+        assigned.reach = reach(change);
+        assigned.statuses.clone_from(&among.statuses);
+        assigned.was = patch(&among.was, columns);
+        assigned.pick = among.pick;
+        assigned.present = there.collect();
+        assigned.set = set;
+    }
+    let says = is_known || !assigned.moved.is_empty();
+    says.then(|| Detail::CallAssigned(Box::new(assigned)))
+}
+
+/// The rows that have the lead which a statement gave some.
+fn moved(rows: &KeyedRows, live: &[&Detail], lead: Option<u64>) -> Vec<(String, u64)> {
+    if !rows.set.iter().any(|(column, _)| column == "lead_id") {
+        return Vec::new();
+    }
+    let has_it = |call: &&CallRow| lead.is_none_or(|lead| lead == call.lead_id);
+    let moved = calls(live).filter(has_it);
+    moved
+        .map(|call| (call.uniqueid.clone(), call.lead_id))
+        .collect()
+}
+
+/// The calls that were there when a statement ran.
+fn reach(change: &Pending) -> Reach {
+    Reach {
+        since: change.gone_before,
+        there: change.there.clone(),
+    }
 }
 
 /// What a change did to the names of calls.
@@ -166,7 +199,11 @@ fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detai
     let Pending { rows, origin, .. } = change;
     // A copy says that the row was there at a night; only an archiving that
     // reached so far took it.
-    let was_taken = |detail: &&&Detail| time_of(detail).is_some_and(|at| at < change.gone_before);
+    let reach = reach(change);
+    let was_taken = |detail: &&&Detail| {
+        let name = call_of(detail).map(|call| call.uniqueid.as_str());
+        time_of(detail).is_some_and(|at| !reach.has(name.unwrap_or_default(), at))
+    };
     let archived: Vec<&Detail> = archived.iter().filter(was_taken).copied().collect();
     let is_there = |name: &String| present(live).any(|there| there == name);
     let of_second = |lead_id: u64, renamed_to: Option<&String>| {
@@ -177,9 +214,9 @@ fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detai
             lead_id,
             second: second(rows.among.prefix.as_ref()?).to_owned(),
             // What bears the new name now was there then.
-            since: match renamed_to {
-                Some(to) if !is_there(to) => change.gone_before,
-                Some(_) | None => i64::MIN,
+            reach: match renamed_to {
+                Some(to) if !is_there(to) => reach.clone(),
+                Some(_) | None => Reach::default(),
             },
             present: present(&kept).cloned().collect(),
             renamed_to: renamed_to.cloned(),
@@ -292,7 +329,8 @@ pub(super) fn time_of(detail: &Detail) -> Option<i64> {
         | Detail::Dial { at, .. }
         | Detail::Reported { at, .. }
         | Detail::Carrier { at, .. } => Some(*at),
-        Detail::CallDeleted { .. }
+        Detail::CallOfLead(_)
+        | Detail::CallDeleted { .. }
         | Detail::CallAssigned(_)
         | Detail::CallsOfSecond { .. }
         | Detail::Status(_)

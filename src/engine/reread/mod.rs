@@ -52,13 +52,20 @@ pub(super) struct Pending {
     pub(super) rows: KeyedRows,
     /// Rows from before this were archived by then; seconds since 1970 (UTC).
     pub(super) gone_before: i64,
+    /// `uniqueid`s of calls that are there all the same: inserted behind that.
+    pub(super) there: Vec<String>,
     /// Names the change; its rows are numbered from here on.
     pub(super) origin: Origin,
 }
 
 impl Pending {
     pub(super) fn keys(&self) -> usize {
-        self.rows.values.len()
+        self.rows.values.len() + self.rows.new_values.len()
+    }
+
+    /// Every key that its rows may be found by.
+    fn sought(&self) -> impl Iterator<Item = &String> {
+        self.rows.values.iter().chain(&self.rows.new_values)
     }
 }
 
@@ -119,7 +126,7 @@ impl<S: Source> Rereader<S> {
             let (table, column) = (change.table, change.rows.column);
             let width = self.selection.width(table, column).await?;
             cut_off(&mut change.rows, width);
-            let values = change.rows.values.iter().cloned();
+            let values = change.sought().cloned();
             wanted.entry((table, column)).or_default().extend(values);
         }
         let mut found = FoundRows::default();
@@ -155,7 +162,7 @@ impl<S: Source> Rereader<S> {
                 let is_asked = is_plain(value) || !change.rows.inserted.is_empty();
                 !is_asked || found.cut.contains(&(change.table, found::key(value)))
             };
-            change.rows.values.iter().any(is_lost)
+            change.sought().any(is_lost)
         });
         Ok(Read {
             incomplete: u64::try_from(incomplete.count()).unwrap_or(u64::MAX),
@@ -307,7 +314,7 @@ fn cut_off(rows: &mut KeyedRows, width: Option<usize>) {
         && let Effect::Renamed { to, .. } = &mut rows.effect
     {
         cut(to);
-        rows.values.push(to.clone());
+        rows.new_values = vec![to.clone()];
     }
 }
 

@@ -333,7 +333,8 @@ impl Window {
                 let (CallName::CallerCode(name) | CallName::Uniqueid(name)) = name;
                 (*lead_id, name)
             }
-            Detail::CallDeleted { .. }
+            Detail::CallOfLead(_)
+            | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
             | Detail::CallAssigned(_)
             | Detail::LookedUp(_)

@@ -50,7 +50,8 @@ impl Working {
                     .is_none_or(|dial| dial.reported.is_none())
             }
             // There is no archive of what these say.
-            Detail::CallDeleted { .. }
+            Detail::CallOfLead(_)
+            | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
             | Detail::CallAssigned(_)
             | Detail::LookedUp(_)

@@ -6,15 +6,20 @@ use std::collections::BTreeSet;
 use crate::ledger::CallKey;
 use crate::ledger::rules::Rules;
 use crate::ledger::working::Working;
-use crate::vicidial::{CallAssigned, CallPatch, CallRow, Pick, second};
+use crate::vicidial::{CallAssigned, CallBefore, CallPatch, CallRow, Pick, Reach, second};
 
 impl Working {
-    /// The calls of a lead that began in one second, which is not before `since`,
+    /// The calls of a lead that began in one second, were not archived by then,
     /// and count as calls.
-    pub(super) fn known_in_second(&self, lead_id: u64, second: &str, since: i64) -> Vec<CallKey> {
+    pub(super) fn known_in_second(
+        &self,
+        lead_id: u64,
+        second: &str,
+        reach: &Reach,
+    ) -> Vec<CallKey> {
         let was_there = |key: &&CallKey| {
             let call = self.calls.get(*key);
-            call.is_some_and(|call| !call.removed && call.started_at >= since)
+            call.is_some_and(|call| !call.removed && reach.has(&key.uniqueid, call.started_at))
         };
         let of_second = self.calls_of_second(second, lead_id);
         of_second.filter(was_there).cloned().collect()
@@ -72,8 +77,29 @@ impl Working {
         }
     }
 
-    /// A statement set columns of calls that were archived since.
+    /// See [`crate::vicidial::Detail::CallOfLead`].
+    pub(super) fn call_of_lead(&mut self, rules: &Rules, row: &CallRow) {
+        let of_lead = self.calls_of_lead.get(&row.lead_id).into_iter().flatten();
+        let has_twin = of_lead
+            .filter(|key| key.uniqueid != row.uniqueid)
+            .filter_map(|key| self.calls.get(key))
+            .any(|call| !call.removed && call.started_at == row.started_at);
+        let is_known = self.calls_with(&row.uniqueid).into_iter().any(|key| {
+            let call = self.calls.get(&key);
+            key.lead_id == row.lead_id
+                || call.is_some_and(|call| call.started_at == row.started_at && !call.removed)
+        });
+        if is_known || !has_twin {
+            self.call(rules, None, row);
+        }
+    }
+
+    /// A statement set columns of calls that were archived or renamed since, or
+    /// moved them to another lead.
     pub(super) fn assigned(&mut self, rules: &Rules, assigned: &CallAssigned) {
+        for (uniqueid, lead_id) in &assigned.moved {
+            self.is_of_lead(rules, uniqueid, *lead_id);
+        }
         let named = assigned
             .uniqueids
             .iter()
@@ -90,6 +116,7 @@ impl Working {
                 && self.calls.get(*key).is_some_and(|call| {
                     !call.removed
                         && call.started_at >= assigned.since
+                        && assigned.reach.has(&key.uniqueid, call.started_at)
                         && was(&row(key, call), assigned)
                 })
         };
@@ -103,13 +130,42 @@ impl Working {
             Pick::Oldest => meeting.min_by_key(time).cloned().into_iter().collect(),
         };
         for key in reached {
-            if assigned.present.contains(&key.uniqueid) {
+            let mut present = assigned.present.iter();
+            if present.any(|(name, lead)| *name == key.uniqueid && *lead == key.lead_id) {
                 continue;
             }
             if let Some(call) = self.calls.get(&key) {
                 let mut row = row(&key, call);
+                let before = CallBefore {
+                    uniqueid: key.uniqueid.clone(),
+                    lead_id: key.lead_id,
+                    status: row.status.clone(),
+                };
                 set(&mut row, &assigned.set);
-                self.call(rules, None, &row);
+                self.call(rules, Some(&before), &row);
+            }
+        }
+    }
+
+    /// The one row of a `uniqueid` has this lead: the call that had another one
+    /// until now has moved.
+    fn is_of_lead(&mut self, rules: &Rules, uniqueid: &str, lead_id: u64) {
+        let known = self.calls_with(uniqueid).into_iter();
+        let others = known.filter(|key| {
+            let call = self.calls.get(key);
+            key.lead_id != lead_id && call.is_some_and(|call| !call.removed)
+        });
+        let others: Vec<CallKey> = others.collect();
+        for key in others {
+            if let Some(call) = self.calls.get(&key) {
+                let mut row = row(&key, call);
+                let before = CallBefore {
+                    uniqueid: key.uniqueid.clone(),
+                    lead_id: key.lead_id,
+                    status: row.status.clone(),
+                };
+                row.lead_id = lead_id;
+                self.call(rules, Some(&before), &row);
             }
         }
     }
@@ -137,6 +193,8 @@ fn row(key: &CallKey, call: &crate::ledger::Call) -> CallRow {
 /// without regard to case, as the server does.
 fn was(row: &CallRow, assigned: &CallAssigned) -> bool {
     let CallPatch {
+        uniqueid: _,
+        lead_id: _,
         status: _,
         user,
         campaign_id,
@@ -163,6 +221,8 @@ fn was(row: &CallRow, assigned: &CallAssigned) -> bool {
 
 fn set(row: &mut CallRow, patch: &CallPatch) {
     let CallPatch {
+        uniqueid,
+        lead_id,
         status,
         user,
         campaign_id,
@@ -172,6 +232,8 @@ fn set(row: &mut CallRow, patch: &CallPatch) {
         length_in_sec,
         ended_at,
     } = patch.clone();
+    row.uniqueid = uniqueid.unwrap_or(std::mem::take(&mut row.uniqueid));
+    row.lead_id = lead_id.unwrap_or(row.lead_id);
     row.status = status.unwrap_or(std::mem::take(&mut row.status));
     row.user = user.unwrap_or(std::mem::take(&mut row.user));
     row.campaign_id = campaign_id.unwrap_or(std::mem::take(&mut row.campaign_id));

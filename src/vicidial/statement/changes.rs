@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 
 use super::conditions::Conditions;
-use super::words::{assigned, last_name, literal, target, value_of, wall_clock};
+use super::words::{assigned, last_name, literal, said, target, value_of, wall_clock};
 use super::{Effect, KEYS_MAX, KeyedRows, Link, SaidRow, Written, WrittenRows};
 use crate::vicidial::fact::Pick;
 use crate::vicidial::{Table, caller_code, interpret, second};
@@ -129,27 +129,30 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
     fn update(&self, update: &Update) -> Vec<Written> {
         let is_single = update.table.joins.is_empty() && update.from.is_none();
         let tables = self.tables(std::slice::from_ref(&update.table));
-        if !is_single || tables.len() > 1 {
-            let several = "UPDATE of several tables,";
-            return tables
-                .iter()
-                .map(|table| anything(*table, several, None))
-                .collect();
-        }
-        let Some(table) = tables.first().copied() else {
-            return Vec::new();
-        };
+        let each = tables.into_iter().flat_map(|(table, names)| {
+            let names = (!is_single).then_some(names);
+            self.update_of(update, table, names)
+        });
+        each.collect()
+    }
+
+    /// What an UPDATE does to one of its tables, which goes by these names where
+    /// it is not the only one.
+    fn update_of(&self, update: &Update, table: Table, names: Option<[String; 2]>) -> Vec<Written> {
         let targets: Vec<String> = update.assignments.iter().filter_map(target).collect();
         let read = table.read();
         let is_read = |target: &String| read.contains(&target.as_str());
         if targets.len() == update.assignments.len() && !targets.iter().any(is_read) {
             return Vec::new();
         }
-        let verb = "UPDATE";
+        let verb = match names {
+            None => "UPDATE",
+            Some(_) => "UPDATE of several tables,",
+        };
         if key_columns(table).is_none() {
             return vec![all(table, verb)];
         }
-        let found_by = Conditions::of(update.selection.as_ref())
+        let found_by = Conditions::of(update.selection.as_ref(), names)
             .ordered(&update.order_by, update.limit.as_ref());
         let Some(mut rows) = found_by.rows(table) else {
             return vec![anything(table, verb, Some(&found_by))];
@@ -161,12 +164,19 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         if let Some(new) = assigned(&update.assignments, "lead_id")
             && rows.column == "lead_id"
         {
-            rows.values.extend(literal(new));
+            rows.new_values.extend(literal(new));
         }
         if let Some(new) = assigned(&update.assignments, rows_key(table)) {
-            let Some(new) = literal(new) else {
+            let known = |column: &str| match rows.values.as_slice() {
+                [value] if column == rows.column => Some(value.clone()),
+                _ => None,
+            };
+            let Some(new) = said(new, &known) else {
                 return vec![anything(table, verb, Some(&found_by))];
             };
+            let key = rows_key(table);
+            let said = rows.set.iter_mut().filter(|(column, _)| column == key);
+            said.for_each(|(_, value)| *value = Some(new.clone()));
             rename(table, &mut rows, new);
         }
         vec![Written {
@@ -182,15 +192,27 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         let from = match &delete.from {
             FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables) => tables,
         };
-        let tables = self.tables(from);
-        let &[table] = tables.as_slice() else {
+        let is_single =
+            delete.using.is_none() && matches!(from.as_slice(), [one] if one.joins.is_empty());
+        // DELETE l FROM vicidial_log l JOIN …, or DELETE FROM l USING vicidial_log l JOIN …
+        let mut deleted: Vec<String> = delete.tables.iter().filter_map(last_name).collect();
+        let mut tables = self.tables(from);
+        if let Some(using) = &delete.using {
+            deleted.extend(from.iter().filter_map(|table| relation(&table.relation)));
+            tables = self.tables(using);
+        }
+        if !is_single {
+            tables.retain(|(_, names)| names.iter().any(|name| deleted.contains(name)));
+        }
+        let [(table, names)] = tables.as_slice() else {
             return None;
         };
+        let (table, names) = (*table, (!is_single).then(|| names.clone()));
         let verb = "DELETE";
         if key_columns(table).is_none() {
             return Some(all(table, verb));
         }
-        let found_by = Conditions::of(delete.selection.as_ref())
+        let found_by = Conditions::of(delete.selection.as_ref(), names)
             .ordered(&delete.order_by, delete.limit.as_ref());
         let archived = |before| Written {
             table,
@@ -199,7 +221,8 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         };
         let Some(mut rows) = found_by.rows(table) else {
             let (_, before) = found_by.window(table);
-            return (before.is_some() || found_by.is_empty()).then(|| archived(before));
+            let is_whole = is_single && (before.is_some() || found_by.is_empty());
+            return is_whole.then(|| archived(before));
         };
         if table != Table::Log {
             return None;
@@ -227,27 +250,40 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         named.find(|table| table.name() == name)
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the library's list of what stands behind FROM; no other is a table"
-    )]
-    fn tables(&self, from: &[TableWithJoins]) -> Vec<Table> {
+    /// The watched tables among these, each with its name and its alias.
+    fn tables(&self, from: &[TableWithJoins]) -> Vec<(Table, [String; 2])> {
         let joined = from.iter().flat_map(|table| {
             let joins = table.joins.iter().map(|join| &join.relation);
             std::iter::once(&table.relation).chain(joins)
         });
-        let named = joined.filter_map(|factor| match factor {
-            TableFactor::Table { name, .. } => self.table(name),
-            _ => None,
+        let named = joined.filter_map(|factor| {
+            let TableFactor::Table { name, alias, .. } = factor else {
+                return None;
+            };
+            let (table, name) = (self.table(name)?, last_name(name)?);
+            let alias = alias.as_ref().map(|alias| alias.name.value.to_lowercase());
+            Some((table, [alias.unwrap_or_else(|| name.clone()), name]))
         });
         named.collect()
+    }
+}
+
+/// The name of what stands behind FROM, if it is a table or an alias.
+fn relation(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table { name, .. } => last_name(name),
+        _ => None,
     }
 }
 
 /// The statement gives its rows another key.
 fn rename(table: Table, rows: &mut KeyedRows, new: String) {
     if table == Table::Log {
-        let from = rows.values.first().filter(|_| rows.column == "uniqueid");
+        // Of several that the statement says, what is known tells which it was.
+        let from = match rows.values.as_slice() {
+            [from] if rows.column == "uniqueid" => Some(from),
+            _ => None,
+        };
         if from.is_some() || rows.among.prefix.is_some() {
             rows.among.pick = Pick::LeastUniqueid;
             rows.effect = Effect::Renamed {
@@ -257,7 +293,7 @@ fn rename(table: Table, rows: &mut KeyedRows, new: String) {
         }
     }
     if rows.column == rows_key(table) {
-        rows.values.push(new);
+        rows.new_values.push(new);
     }
 }
 

@@ -1,9 +1,11 @@
 //! What a WHERE says in literals.
 
+use std::collections::BTreeSet;
+
 use sqlparser::ast::{BinaryOperator, Expr, OrderByExpr, OrderBySort};
 
 use super::changes::{key_columns, shaped};
-use super::words::{column, is_number, literal, wall_clock};
+use super::words::{column, is_hex, is_number, literal, wall_clock};
 use super::{Among, DEPTH_MAX, KEYS_MAX, KeyedRows, OPERATORS_MAX};
 use crate::vicidial::Table;
 use crate::vicidial::cells::WallClock;
@@ -25,11 +27,20 @@ pub(super) struct Conditions {
     /// It says more than that.
     and_more: bool,
     pick: Pick,
+    /// The names that its table goes by, where there are others beside it.
+    names: Option<[String; 2]>,
 }
 
 impl Conditions {
-    pub(super) fn of(selection: Option<&Expr>) -> Self {
-        let mut conditions = Self::default();
+    /// What a WHERE says of a table that stands alone, or goes by these names
+    /// among others.
+    pub(super) fn of(selection: Option<&Expr>, names: Option<[String; 2]>) -> Self {
+        let mut conditions = Self {
+            // The other tables' rows narrow it down too.
+            and_more: names.is_some(),
+            names,
+            ..Self::default()
+        };
         if let Some(selection) = selection {
             conditions.take(selection);
         }
@@ -80,27 +91,25 @@ impl Conditions {
                     op: BinaryOperator::And,
                     right,
                 } => waiting.extend([left.as_ref(), right.as_ref()]),
+                Expr::BinaryOp {
+                    op: BinaryOperator::Or,
+                    ..
+                } => self.either(expr),
                 Expr::BinaryOp { left, op, right } => self.compare(left, op, right),
                 Expr::InList {
                     expr,
                     list,
                     negated: false,
-                } => {
-                    let values: Option<Vec<String>> = list.iter().map(literal).collect();
-                    match (column(expr), values) {
-                        (Some(column), Some(values)) => {
-                            self.name(&column);
-                            self.equal.push((column, values));
-                        }
-                        (Some(_) | None, _) => self.and_more = true,
-                    }
-                }
+                } => match expr.as_ref() {
+                    Expr::Tuple(columns) => self.rows_in(columns, list),
+                    _ => self.is_in(expr, &list.iter().collect::<Vec<_>>()),
+                },
                 Expr::Like {
                     negated: false,
                     expr,
                     pattern,
                     ..
-                } => match (column(expr), literal(pattern)) {
+                } => match (self.column(expr), literal(pattern)) {
                     (Some(column), Some(pattern)) => self.like(column, pattern),
                     (Some(_) | None, _) => self.and_more = true,
                 },
@@ -109,7 +118,7 @@ impl Conditions {
                     negated: false,
                     low,
                     high,
-                } => match (column(expr), literal(low), literal(high)) {
+                } => match (self.column(expr), literal(low), literal(high)) {
                     (Some(column), Some(low), Some(high)) => {
                         self.name(&column);
                         self.least.push((column.clone(), low));
@@ -120,6 +129,96 @@ impl Conditions {
                 _ => self.and_more = true,
             }
         }
+    }
+
+    /// The column of its table that an expression is.
+    fn column(&self, expr: &Expr) -> Option<String> {
+        match (&self.names, expr) {
+            (None, _) => column(expr),
+            (Some(names), Expr::CompoundIdentifier(parts)) => {
+                let (last, of) = parts.split_last()?;
+                let of = of.last()?.value.to_lowercase();
+                names.contains(&of).then(|| last.value.to_lowercase())
+            }
+            // It may be any table's.
+            (Some(_), _) => None,
+        }
+    }
+
+    /// A column has one of these values.
+    fn is_in(&mut self, expr: &Expr, values: &[&Expr]) {
+        let Some(column) = self.column(expr) else {
+            self.and_more = true;
+            return;
+        };
+        let value = |value: &&Expr| literal(value).filter(|_| is_comparable(&column, value));
+        let values: Option<Vec<String>> = values.iter().map(value).collect();
+        self.name(&column);
+        match values {
+            Some(values) => self.equal.push((column, values)),
+            None => self.and_more = true,
+        }
+    }
+
+    /// `(a, b) IN ((1, 2), …)`: each column has one of its values, and more is said.
+    fn rows_in(&mut self, columns: &[Expr], rows: &[Expr]) {
+        self.and_more |= rows.len() != 1;
+        for (place, column) in columns.iter().enumerate() {
+            let value = |row| match row {
+                &Expr::Tuple(ref values) => values.get(place),
+                _ => None,
+            };
+            match rows.iter().map(value).collect::<Option<Vec<&Expr>>>() {
+                Some(values) => self.is_in(column, &values),
+                None => self.and_more = true,
+            }
+        }
+    }
+
+    /// One of several must be true: a column that each of them says a value of
+    /// has one of these.
+    fn either(&mut self, expr: &Expr) {
+        let mut waiting = vec![expr];
+        let mut ways: Vec<Self> = Vec::new();
+        while let Some(expr) = waiting.pop() {
+            if let Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Or,
+                right,
+            } = expr
+            {
+                waiting.extend([right.as_ref(), left.as_ref()]);
+            } else if let Expr::Nested(inner) = expr {
+                waiting.push(inner);
+            } else {
+                let mut way = Self {
+                    names: self.names.clone(),
+                    ..Self::default()
+                };
+                way.take(expr);
+                ways.push(way);
+            }
+        }
+        for way in &ways {
+            way.columns.iter().for_each(|column| self.name(column));
+        }
+        let columns: Vec<String> = self.columns.clone();
+        let says_only = |way: &Self| {
+            let is_one = matches!(way.equal.as_slice(), [_]);
+            is_one && way.columns.len() == 1 && !way.and_more
+        };
+        let mut is_all = false;
+        for column in columns {
+            let of_ways: Option<Vec<&Vec<String>>> =
+                ways.iter().map(|way| way.equal(&column)).collect();
+            if let Some(values) = of_ways {
+                is_all = ways.iter().all(says_only);
+                let values: BTreeSet<&String> = values.into_iter().flatten().collect();
+                self.equal
+                    .push((column, values.into_iter().cloned().collect()));
+            }
+        }
+        self.and_more |= !is_all;
     }
 
     fn like(&mut self, column: String, pattern: String) {
@@ -139,7 +238,11 @@ impl Conditions {
     )]
     fn compare(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) {
         use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, Spaceship};
-        let (column, value, op) = match (column(left), column(right)) {
+        if let (Expr::Tuple(columns), Eq, Expr::Tuple(_)) = (left, op, right) {
+            self.rows_in(columns, std::slice::from_ref(right));
+            return;
+        }
+        let (column, value, op) = match (self.column(left), self.column(right)) {
             (Some(column), _) => (column, literal(right), op.clone()),
             (None, Some(column)) => {
                 let turned = match op {
@@ -159,9 +262,7 @@ impl Conditions {
             }
         };
         self.name(&column);
-        // A bare number is compared as a number: 1.1 is 1.10 then.
-        let is_text = matches!(column.as_str(), "uniqueid" | "caller_code");
-        if is_text && (is_number(left) || is_number(right)) {
+        if !is_comparable(&column, left) || !is_comparable(&column, right) {
             self.and_more = true;
             return;
         }
@@ -249,5 +350,15 @@ impl Conditions {
     pub(super) fn shape(&self, verb: &str, table: Table) -> String {
         let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
         shaped(verb, table, &columns)
+    }
+}
+
+/// Whether a literal beside a column is compared with what the column stores. A
+/// bare number is compared as a number: 1.1 is 1.10 then. Hexadecimal digits
+/// are a number beside a number.
+fn is_comparable(column: &str, literal: &Expr) -> bool {
+    match column {
+        "uniqueid" | "caller_code" => !is_number(literal),
+        _ => !is_hex(literal),
     }
 }

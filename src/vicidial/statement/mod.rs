@@ -20,7 +20,7 @@ use sqlparser::ast::Statement as Sql;
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use crate::vicidial::cells::WallClock;
 use crate::vicidial::fact::Pick;
@@ -86,6 +86,8 @@ pub struct KeyedRows {
     pub column: &'static str,
     /// Its values.
     pub values: Vec<String>,
+    /// Values that the statement gave it: its rows may be found by these since.
+    pub new_values: Vec<String>,
     /// Which of the rows with these keys.
     pub among: Among,
     /// What else happened to them.
@@ -190,6 +192,8 @@ pub fn patch(said: &SaidRow, columns: &[Column]) -> CallPatch {
     let text = |name: &str| stored(said, columns, name);
     let number = |name: &str| text(name)?.trim().parse::<i64>().ok();
     CallPatch {
+        uniqueid: text("uniqueid"),
+        lead_id: number("lead_id").and_then(|lead| lead.try_into().ok()),
         status: text("status"),
         user: text("user"),
         campaign_id: text("campaign_id"),
@@ -232,6 +236,7 @@ pub fn patched(copy: &Detail, said: &SaidRow, columns: &[Column]) -> Detail {
             }
         }
         Detail::Call { .. }
+        | Detail::CallOfLead(_)
         | Detail::CallDeleted { .. }
         | Detail::CallsOfSecond { .. }
         | Detail::CallAssigned(_)
@@ -278,11 +283,48 @@ fn parse(text: &[u8]) -> Option<Vec<Sql>> {
         Some(start) if is_wrapped => start,
         Some(_) | None => 0,
     };
+    let tokens = with_joins(tokens.get(start..)?);
     Parser::new(&dialect)
         .with_recursion_limit(DEPTH_MAX)
-        .with_tokens_with_locations(tokens.get(start..)?.to_vec())
+        .with_tokens_with_locations(tokens)
         .parse_statements()
         .ok()
+}
+
+/// `UPDATE a, b SET …` as `UPDATE a CROSS JOIN b SET …`, which is the same and
+/// which the library can read.
+fn with_joins(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let is = |token: &TokenWithSpan, wanted: Keyword| matches!(&token.token, Token::Word(word) if word.keyword == wanted);
+    let mut words = tokens
+        .iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    let is_update = words.next().is_some_and(|token| is(token, Keyword::UPDATE));
+    let set = tokens.iter().position(|token| is(token, Keyword::SET));
+    let Some(set) = set.filter(|_| is_update) else {
+        return tokens.to_vec();
+    };
+    let mut depth = 0_usize;
+    let mut joined = Vec::with_capacity(tokens.len());
+    for (place, token) in tokens.iter().enumerate() {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Comma if place < set && depth == 0 => {
+                let word = |text| TokenWithSpan::new(Token::make_keyword(text), token.span);
+                let space = Token::Whitespace(Whitespace::Space);
+                joined.extend([
+                    TokenWithSpan::new(space.clone(), token.span),
+                    word("CROSS"),
+                    TokenWithSpan::new(space, token.span),
+                    word("JOIN"),
+                ]);
+                continue;
+            }
+            _ => {}
+        }
+        joined.push(token.clone());
+    }
+    joined
 }
 
 /// The word that begins a change of rows.

@@ -123,7 +123,8 @@ fn what_narrows_rows_down_is_kept_or_confessed() {
     for more in [
         "length_in_sec > 90",
         "comments != 'REMOTE'",
-        "(status='A' or status='B')",
+        "(status='A' or user='6001')",
+        "(status='A' or length_in_sec > 9)",
         "rand() < 0.5",
         "uniqueid LIKE '17314480__.7'",
         "uniqueid = 1731448000.10",
@@ -133,6 +134,147 @@ fn what_narrows_rows_down_is_kept_or_confessed() {
         ));
         assert!(rows.among.and_more, "{more}");
     }
+}
+
+/// What a WHERE says in other ways than `column = 'text'`.
+#[test]
+fn keys_are_taken_however_they_are_written() {
+    let update = |condition: &str| {
+        let text = format!("UPDATE vicidial_log SET status='A' where {condition}");
+        keyed(&text).1
+    };
+    for (condition, column, values, and_more) in [
+        (
+            "uniqueid='1.1' OR uniqueid='1.2'",
+            "uniqueid",
+            vec!["1.1", "1.2"],
+            false,
+        ),
+        (
+            "(uniqueid='1.1' or (uniqueid='1.2')) and user='6'",
+            "uniqueid",
+            vec!["1.1", "1.2"],
+            false,
+        ),
+        (
+            "(uniqueid='1.1' and lead_id=7) or (uniqueid='1.2' and lead_id=8)",
+            "uniqueid",
+            vec!["1.1", "1.2"],
+            true,
+        ),
+        (
+            "(uniqueid,lead_id) IN (('1.1',7),('1.2',8))",
+            "uniqueid",
+            vec!["1.1", "1.2"],
+            true,
+        ),
+        (
+            "(uniqueid,lead_id) = ('1.1','7')",
+            "uniqueid",
+            vec!["1.1"],
+            false,
+        ),
+        (
+            "uniqueid=NAME_CONST('u',_latin1'1.1' COLLATE 'latin1_swedish_ci')",
+            "uniqueid",
+            vec!["1.1"],
+            false,
+        ),
+        (
+            "uniqueid= NAME_CONST('u',_utf8mb4'1.1' COLLATE 'utf8mb4_0900_ai_ci')",
+            "uniqueid",
+            vec!["1.1"],
+            false,
+        ),
+        ("lead_id=NAME_CONST('l',7)", "lead_id", vec!["7"], false),
+        ("uniqueid=x'312e31'", "uniqueid", vec!["1.1"], false),
+        ("uniqueid=0x312E31", "uniqueid", vec!["1.1"], false),
+        ("uniqueid=_latin1'1.1'", "uniqueid", vec!["1.1"], false),
+        ("uniqueid=_latin1 x'312e31'", "uniqueid", vec!["1.1"], false),
+    ] {
+        let rows = update(condition);
+        assert_eq!(
+            (rows.column, rows.values),
+            (column, values.into_iter().map(str::to_owned).collect()),
+            "{condition}"
+        );
+        assert_eq!(rows.among.and_more, and_more, "{condition}");
+    }
+    for unsure in [
+        "uniqueid='1.1' or user='6'",
+        "uniqueid=NAME_CONST('u',1.1)",
+        "uniqueid IN (1.1, 1.2)",
+        "lead_id=x'37'",
+        "uniqueid=@u",
+        "not (uniqueid='1.1')",
+    ] {
+        let written = of(&format!(
+            "UPDATE vicidial_log SET status='A' where {unsure}"
+        ));
+        let is_window = |one: &Written| matches!(one.rows, WrittenRows::Window { .. });
+        assert!(
+            written.len() == 1 && written.iter().all(is_window),
+            "{unsure}: {written:?}"
+        );
+    }
+}
+
+#[test]
+fn a_table_among_others_is_found_by_its_own_keys() {
+    for text in [
+        "UPDATE vicidial_log l, vicidial_list v SET l.status=v.status WHERE l.lead_id=v.lead_id AND l.uniqueid='1.7'",
+        "UPDATE vicidial_log JOIN vicidial_list v ON v.lead_id=vicidial_log.lead_id SET vicidial_log.status='A' WHERE vicidial_log.uniqueid='1.7' and v.status='B'",
+        "DELETE l FROM vicidial_log l JOIN vicidial_list v ON v.lead_id=l.lead_id WHERE l.uniqueid='1731448000.7'",
+        "DELETE FROM l USING vicidial_log l JOIN vicidial_list v ON v.lead_id=l.lead_id WHERE l.uniqueid='1731448000.7'",
+    ] {
+        let (table, rows) = keyed(text);
+        assert_eq!((table, rows.column), (Table::Log, "uniqueid"), "{text}");
+        assert!(rows.among.and_more, "{text}");
+    }
+    // Another table's key, or anybody's, says nothing of the calls.
+    for text in [
+        "UPDATE vicidial_log l, vicidial_carrier_log c SET l.status='A' WHERE c.uniqueid='1.7'",
+        "UPDATE vicidial_log l, vicidial_list v SET l.status='A' WHERE uniqueid='1.7'",
+    ] {
+        let written = of(text);
+        let calls = written.iter().find(|one| one.table == Table::Log);
+        assert!(
+            matches!(
+                calls,
+                Some(Written {
+                    rows: WrittenRows::Window { .. },
+                    ..
+                })
+            ),
+            "{text}: {written:?}"
+        );
+    }
+    assert_eq!(
+        of(
+            "DELETE v FROM vicidial_log l JOIN vicidial_list v ON v.lead_id=l.lead_id WHERE l.uniqueid='1731448000.7'"
+        ),
+        []
+    );
+}
+
+#[test]
+fn names_that_the_statement_puts_together_are_told() {
+    let (_, rows) =
+        keyed("UPDATE vicidial_log SET uniqueid=concat(uniqueid,'9') WHERE uniqueid='1.7'");
+    let from = Some("1.7".to_owned());
+    assert_eq!(
+        rows.effect,
+        Effect::Renamed {
+            to: "1.79".to_owned(),
+            from
+        }
+    );
+    assert_eq!(rows.new_values, ["1.79"]);
+    let (_, rows) = keyed("UPDATE vicidial_log SET lead_id='9' WHERE lead_id='7'");
+    assert_eq!(
+        (rows.values, rows.new_values),
+        (vec!["7".to_owned()], vec!["9".to_owned()])
+    );
 }
 
 #[test]
