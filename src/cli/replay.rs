@@ -70,7 +70,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let shutdown = shutdown_signal()?;
         let progress = Arc::new(Progress::default());
         let shown = spawn_named("progress", show(Arc::clone(&progress)));
-        let done = replay(&config, &wanted, &progress, shutdown).await;
+        let done = Box::pin(replay(&config, &wanted, &progress, shutdown)).await;
         shown.abort();
         // The bar is taken away when its task is dropped.
         drop(shown.await);

@@ -74,7 +74,7 @@ pub async fn verify(
     let mut all = Vec::new();
     for source in &config.sources {
         let ends = sources_of(config, source, &store).await?;
-        let unreadable = unreadable(&ends.source).await?;
+        let unreadable = Box::pin(unreadable(&ends.source)).await?;
         let mut verify = Verify::new(&ends, repair)?;
         verify.followed_since = followed_since(config, &source.name)?;
         let mut verified = verify.run(range, &mut progress).await?;

@@ -55,7 +55,7 @@ pub async fn backfill(
         let mut load = Backfill::new(&ends, LoadName::Command, Some(TRIES))?;
         let note = load.begin(range).await?;
         let before = note.next > note.since;
-        let unreadable = unreadable(&ends.source).await?;
+        let unreadable = Box::pin(unreadable(&ends.source)).await?;
         let mut done = Loaded {
             source: source.name.clone(),
             resumed_at: before.then_some(note.next),

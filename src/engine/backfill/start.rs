@@ -74,7 +74,7 @@ pub(in crate::engine) async fn resume(
         default_country: config.attribution.default_country.clone(),
         clock: system_clock,
     };
-    for finding in unreadable(&ends.source).await? {
+    for finding in Box::pin(unreadable(&ends.source)).await? {
         tracing::warn!(
             { field::SOURCE } = source.name,
             { field::TABLE } = finding.check,
