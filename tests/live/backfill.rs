@@ -69,7 +69,6 @@ fn beside_traffic(server: &Server) {
     let traffic = traffic(&site, calls());
     let said = load(&site, &["--since", "3d"]);
     traffic.join().expect("the simulator ran").good();
-    println!("{said}");
     assert!(
         said["tally"]["calls"].as_u64() > Some(u64::from(calls() / 2)),
         "{said}"
