@@ -26,7 +26,7 @@ const DAY: u64 = 86_400;
 /// It is taken only for calls that neither VICIdial's own table nor the store
 /// has.
 ///
-/// It waits while VICIdial's server has more than 20 threads at work, and passes
+/// It waits while VICIdial's server has 20 threads or more at work, and passes
 /// over stretches without calls. Tables that its user may not read are named, with
 /// the GRANT that lets it.
 ///
