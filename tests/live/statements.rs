@@ -31,12 +31,12 @@ const PROCEDURE: &str = "
 fn stored(site: &Site) -> String {
     let calls: String = site.stored(
         "SELECT group_concat(line, char(10)) FROM (SELECT uniqueid || ' ' || lead_id || ' ' ||
-         disposition || ' ' || coalesce(did, '-') || ' ' || counted || ' ' || agent_id AS line
+         disposition || ' ' || coalesce((SELECT d.phone_number FROM dids d WHERE d.id = did_id), '-') || ' ' || counted || ' ' || agent_id AS line
          FROM call_records ORDER BY uniqueid, lead_id)",
     );
     let numbers: String = site.stored(
-        "SELECT group_concat(did || ' ' || total_calls || ' ' || successful_calls || ' ' || dials,
-         char(10)) FROM did_stats",
+        "SELECT group_concat(phone_number || ' ' || total_calls || ' ' || successful_calls || ' ' || dials,
+         char(10)) FROM did_summary",
     );
     format!("{calls}\n{numbers}")
 }

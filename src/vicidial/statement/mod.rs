@@ -236,6 +236,7 @@ pub fn patched(copy: &Detail, said: &SaidRow, columns: &[Column]) -> Detail {
             }
         }
         Detail::Call { .. }
+        | Detail::CallRead(_)
         | Detail::CallOfLead(_)
         | Detail::CallDeleted { .. }
         | Detail::CallsOfSecond { .. }
