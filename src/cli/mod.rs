@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Overrides, SourceConfig};
 use crate::telemetry;
 use failure::Failure;
 
@@ -83,6 +83,10 @@ struct Options {
     /// password_file or DIDTAIL_SOURCE_PASSWORD instead.
     #[arg(long, global = true, value_name = "URL")]
     source_url: Option<String>,
+
+    /// Only this [[source]] of the configuration, where it has several
+    #[arg(long, global = true, value_name = "NAME")]
+    source: Option<String>,
 
     /// Store of the numbers, sqlite:///PATH [env: DIDTAIL_STORE_URL]
     #[arg(long, global = true, value_name = "URL")]
@@ -153,13 +157,39 @@ impl Options {
 
     /// Loads the configuration and begins to log as it says.
     fn load(&self) -> Result<Config, Failure> {
-        let config = Config::load(&self.overrides())?;
+        let mut config = Config::load(&self.overrides())?;
+        if let Some(name) = &self.source {
+            let names = names(&config);
+            config.sources.retain(|source| source.name == *name);
+            if config.sources.is_empty() {
+                return Err(Failure::operator(
+                    format!("no [[source]] is named `{name}`"),
+                    format!("the configuration has: {names}"),
+                ));
+            }
+        }
         telemetry::init(&config.log)?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         Ok(config)
     }
+}
+
+/// The source that a command for one source is about.
+fn only_source(config: &Config) -> Result<&SourceConfig, Failure> {
+    match config.sources.as_slice() {
+        [source] => Ok(source),
+        all => Err(Failure::operator(
+            format!("there are {} sources, and this is for one", all.len()),
+            format!("say which one with --source: {}", names(config)),
+        )),
+    }
+}
+
+fn names(config: &Config) -> String {
+    let names: Vec<&str> = config.sources.iter().map(|s| s.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// Parses the command line, does what it says and tells how it went.

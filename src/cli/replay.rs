@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::failure::Failure;
 use super::run::shutdown_signal;
-use super::{Options, output};
+use super::{Options, only_source, output};
 use crate::engine::{Progress, Replay, Replayed, replay};
 use crate::telemetry::spawn_named;
 
@@ -55,6 +55,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
+    only_source(&config)?;
     let wanted = Replay {
         files: arguments.files.clone(),
         again: arguments.again,
@@ -69,7 +70,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let shutdown = shutdown_signal()?;
         let progress = Arc::new(Progress::default());
         let shown = spawn_named("progress", show(Arc::clone(&progress)));
-        let done = replay(&config, &wanted, &progress, shutdown).await;
+        let done = Box::pin(replay(&config, &wanted, &progress, shutdown)).await;
         shown.abort();
         // The bar is taken away when its task is dropped.
         drop(shown.await);

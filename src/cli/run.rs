@@ -33,18 +33,26 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let summary = runtime.block_on(async {
+    let summaries = runtime.block_on(async {
         let shutdown = shutdown_signal()?;
-        let done = engine::run(&config, arguments.until_caught_up, shutdown).await;
+        let done = engine::run(config, arguments.until_caught_up, shutdown).await;
         done.map_err(Failure::from)
     })?;
     if !arguments.until_caught_up {
         return Ok(());
     }
     if options.json {
-        return Ok(output::print_json(&json(&summary))?);
+        match summaries.as_slice() {
+            [summary] => output::print_json(&json(summary))?,
+            all => {
+                let all: Vec<_> = all.iter().map(json).collect();
+                output::print_json(&serde_json::json!({ "sources": all }))?;
+            }
+        }
+        return Ok(());
     }
-    Ok(output::print(&text(&summary))?)
+    let texts: Vec<String> = summaries.iter().map(text).collect();
+    Ok(output::print(&texts.concat())?)
 }
 
 fn json(summary: &Summary) -> serde_json::Value {

@@ -75,6 +75,19 @@ impl SourceUrl {
     }
 }
 
+impl SourceUrl {
+    /// Whether both name one database, as far as the addresses tell.
+    #[must_use]
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        let place = |url: &Self| {
+            let host = url.host.to_ascii_lowercase();
+            let tcp = url.socket.is_none().then_some((host, url.port));
+            (url.socket.clone(), tcp, url.database.clone())
+        };
+        place(self) == place(other)
+    }
+}
+
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

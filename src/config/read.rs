@@ -87,11 +87,6 @@ impl Reader {
 
     /// What can be written down already and is not built yet. Each goes when its part comes.
     fn refuse_unbuilt(&mut self) {
-        if self.layers.sources > 1 {
-            let origin = self.layers.origin("source", 1, "url");
-            let message = "this version follows one source; run one daemon per source";
-            self.layers.problem(&origin, "source", message);
-        }
         if self.layers.setting("api", 0, "listen").is_some() {
             let origin = self.layers.origin("api", 0, "listen");
             let message = "this version does not serve the API yet; remove the section";
@@ -120,6 +115,14 @@ impl Reader {
                     let origin = self.layers.origin("source", index, "name");
                     let message = format!("two sources are named `{}`", source.name);
                     self.layers.problem(&origin, "source.name", message);
+                }
+                if let Some(same) = sources.iter().find(|s| s.url.is_same_database(&source.url)) {
+                    let origin = self.layers.origin("source", index, "url");
+                    let message = format!(
+                        "`{}` and `{}` are the same database: its calls would count twice",
+                        same.name, source.name
+                    );
+                    self.layers.problem(&origin, "source.url", message);
                 }
                 sources.push(source);
             }

@@ -273,16 +273,28 @@ fn passwords_come_from_the_nearest_place() {
 #[test]
 fn what_is_not_built_yet_is_refused() {
     let text = "[[source]]\nurl = \"mysql://u@h/d\"\n\
-                [[source]]\nname = \"b\"\nurl = \"mysql://u@h/d\"\n\
                 [api]\nlisten = \"127.0.0.1:5000\"\n\
                 [store]\nurl = \"postgres://u:pw@h/d\"\n";
     let found = short_problems(load_with(text, &[]));
-    assert_eq!(found.len(), 3, "{found:#?}");
+    assert_eq!(found.len(), 2, "{found:#?}");
     assert!(
         found
             .iter()
             .all(|p| p.contains("version") && !p.contains("pw"))
     );
+}
+
+#[test]
+fn one_database_is_one_source() {
+    let two = |url: &str| {
+        let text = format!(
+            "[[source]]\nurl = \"mysql://u@db/d\"\n[[source]]\nname = \"b\"\nurl = \"{url}\"\n"
+        );
+        short_problems(load_with(&text, &[]))
+    };
+    let found = two("mysql://other@DB:3306/d");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("are the same database"), "{found:?}");
 }
 
 #[test]

@@ -457,8 +457,7 @@ impl<S: Source> Intake<S> {
             }
             None => self.reader.position().clone(),
         };
-        self.source.committed(&position, &gtid).await?;
-        Ok(())
+        Ok(self.source.committed(&position, &gtid).await?)
     }
 
     /// Finds out the columns that these tables have at the present position.

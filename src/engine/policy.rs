@@ -53,6 +53,21 @@ pub fn on_store(error: &StoreError, tries: u32) -> Action {
     }
 }
 
+/// Whether a failure of one source keeps the others from being followed too. What
+/// a source or its rows are is its own affair; the store and the state file are all's.
+#[must_use]
+pub(super) fn concerns_all(error: &EngineError) -> bool {
+    match error {
+        EngineError::Source(_)
+        | EngineError::BadRow { .. }
+        | EngineError::Store(StoreError::OtherWriter { .. }) => false,
+        EngineError::Store(_)
+        | EngineError::State(_)
+        | EngineError::Replay { .. }
+        | EngineError::Bug(_) => true,
+    }
+}
+
 /// The pauses between tries: doubling, with jitter, without an end.
 #[must_use]
 pub(super) fn pauses() -> ExponentialBackoff {

@@ -137,7 +137,7 @@ pub async fn replay(
     consecutive(&files)?;
     let mut state = StateFile::open_exclusive(&config.state.path)?;
     let store = SqliteStore::open(&config.store.url.to_string()).await?;
-    let known = decide(&state, &store, name).await?;
+    let known = decide(state.checkpoint(name)?, &store, name).await?;
     files.count_bytes(&progress.done);
     let total: u64 = files.names().filter_map(|file| files.length(file)).sum();
     progress.total.store(total, Ordering::Relaxed);

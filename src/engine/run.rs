@@ -1,5 +1,5 @@
-//! From the configuration to a running source: opens everything, checks it,
-//! decides where to begin, and says what the numbers will lack.
+//! From the configuration to a running source: connects, checks it, decides where
+//! to begin, and says what the numbers will lack.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -60,30 +60,24 @@ pub struct Settings {
     pub clock: Clock,
 }
 
-/// Follows the configured source until `shutdown` turns true or, with
-/// `until_caught_up`, until everything that is in the binlog now is applied.
+/// Follows one source of the configuration until `shutdown` turns true or, with
+/// `until_caught_up`, until everything that is in its binlog now is applied.
 ///
 /// # Errors
 /// [`EngineError`] when it cannot go on; everything applied so far is durable.
-pub async fn run(
+pub(super) async fn run_source(
     config: &Config,
+    source_config: &SourceConfig,
+    mut state: StateFile,
+    store: Arc<SqliteStore>,
     until_caught_up: bool,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Summary, EngineError> {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    let source_config = config
-        .sources
-        .first()
-        .ok_or_else(|| EngineError::Bug("a configuration without a source".to_owned()))?;
     let name = source_config.name.as_str();
-    let mut state = StateFile::open_exclusive(&config.state.path)?;
-    let store = SqliteStore::open(&config.store.url.to_string()).await?;
     let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
     let server = source.identity().await?;
     let recorded = state.source(name)?.and_then(|record| record.identity);
-    let decided = match decide(&state, &store, name).await? {
+    let decided = match decide(state.checkpoint(name)?, store.as_ref(), name).await? {
         Some(known) if recorded.is_some_and(|recorded| recorded != server) => {
             Some(failover::move_on(&mut state, &source, name, &known, &server).await?)
         }
@@ -97,7 +91,7 @@ pub async fn run(
     let start = match decided {
         Some(known) => known,
         None => {
-            backfill::plan(&store, source_config, &rules).await?;
+            backfill::plan(store.as_ref(), source_config, &rules).await?;
             first_checkpoint(&source, source_config).await?
         }
     };
@@ -119,20 +113,11 @@ pub async fn run(
         server = source.server().text,
         "following the binlog"
     );
-    let store = Arc::new(store);
     let load = backfill::resume(config, source_config, &source, &store, &settings.rules).await?;
     let asked_to_stop = shutdown.clone();
-    let ended = follow(
-        Arc::new(source),
-        Arc::clone(&store),
-        state,
-        settings,
-        start,
-        shutdown,
-    )
-    .await;
+    let source = Arc::new(source);
+    let ended = follow(source, store, state, settings, start, shutdown).await;
     backfill::end(load, until_caught_up && ended.is_ok(), asked_to_stop).await;
-    store.close().await;
     ended
 }
 
@@ -234,13 +219,13 @@ pub async fn follow<S: Source, St: Store>(
     follow.run(reading).await
 }
 
-/// Where to resume, from the state file and the store; `None` at the very first start.
+/// Where to resume, from the state file's checkpoint and the store; `None` at the
+/// very first start.
 pub(super) async fn decide(
-    state: &StateFile,
+    local: Option<Checkpoint>,
     store: &impl Store,
     name: &str,
 ) -> Result<Option<Checkpoint>, EngineError> {
-    let local = state.checkpoint(name)?;
     let stored = store.progress(name).await?;
     Ok(match resume(local.as_ref(), stored.as_ref()) {
         Resume::Fresh => None,

@@ -22,6 +22,7 @@ mod tests;
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
@@ -54,7 +55,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct StateFile {
     connection: Connection,
     path: PathBuf,
-    _lock: Option<Lock>,
+    /// Shared by all that were opened beside the one that took it.
+    lock: Option<Arc<Lock>>,
 }
 
 impl StateFile {
@@ -114,18 +116,30 @@ impl StateFile {
             .mode(0o600)
             .open(path)
             .map_err(|e| StateError::of_io(path, &e))?;
-        let mut state = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Some(lock))?;
+        let mut state = Self::connect(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Some(Arc::new(lock)),
+        )?;
         state.check()?;
         state
             .connection
             .pragma_update(None, "journal_mode", "WAL")
-            .and_then(|()| {
-                state
-                    .connection
-                    .pragma_update(None, "synchronous", "NORMAL")
-            })
             .map_err(|e| state.error(&e))?;
+        state.relax()?;
         state.migrate()?;
+        Ok(state)
+    }
+
+    /// The same file once more, for another part of this process: it stays held
+    /// until the last of them is dropped.
+    ///
+    /// # Errors
+    /// [`StateError`] when it cannot be used.
+    pub fn beside(&self) -> Result<Self, StateError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let state = Self::connect(&self.path, flags, self.lock.clone())?;
+        state.relax()?;
         Ok(state)
     }
 
@@ -142,7 +156,7 @@ impl StateFile {
         lock::holder(path)
     }
 
-    fn connect(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, StateError> {
+    fn connect(path: &Path, flags: OpenFlags, lock: Option<Arc<Lock>>) -> Result<Self, StateError> {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)
             .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
@@ -150,8 +164,14 @@ impl StateFile {
         Ok(Self {
             connection,
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Writes without waiting for the disk.
+    fn relax(&self) -> Result<(), StateError> {
+        let relaxed = self.connection.pragma_update(None, "synchronous", "NORMAL");
+        relaxed.map_err(|e| self.error(&e))
     }
 
     fn check(&self) -> Result<(), StateError> {

@@ -33,6 +33,7 @@ mod reset;
 mod seeds;
 mod servers;
 mod shutdown;
+mod sources;
 mod statements;
 mod statuses;
 mod stream;

@@ -171,7 +171,8 @@ impl Site {
 
     /// Where the store is, as `FILE:OFFSET`; `None` before the first commit.
     pub fn position(&self) -> Option<String> {
-        let sql = "SELECT binlog_file || ':' || binlog_next FROM replication_progress";
+        let sql = "SELECT binlog_file || ':' || binlog_next FROM replication_progress \
+                   WHERE source = 'main'";
         let read = || read_only_try(&self.path("store.db"))?.query_row(sql, [], |row| row.get(0));
         read().ok()
     }

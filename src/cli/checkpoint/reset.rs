@@ -9,7 +9,7 @@ use super::target::{self, ResetTarget};
 use crate::binlog::{BinlogFile, GtidPosition, Position};
 use crate::checkpoint::Checkpoint;
 use crate::cli::failure::Failure;
-use crate::cli::{Options, output, runtime};
+use crate::cli::{Options, only_source, output, runtime};
 use crate::config::{Config, SourceConfig, StoreConfig};
 use crate::source::{MySqlSource, SourceError, Target};
 use crate::state::{StateError, StateFile};
@@ -50,8 +50,7 @@ pub(super) fn run(
     config: &Config,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
-    // Invariant: `Config::load` accepts exactly one source in this version.
-    let source = config.sources.first().expect("invariant: one source");
+    let source = only_source(config)?;
     if arguments.dry_run {
         let state = match StateFile::open(&config.state.path) {
             Ok(state) => Some(state),

@@ -107,7 +107,7 @@ async fn anchor(
             state => state?,
         };
         state.bind(name, &ends.source.identity().await?)?;
-        let checkpoint = match decide(&state, ends.store.as_ref(), name).await? {
+        let checkpoint = match decide(state.checkpoint(name)?, ends.store.as_ref(), name).await? {
             Some(known) => known,
             None => {
                 let head = ends.source.locate(&Target::Latest).await?;

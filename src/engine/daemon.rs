@@ -1,0 +1,168 @@
+//! All sources of a configuration, each on its own, into one store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, SourceConfig};
+use crate::engine::follow::Summary;
+use crate::engine::policy::{self, EngineError};
+use crate::engine::run::{run_source, system_clock};
+use crate::state::{Health, StateFile, StatusNote};
+use crate::store::SqliteStore;
+use crate::telemetry::field;
+
+/// How long a source that cannot be followed is left alone while others can.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Follows all configured sources until `shutdown` turns true or, with
+/// `until_caught_up`, until everything that is in their binlogs now is applied.
+/// Returns what was done, in the order of the configuration.
+///
+/// A single source that cannot be followed ends it. One of several does not keep
+/// the others from going on, and is tried again later.
+///
+/// # Errors
+/// [`EngineError`] when it cannot go on; everything applied so far is durable.
+pub async fn run(
+    config: Config,
+    until_caught_up: bool,
+    shutdown: watch::Receiver<bool>,
+) -> Result<Vec<Summary>, EngineError> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let state = StateFile::open_exclusive(&config.state.path)?;
+    let store = Arc::new(SqliteStore::open(&config.store.url.to_string()).await?);
+    let ended = run_all(config, &state, &store, until_caught_up, shutdown).await;
+    store.close().await;
+    ended
+}
+
+async fn run_all(
+    config: Config,
+    state: &StateFile,
+    store: &Arc<SqliteStore>,
+    until_caught_up: bool,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<Vec<Summary>, EngineError> {
+    let config = Arc::new(config);
+    let count = config.sources.len();
+    let stop = watch::Sender::new(false);
+    let mut running = JoinSet::new();
+    for number in 0..count {
+        let job = Job {
+            config: Arc::clone(&config),
+            number,
+            state: state.beside()?,
+            store: Arc::clone(store),
+            until_caught_up,
+            again: count > 1 && !until_caught_up,
+            shutdown: stop.subscribe(),
+        };
+        running.spawn(job.run());
+    }
+    let mut ended = vec![None; count];
+    let mut failed = None;
+    loop {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop), if !*stop.borrow() => {
+                stop.send_replace(true);
+            }
+            one = running.join_next() => match one {
+                None => break,
+                Some(Ok((number, Ok(summary)))) => {
+                    if let Some(place) = ended.get_mut(number) {
+                        *place = summary;
+                    }
+                }
+                Some(Ok((_, Err(error)))) => {
+                    // What others can still apply is not given up for it where they end anyway.
+                    if !until_caught_up {
+                        stop.send_replace(true);
+                    }
+                    failed.get_or_insert(error);
+                }
+                Some(Err(panic)) => {
+                    stop.send_replace(true);
+                    failed.get_or_insert(EngineError::Bug(format!("a source ended: {panic}")));
+                }
+            }
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(ended.into_iter().flatten().collect()),
+    }
+}
+
+/// One source to be followed.
+struct Job {
+    config: Arc<Config>,
+    /// Which one of the configuration.
+    number: usize,
+    state: StateFile,
+    store: Arc<SqliteStore>,
+    until_caught_up: bool,
+    /// It is begun again where that can help.
+    again: bool,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Job {
+    async fn run(mut self) -> (usize, Result<Option<Summary>, EngineError>) {
+        (self.number, Box::pin(self.follow()).await)
+    }
+
+    /// Follows the source; `None` when it was not followed when it was time to stop.
+    async fn follow(&mut self) -> Result<Option<Summary>, EngineError> {
+        let config = Arc::clone(&self.config);
+        let Some(source) = config.sources.get(self.number) else {
+            return Err(EngineError::Bug("a source that is not there".to_owned()));
+        };
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            let ended = run_source(
+                &config,
+                source,
+                self.state.beside()?,
+                Arc::clone(&self.store),
+                self.until_caught_up,
+                self.shutdown.clone(),
+            );
+            let error = match Box::pin(ended).await {
+                Ok(summary) => return Ok(Some(summary)),
+                Err(error) if !self.again || policy::concerns_all(&error) => return Err(error),
+                Err(error) => error,
+            };
+            tracing::error!(
+                { field::SOURCE } = source.name,
+                { field::ERROR } = %error,
+                hint = error.hint().unwrap_or_default(),
+                { field::RETRY_MS } = u64::try_from(AGAIN_AFTER.as_millis()).unwrap_or(u64::MAX),
+                "this source is not followed; the others are"
+            );
+            self.note(source, &error)?;
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN_AFTER) => {}
+                _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
+            }
+        }
+    }
+
+    /// Leaves a note of why the source is not followed.
+    fn note(&mut self, source: &SourceConfig, error: &EngineError) -> Result<(), EngineError> {
+        let now = system_clock();
+        let known = self.state.status(&source.name)?;
+        let note = StatusNote {
+            health: Health::Stopped,
+            last_error: Some(error.to_string()),
+            last_error_at: Some(now),
+            saved_at: now,
+            ..known.unwrap_or_default()
+        };
+        Ok(self.state.set_status(&source.name, &note)?)
+    }
+}
