@@ -8,6 +8,7 @@ mod access;
 mod attribution;
 mod clock;
 mod grants;
+mod hidden;
 mod replica;
 mod resume;
 mod retention;
@@ -114,6 +115,7 @@ pub async fn preflight(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec
     findings.extend(within("binlog filters", settings::filters(source)).await);
     findings.extend(within("replica", replica::replica(source)).await);
     findings.extend(within("replication privilege", grants::replication(source)).await);
+    findings.extend(within("unseen writers", hidden::hidden(source)).await);
     let reads_again = settings::reads_again(source).await;
     for table in Table::ALL {
         findings.extend(within(table.name(), tables::table(source, table, reads_again)).await);

@@ -174,7 +174,8 @@ impl<St: Store> Merger<St> {
                 | Detail::Dial { at, .. }
                 | Detail::Carrier { at, .. }
                 | Detail::Reported { at, .. } => *at,
-                Detail::CallOfLead(_)
+                Detail::CallRead(_)
+                | Detail::CallOfLead(_)
                 | Detail::CallDeleted { .. }
                 | Detail::CallsOfSecond { .. }
                 | Detail::CallAssigned(_)

@@ -333,7 +333,8 @@ impl Window {
                 let (CallName::CallerCode(name) | CallName::Uniqueid(name)) = name;
                 (*lead_id, name)
             }
-            Detail::CallOfLead(_)
+            Detail::CallRead(_)
+            | Detail::CallOfLead(_)
             | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
             | Detail::CallAssigned(_)
