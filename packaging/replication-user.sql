@@ -34,8 +34,8 @@ GRANT SELECT ON `asterisk`.`vicidial_campaign_statuses` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_tiltx_shaken_log` TO 'didtail'@'%';
 
 -- VICIdial's archives of the same tables: `backfill` and `verify` read the calls
--- there that the nightly job has moved away. Without these grants, or where a table
--- is not there, they go by the tables above alone and say nothing.
+-- there that the nightly job has moved away. Without these grants they go by the
+-- tables above alone and name what they did not read; `didtail doctor` does too.
 GRANT SELECT ON `asterisk`.`vicidial_log_archive` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_log_extended_archive` TO 'didtail'@'%';
 GRANT SELECT ON `asterisk`.`vicidial_carrier_log_archive` TO 'didtail'@'%';

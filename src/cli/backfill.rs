@@ -1,12 +1,13 @@
 //! `didtail backfill`: calls of the past, loaded by SELECT.
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
-use super::{Options, output, runtime, time};
-use crate::engine::{Loaded, backfill};
+use super::{Options, bar, output, runtime, time};
+use crate::config::Config;
+use crate::engine::{Loaded, Range, TableEstimate, backfill, estimate};
 use crate::store::SqlStore;
 
 /// Seconds of a day.
@@ -25,37 +26,59 @@ const DAY: u64 = 86_400;
 /// It is taken only for calls that neither VICIdial's own table nor the store
 /// has.
 ///
-/// Stopped or killed, the same command goes on where it was.
+/// It waits while VICIdial's server has 20 threads or more at work, and passes
+/// over stretches without calls. Tables that its user may not read are named, with
+/// the GRANT that lets it.
+///
+/// Stopped or killed, the same command goes on where it was. `unchanged` counts
+/// calls that were known just so in all that `didtail verify` compares; how their
+/// DIDs were found may be known better now.
 ///
 /// Examples:
+///   didtail backfill --since 30d --dry-run
 ///   didtail backfill --since 30d
 ///   didtail backfill --since 2026-03-01T00:00:00-06:00 --until 2026-03-02T00:00:00-06:00
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
-    /// Calls from this time on: RFC 3339, or ago, e.g. 30d
+    /// Calls from this time on: RFC 3339, ago, e.g. 30d, or a date (its midnight in
+    /// the time_zone of the [[source]], in UTC where that is not set)
     #[arg(long, value_name = "TIME", value_parser = time::check)]
     since: String,
 
     /// Calls before this time; without it up to now
     #[arg(long, value_name = "TIME", value_parser = time::check)]
     until: Option<String>,
+
+    /// Say what would be read, and read no call
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
-    let range = time::range(&arguments.since, arguments.until.as_deref())?;
-    let bar = progress_bar();
+    let range = time::range(
+        &arguments.since,
+        arguments.until.as_deref(),
+        &time::zone(&config),
+    )?;
+    if arguments.dry_run {
+        return dry_run(options, &config, &range);
+    }
+    let bar = bar::bar(bar::WITH_MESSAGE);
     let (loaded, wrong) = runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut reached = None;
         let mut greeted = false;
         let load = backfill(&config, &range, |load| {
-            if !std::mem::replace(&mut greeted, true)
-                && let Some(at) = load.resumed_at
-            {
-                bar.println(format!("going on at {} of the dialer's clock", clock(at)));
+            if !std::mem::replace(&mut greeted, true) {
+                if let Some(at) = load.resumed_at {
+                    bar.println(format!("going on at {} of the dialer's clock", clock(at)));
+                }
+                for line in output::unread(&load.unreadable).lines() {
+                    bar.println(line);
+                }
             }
             show(&bar, load);
             reached = Some(load.clone());
@@ -84,16 +107,6 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         text.push_str(&format!("the numbers do not add up: {difference}\n"));
     }
     Ok(output::print(&text)?)
-}
-
-fn progress_bar() -> ProgressBar {
-    const TEMPLATE: &str = "{bar:40} {msg}, {eta} left";
-    let bar = ProgressBar::new(0);
-    // Invariant: the template is one; with none the bar is merely plain.
-    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn show(bar: &ProgressBar, load: &Loaded) {
@@ -159,7 +172,59 @@ fn summary(load: &Loaded) -> String {
             ),
         ),
     ]);
-    output::pairs(&pairs)
+    output::pairs(&pairs) + &output::unread(&load.unreadable)
+}
+
+/// Says what would be read.
+fn dry_run(options: &Options, config: &Config, range: &Range) -> Result<(), Failure> {
+    let all = runtime()?.block_on(estimate(config, range))?;
+    if options.json {
+        let document = serde_json::json!({ "dry_run": true, "sources": all });
+        return Ok(output::print_json(&document)?);
+    }
+    let mut text = String::new();
+    for one in &all {
+        let mut pairs = vec![
+            ("source", one.source.clone()),
+            (
+                "would load",
+                format!(
+                    "calls of {} to {} of the dialer's clock",
+                    clock(one.since),
+                    clock(one.until)
+                ),
+            ),
+        ];
+        if let Some(at) = one.resumes_at {
+            pairs.push(("would go on at", clock(at)));
+        }
+        pairs.push((
+            "rows",
+            format!("about {}, as the server guesses", one.rows()),
+        ));
+        text.push_str(&output::pairs(&pairs));
+        let row = |table: &TableEstimate| {
+            let how = match (table.rows, table.has_index) {
+                (Some(_), true) => "by its index of times",
+                (Some(_), false) => "whole, for every window: it has no index of times",
+                (None, _) => "",
+            };
+            let rows = table.rows.map(|rows| rows.to_string());
+            let rows = rows.unwrap_or_default();
+            [
+                table.table.clone(),
+                table.state.to_owned(),
+                rows,
+                how.to_owned(),
+            ]
+        };
+        let rows: Vec<[String; 4]> = one.tables.iter().map(row).collect();
+        text.push('\n');
+        text.push_str(&output::table(["table", "is", "rows", "read"], &rows));
+        text.push_str(&output::unread(&one.unreadable));
+    }
+    text.push_str("Nothing was loaded.\n");
+    Ok(output::print(&text)?)
 }
 
 /// A wall clock that is counted as if it showed UTC.

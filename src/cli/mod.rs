@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. Imported by nobody but `main.rs`.
 
 mod backfill;
+mod bar;
 mod checkpoint;
 mod config;
 mod distance;
@@ -155,13 +156,27 @@ impl Options {
             state: self.state.clone(),
             start_at: self.start_at.clone(),
             log_level: level.map(str::to_owned),
+            without_secrets: false,
             environment: Overrides::process_environment(),
         }
     }
 
     /// Loads the configuration and begins to log as it says.
     fn load(&self) -> Result<Config, Failure> {
-        let mut config = Config::load(&self.overrides())?;
+        self.begin(Config::load(&self.overrides())?)
+    }
+
+    /// As [`Options::load`], for commands that do without the source: they need
+    /// no password, and whoever looks may not be allowed to read it.
+    fn load_alone(&self) -> Result<Config, Failure> {
+        let overrides = Overrides {
+            without_secrets: true,
+            ..self.overrides()
+        };
+        self.begin(Config::load(&overrides)?)
+    }
+
+    fn begin(&self, mut config: Config) -> Result<Config, Failure> {
         if let Some(name) = &self.source {
             let names = names(&config);
             config.sources.retain(|source| source.name == *name);
@@ -237,10 +252,8 @@ impl Cli {
             Command::Doctor(arguments) => doctor::run(options, &arguments),
             Command::Status(arguments) => status::run(options, &arguments),
             Command::Stats(arguments) => {
-                let config = options.load()?;
-                let url = config.store.address();
-                let sources: Vec<String> = config.sources.iter().map(|s| s.name.clone()).collect();
-                let shown = stats::run(&url, None, &sources, &arguments, options.json);
+                let config = options.load_alone()?;
+                let shown = stats::run(&config, &arguments, options.json);
                 Ok(runtime()?.block_on(shown)?)
             }
             Command::Explain(arguments) => explain::run(options, &arguments),

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 
+use crate::source::Finding;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 
 /// Prints text. A reader that has seen enough (`| head`) is no error.
@@ -31,6 +32,16 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
         .set_header(header)
         .add_rows(rows.iter().map(|row| row.as_slice()));
     format!("{}\n", table.trim_fmt())
+}
+
+/// A line for each table that is not read, with what lets it be.
+pub(super) fn unread(findings: &[Finding]) -> String {
+    let line = |finding: &Finding| {
+        let fix = finding.fix.as_ref();
+        let fix = fix.map_or(String::new(), |fix| format!(": {fix}"));
+        format!("not read: {} is {}{fix}\n", finding.check, finding.actual)
+    };
+    findings.iter().map(line).collect()
 }
 
 /// Lines of `name  value`, the values below each other.

@@ -1,14 +1,16 @@
 //! `didtail recount`: the calls of the past, judged by the rules of today.
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::failure::Failure;
-use super::{Options, output, runtime};
+use super::{Options, bar, output, runtime};
 use crate::engine::recount;
 use crate::ledger::Counters;
 use crate::state::StateFile;
 use crate::store::SqlStore;
+
+/// The bar of a recount.
+const BAR: &str = "{bar:40} {pos} of {len} calls and dials, {eta} left";
 
 /// Judge all stored calls anew, by today's settings and VICIdial's flags
 ///
@@ -35,7 +37,8 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let store = SqlStore::open_read(&config.store.address()).await?;
         let totals = store.totals(None).await?;
         let rows = u64::try_from(totals.calls + totals.dials).unwrap_or(0);
-        let bar = progress_bar(rows);
+        let bar = bar::bar(BAR);
+        bar.set_length(rows);
         let done = recount(&config, arguments.dry_run, |count| bar.set_position(count)).await;
         bar.finish_and_clear();
         let done = done?;
@@ -73,14 +76,4 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         text.push_str(&format!("the numbers do not add up: {difference}\n"));
     }
     Ok(output::print(&text)?)
-}
-
-fn progress_bar(rows: u64) -> ProgressBar {
-    const TEMPLATE: &str = "{bar:40} {pos} of {len} calls and dials, {eta} left";
-    let bar = ProgressBar::new(rows);
-    // Invariant: the template is one; with none the bar is merely plain.
-    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-        bar.set_style(style);
-    }
-    bar
 }

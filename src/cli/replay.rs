@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::failure::Failure;
 use super::run::shutdown_signal;
-use super::{Options, only_source, output};
+use super::{Options, bar, only_source, output};
 use crate::engine::{Progress, Replay, Replayed, replay};
 use crate::telemetry::spawn_named;
 
@@ -70,7 +70,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let shutdown = shutdown_signal()?;
         let progress = Arc::new(Progress::default());
         let shown = spawn_named("progress", show(Arc::clone(&progress)));
-        let done = replay(&config, &wanted, &progress, shutdown).await;
+        let done = Box::pin(replay(&config, &wanted, &progress, shutdown)).await;
         shown.abort();
         // The bar is taken away when its task is dropped.
         drop(shown.await);
@@ -91,11 +91,7 @@ async fn show(progress: Arc<Progress>) {
             self.0.finish_and_clear();
         }
     }
-    let bar = Cleared(ProgressBar::new(0));
-    // Invariant: the template is one; with none the bar is merely plain.
-    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-        bar.0.set_style(style);
-    }
+    let bar = Cleared(bar::bar(TEMPLATE));
     let mut applied = false;
     loop {
         let applies = progress.applies.load(Ordering::Relaxed);

@@ -42,13 +42,14 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         return Ok(());
     }
     if options.json {
-        return Ok(match summaries.as_slice() {
+        match summaries.as_slice() {
             [summary] => output::print_json(&json(summary))?,
             all => {
                 let all: Vec<_> = all.iter().map(json).collect();
                 output::print_json(&serde_json::json!({ "sources": all }))?;
             }
-        });
+        }
+        return Ok(());
     }
     let texts: Vec<String> = summaries.iter().map(text).collect();
     Ok(output::print(&texts.concat())?)

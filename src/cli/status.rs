@@ -27,7 +27,7 @@ const RECENTLY_SECONDS: i64 = 24 * 3600;
 pub(super) struct Arguments {}
 
 pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failure> {
-    let config = options.load()?;
+    let config = options.load_alone()?;
     let state = match StateFile::open(&config.state.path) {
         Ok(state) => Some(state),
         Err(StateError::Missing { .. }) => None,

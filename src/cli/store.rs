@@ -41,7 +41,7 @@ pub(super) struct Migrate {
 
 pub(super) fn run(options: &Options, command: &Command) -> Result<(), Failure> {
     let Command::Migrate(arguments) = command;
-    let config = options.load()?;
+    let config = options.load_alone()?;
     let address = config.store.address();
     if arguments.print {
         let sql = if arguments.all {

@@ -1,10 +1,13 @@
 //! Times as operators write and read them.
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
+use serde_json::Value;
 
 use super::failure::Failure;
+use crate::config::{Config, SourceTimeZone};
 use crate::engine::Range;
+use crate::vicidial::{WallClock, Zone};
 
 /// Reads RFC 3339, or a time ago such as `90s`, `15m`, `24h`, `7d`, `2w`.
 /// Days have 24 hours. The result is in seconds since 1970 (UTC).
@@ -12,9 +15,56 @@ use crate::engine::Range;
 /// # Errors
 /// What was expected.
 pub(super) fn parse(text: &str, now: i64) -> Result<i64, String> {
-    if let Some(ago) = seconds_ago(text) {
-        return Ok(now - ago);
+    let time = match seconds_ago(text) {
+        Some(ago) => now - ago,
+        None => absolute(text)?,
+    };
+    if time < 0 {
+        // Wall clocks of such years are no DATETIME any more.
+        return Err(format!(
+            "`{text}` is before 1970: there are no calls of that time"
+        ));
     }
+    Ok(time)
+}
+
+/// As [`parse`], and a bare date: midnight in a zone.
+///
+/// # Errors
+/// What was expected.
+pub(super) fn parse_in(text: &str, now: i64, zone: &Zone) -> Result<i64, String> {
+    let Some(date) = date(text) else {
+        return parse(text, now);
+    };
+    let midnight = WallClock {
+        year: date.year(),
+        month: date.month(),
+        day: date.day(),
+        hour: 0,
+        minute: 0,
+        second: 0,
+    };
+    let time = zone.seconds(midnight).filter(|time| *time >= 0);
+    time.ok_or_else(|| format!("`{text}` is before 1970: there are no calls of that time"))
+}
+
+/// The zone of a bare date: what `time_zone` of the first [[source]] names, else
+/// UTC. The source itself is not asked: these are commands that do without it.
+pub(super) fn zone(config: &Config) -> Zone {
+    let setting = config.sources.first().map(|source| &source.time_zone);
+    let named = match setting {
+        Some(SourceTimeZone::Named(name)) => Zone::named(name),
+        Some(SourceTimeZone::Auto) | None => None,
+    };
+    named.unwrap_or_else(|| Zone::fixed(0))
+}
+
+fn date(text: &str) -> Option<Date> {
+    // `20261122` would be read as a date too.
+    text.parse().ok().filter(|_| text.len() == 10)
+}
+
+fn absolute(text: &str) -> Result<i64, String> {
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(timestamp.as_second());
     }
@@ -28,25 +78,25 @@ pub(super) fn parse(text: &str, now: i64) -> Result<i64, String> {
     })
 }
 
-/// Lets through what [`parse`] reads, for the command line.
+/// Lets through what [`parse_in`] reads, for the command line.
 ///
 /// # Errors
 /// What was expected.
 pub(super) fn check(text: &str) -> Result<String, String> {
-    parse(text, 0).map(|_| text.to_owned())
+    parse_in(text, now(), &Zone::fixed(0)).map(|_| text.to_owned())
 }
 
-/// The range of `--since` and `--until`.
+/// The range of `--since` and `--until`, bare dates in this zone.
 ///
 /// # Errors
 /// When there is no time in it.
-pub(super) fn range(since: &str, until: Option<&str>) -> Result<Range, Failure> {
+pub(super) fn range(since: &str, until: Option<&str>, zone: &Zone) -> Result<Range, Failure> {
     let now = now();
     let bad =
         |what| Failure::operator(what, "a range begins in the past and ends behind its begin");
-    let from = parse(since, now).map_err(bad)?;
+    let from = parse_in(since, now, zone).map_err(bad)?;
     let to = until
-        .map(|text| parse(text, now))
+        .map(|text| parse_in(text, now, zone))
         .transpose()
         .map_err(bad)?;
     if from > now || to.is_some_and(|to| to <= from) {
@@ -85,9 +135,63 @@ pub(super) fn format(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
+/// The same document with every time in RFC 3339: the numbers whose names end in
+/// `_at`.
+pub(super) fn told(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let field = |(name, value): (String, Value)| {
+                let value = match value.as_i64().filter(|_| name.ends_with("_at")) {
+                    Some(at) => Value::String(format(at)),
+                    None => told(value),
+                };
+                (name, value)
+            };
+            Value::Object(fields.into_iter().map(field).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(told).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_date_is_midnight_in_the_zone() {
+        let chicago = Zone::named("America/Chicago").expect("known");
+        let parse = |text| parse_in(text, 0, &chicago).map(format);
+        assert_eq!(parse("2026-11-22"), Ok("2026-11-22T06:00:00Z".to_owned()));
+        assert_eq!(parse("2026-07-01"), Ok("2026-07-01T05:00:00Z".to_owned()));
+        let utc = parse_in("2026-11-22", 0, &Zone::fixed(0)).map(format);
+        assert_eq!(utc, Ok("2026-11-22T00:00:00Z".to_owned()));
+        for text in ["2026-13-22", "20261122", "1969-12-31", "2026-11"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_lies_before_every_call_is_refused() {
+        for text in ["999999w", "4294967295w", "0001-01-01T00:00:00Z"] {
+            let error = parse(text, 1_790_000_000).expect_err(text);
+            assert!(error.contains("before 1970"), "{error}");
+        }
+        assert!(parse("9999d", 1_790_000_000).is_ok());
+    }
+
+    #[test]
+    fn a_document_tells_times_in_one_way() {
+        let value = serde_json::json!({
+            "started_at": 1_700_000_000, "ended_at": null, "duration_seconds": 7,
+            "old": [{ "updated_at": 0, "at": 3 }],
+        });
+        let expected = serde_json::json!({
+            "started_at": "2023-11-14T22:13:20Z", "ended_at": null, "duration_seconds": 7,
+            "old": [{ "updated_at": "1970-01-01T00:00:00Z", "at": 3 }],
+        });
+        assert_eq!(told(value), expected);
+    }
 
     #[test]
     fn times_are_absolute_or_ago() {

@@ -1,11 +1,10 @@
 //! `didtail verify`: is the store what VICIdial says?
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::failure::{Exit, Failure};
-use super::{Options, output, runtime, time};
+use super::{Options, bar, output, runtime, time};
 use crate::engine::{Difference, Kind, Verified, verify};
 use crate::ledger::Counters;
 use crate::store::SqlStore;
@@ -24,10 +23,17 @@ const PRINTED_MAX: usize = 50;
 /// that is only in the archive, which keeps an early one. A call that was judged
 /// by settings or flags that have changed since differs: `didtail recount`.
 ///
+/// A call that the store lacks is a difference where the store should have it:
+/// since it is fed, or since the oldest call that it has. Calls of before that
+/// were never loaded; they are named with the command that loads them
+/// (`didtail backfill`), and are no difference.
+///
 /// --repair changes what differs, and nothing else, and says what it was. The
 /// daemon may run.
 ///
-/// Exit code 5 when something differs, or differed and could not be repaired.
+/// What was found comes first, and the conclusion last. Exit code 0 when nothing
+/// differs, also with calls that were never loaded; 5 when something differs, or
+/// differed and could not be repaired.
 ///
 /// Examples:
 ///   didtail verify
@@ -36,7 +42,8 @@ const PRINTED_MAX: usize = 50;
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
-    /// Calls from this time on: RFC 3339, or ago, e.g. 7d
+    /// Calls from this time on: RFC 3339, ago, e.g. 7d, or a date (its midnight in
+    /// the time_zone of the [[source]], in UTC where that is not set)
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time::check)]
     since: String,
 
@@ -57,8 +64,12 @@ struct Sums {
 
 pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
-    let range = time::range(&arguments.since, arguments.until.as_deref())?;
-    let bar = progress_bar();
+    let range = time::range(
+        &arguments.since,
+        arguments.until.as_deref(),
+        &time::zone(&config),
+    )?;
+    let bar = bar::bar(bar::WITH_MESSAGE);
     let (all, sums) = runtime()?.block_on(async {
         let all = verify(&config, &range, arguments.repair, |done| {
             let seconds = |count: i64| u64::try_from(count).unwrap_or(0);
@@ -80,11 +91,12 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
             "sources": all,
             "sums": sums.wrong,
             "sums_repaired": sums.repaired,
+            "equal": left(&all) == 0 && !sums.are_wrong(),
+            "conclusion": conclusion(&all, &sums).trim_end(),
         });
         output::print_json(&document)?;
     } else {
-        let texts: Vec<String> = all.iter().map(|one| text(one, arguments)).collect();
-        output::print(&(texts.join("\n") + &sums.text()))?;
+        output::print(&text(&all, &sums, arguments))?;
     }
     verdict(&all, &sums, arguments)
 }
@@ -110,10 +122,18 @@ async fn sums(url: &str, repair: bool) -> Result<Sums, Failure> {
 }
 
 impl Sums {
+    fn are_wrong(&self) -> bool {
+        !self.wrong.is_empty() && !self.repaired
+    }
+
     fn text(&self) -> String {
         let mut text = String::new();
         for wrong in self.wrong.iter().take(PRINTED_MAX) {
             text.push_str(&format!("the numbers do not add up: {wrong}\n"));
+        }
+        let more = self.wrong.len().saturating_sub(PRINTED_MAX);
+        if more > 0 {
+            text.push_str(&format!("and {more} more sums (--json has them)\n"));
         }
         if self.repaired {
             text.push_str("these DIDs were counted anew\n");
@@ -122,9 +142,35 @@ impl Sums {
     }
 }
 
+/// What it comes to, in a line.
+fn conclusion(all: &[Verified], sums: &Sums) -> String {
+    let sum = |count: fn(&Verified) -> u64| all.iter().map(count).sum::<u64>();
+    let (differing, repaired) = (sum(|one| one.differing), sum(|one| one.repaired));
+    let mut text = match (differing, differing - repaired) {
+        (0, _) => format!(
+            "Equal: {} calls are as VICIdial has them",
+            sum(|one| one.calls)
+        ),
+        (_, 0) => format!("Mended: {differing} calls and dials differed"),
+        (_, left) => format!("Different: {left} calls and dials are not as VICIdial has them"),
+    };
+    if !sums.wrong.is_empty() {
+        text.push_str(if sums.repaired {
+            "; DIDs whose sums were wrong were counted anew"
+        } else {
+            "; the numbers of some DIDs are not what their calls add up to"
+        });
+    }
+    match sum(|one| one.not_loaded) {
+        0 => {}
+        calls => text.push_str(&format!("; {calls} calls of before were never loaded")),
+    }
+    text + ".\n"
+}
+
 fn verdict(all: &[Verified], sums: &Sums, arguments: &Arguments) -> Result<(), Failure> {
-    let left: u64 = all.iter().map(|one| one.differing - one.repaired).sum();
-    let sums_are_wrong = !sums.wrong.is_empty() && !sums.repaired;
+    let left = left(all);
+    let sums_are_wrong = sums.are_wrong();
     if left == 0 && !sums_are_wrong {
         return Ok(());
     }
@@ -134,43 +180,100 @@ fn verdict(all: &[Verified], sums: &Sums, arguments: &Arguments) -> Result<(), F
     };
     let until = arguments.until.as_ref();
     let until = until.map_or(String::new(), |until| format!(" --until {until}"));
+    let mut hint = format!(
+        "mend it: didtail verify --since {}{until} --repair",
+        arguments.since
+    );
+    if let Some(missing) = all.iter().find_map(missing) {
+        hint.push_str(&format!("; or load what is missing: {missing}"));
+    }
     Err(Failure {
         exit: Exit::Differences,
         error: anyhow::Error::msg(error),
-        hint: Some(format!(
-            "mend it: didtail verify --since {}{until} --repair",
-            arguments.since
-        )),
+        hint: Some(hint),
     })
 }
 
-fn progress_bar() -> ProgressBar {
-    const TEMPLATE: &str = "{bar:40} {msg}, {eta} left";
-    let bar = ProgressBar::new(0);
-    // Invariant: the template is one; with none the bar is merely plain.
-    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-        bar.set_style(style);
-    }
-    bar
+/// Calls and dials that still differ.
+fn left(all: &[Verified]) -> u64 {
+    all.iter().map(|one| one.differing - one.repaired).sum()
 }
 
-fn text(of: &Verified, arguments: &Arguments) -> String {
+/// The command that loads the calls which the store lacks.
+fn missing(of: &Verified) -> Option<String> {
+    let (from, to) = (of.missing_from?, of.missing_to?);
+    let (from, until) = (time::format(from), time::format(to + 1));
+    Some(format!("didtail backfill --since {from} --until {until}"))
+}
+
+/// Everything found, one by one, and at the end what it comes to.
+fn text(all: &[Verified], sums: &Sums, arguments: &Arguments) -> String {
+    let mut text = String::new();
+    for of in all {
+        text.push_str(&details(of));
+    }
+    for of in all {
+        text.push_str(&summary(of, arguments));
+        text.push('\n');
+    }
+    text + &sums.text() + &conclusion(all, sums)
+}
+
+fn details(of: &Verified) -> String {
+    let mut text = String::new();
+    if !of.differences.is_empty() {
+        let shown = of.differences.iter().take(PRINTED_MAX);
+        let rows: Vec<[String; 5]> = shown.flat_map(rows).collect();
+        let header = ["what", "lead", "field", "store", "VICIdial"];
+        text.push_str(&output::table(header, &rows));
+        let more = of.differing.saturating_sub(PRINTED_MAX as u64);
+        if more > 0 {
+            text.push_str(&format!("and {more} more (--json has the first 1000)\n"));
+        }
+        text.push('\n');
+    }
+    if !of.dids.is_empty() {
+        let rows: Vec<[String; 2]> = of
+            .dids
+            .iter()
+            .take(PRINTED_MAX)
+            .map(|(did, counters)| [did.clone(), changes(counters)])
+            .collect();
+        text.push_str(&output::table(
+            ["DID", "by how much the store is off"],
+            &rows,
+        ));
+        let more = of.dids.len().saturating_sub(PRINTED_MAX);
+        if more > 0 {
+            text.push_str(&format!("and {more} more DIDs (--json has them)\n"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn summary(of: &Verified, arguments: &Arguments) -> String {
     let mut pairs = vec![
         ("source", of.source.clone()),
         ("compared", format!("{} calls", of.calls)),
         ("differ", format!("{} calls and dials", of.differing)),
     ];
+    if let Some(command) = missing(of) {
+        pairs.push((
+            "missing",
+            format!("{} of these are not in the store: {command}", of.missing),
+        ));
+    }
     if arguments.repair {
         pairs.push(("repaired", of.repaired.to_string()));
     }
     if of.not_loaded > 0 {
-        let before = of.first_known.map_or_else(
+        let begins = of.begins();
+        let before = begins.map_or_else(
             || "the store has none of them".to_owned(),
             |at| format!("before {}", time::format(at)),
         );
-        let until = of
-            .first_known
-            .map(|at| format!(" --until {}", time::format(at)));
+        let until = begins.map(|at| format!(" --until {}", time::format(at)));
         pairs.push((
             "not loaded",
             format!(
@@ -181,34 +284,11 @@ fn text(of: &Verified, arguments: &Arguments) -> String {
             ),
         ));
     }
-    let mut text = output::pairs(&pairs);
+    let mut text = output::pairs(&pairs) + &output::unread(&of.unreadable);
     if of.is_behind {
         text.push_str(
             "Nobody applies the newest changes to the store: some of this may be only that.\n",
         );
-    }
-    if !of.differences.is_empty() {
-        let shown = of.differences.iter().take(PRINTED_MAX);
-        let rows: Vec<[String; 5]> = shown.flat_map(rows).collect();
-        let header = ["what", "lead", "field", "store", "VICIdial"];
-        text.push('\n');
-        text.push_str(&output::table(header, &rows));
-        let more = of.differing.saturating_sub(PRINTED_MAX as u64);
-        if more > 0 {
-            text.push_str(&format!("and {more} more\n"));
-        }
-    }
-    if !of.dids.is_empty() {
-        let rows: Vec<[String; 2]> = of
-            .dids
-            .iter()
-            .map(|(did, counters)| [did.clone(), changes(counters)])
-            .collect();
-        text.push('\n');
-        text.push_str(&output::table(
-            ["DID", "by how much the store is off"],
-            &rows,
-        ));
     }
     text
 }

@@ -27,6 +27,8 @@ pub struct Overrides {
     pub state: Option<String>,
     /// `--start-at`.
     pub start_at: Option<String>,
+    /// Passwords, certificates and keys are not read: nobody connects.
+    pub without_secrets: bool,
     /// Log level from `-v` and `-q`.
     pub log_level: Option<String>,
     /// Environment variables. Only `DIDTAIL_*` and `CREDENTIALS_DIRECTORY` are looked at.

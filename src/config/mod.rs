@@ -134,7 +134,7 @@ impl SourceConfig {
 pub struct TlsConfig {
     /// Default `preferred`.
     pub mode: TlsMode,
-    /// PEM file of the authorities to trust; `None` trusts the public ones.
+    /// PEM file of the authorities to trust; the modes that verify need it.
     pub ca: Option<PathBuf>,
     /// PEM file of the client certificate.
     pub cert: Option<PathBuf>,

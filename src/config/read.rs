@@ -22,6 +22,7 @@ pub(super) fn read(overrides: &Overrides) -> Result<(Config, Vec<Effective>), Co
             .environment
             .get("CREDENTIALS_DIRECTORY")
             .map(PathBuf::from),
+        without_secrets: overrides.without_secrets,
         warnings: Vec::new(),
     };
     let config = reader.config();
@@ -40,6 +41,7 @@ pub(super) fn read(overrides: &Overrides) -> Result<(Config, Vec<Effective>), Co
 struct Reader {
     layers: Layers,
     credentials: Option<PathBuf>,
+    without_secrets: bool,
     warnings: Vec<String>,
 }
 
@@ -145,7 +147,8 @@ impl Reader {
             self.layers
                 .problem(&Origin::Default, &full_key("source", index, "url"), message);
         }
-        let tls = self.tls(index);
+        let is_socket = url.as_ref().is_some_and(|(url, _)| url.socket.is_some());
+        let tls = self.tls(index, is_socket);
         let start_at = self.parsed("source", index, "start_at", values::start_at);
         let tenant = self.parsed("source", index, "tenant", values::name);
         let server_id = self.parsed("source", index, "server_id", |text| match text.parse() {
@@ -176,6 +179,9 @@ impl Reader {
         name: &str,
         in_url: Option<SecretString>,
     ) -> Option<SecretString> {
+        if self.without_secrets && section == "source" {
+            return None;
+        }
         let origin = self.layers.origin(section, index, "url");
         let variable = format!("DIDTAIL_{}_PASSWORD", section.to_uppercase());
         if in_url.is_some() && matches!(origin, Origin::Flag(_)) {
@@ -217,7 +223,7 @@ impl Reader {
         in_url
     }
 
-    fn tls(&mut self, index: usize) -> Option<TlsConfig> {
+    fn tls(&mut self, index: usize, is_socket: bool) -> Option<TlsConfig> {
         let modes = [
             ("disabled", TlsMode::Disabled),
             ("preferred", TlsMode::Preferred),
@@ -226,9 +232,14 @@ impl Reader {
             ("verify-identity", TlsMode::VerifyIdentity),
         ];
         let mode = self.choice("source", index, "tls", &modes);
-        let ca = self.parsed("source", index, "tls_ca", values::readable);
-        let cert = self.parsed("source", index, "tls_cert", values::readable);
-        let key = self.parsed("source", index, "tls_key", values::readable);
+        let file = if self.without_secrets {
+            values::path
+        } else {
+            values::readable
+        };
+        let ca = self.parsed("source", index, "tls_ca", file);
+        let cert = self.parsed("source", index, "tls_cert", file);
+        let key = self.parsed("source", index, "tls_key", file);
         for (have, need) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
             let set = |name| self.layers.setting("source", index, name).is_some();
             if set(have) && !set(need) {
@@ -237,6 +248,16 @@ impl Reader {
                 self.layers
                     .problem(&origin, &key, format!("it needs {need} too"));
             }
+        }
+        let has_ca = self.layers.setting("source", index, "tls_ca").is_some();
+        let verifies = matches!(mode, Some(TlsMode::VerifyCa | TlsMode::VerifyIdentity));
+        // A socket has no TLS, whatever is set.
+        if verifies && !has_ca && !is_socket {
+            let origin = self.layers.origin("source", index, "tls");
+            let message = "it needs tls_ca, the PEM file of the authority that signed the \
+                           server's certificate (MySQL makes one: ca.pem in its data directory)";
+            self.layers
+                .problem(&origin, &full_key("source", index, "tls"), message);
         }
         if mode == Some(TlsMode::Disabled) && (ca.is_some() || cert.is_some()) {
             let origin = self.layers.origin("source", index, "tls");

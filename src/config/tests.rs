@@ -268,6 +268,17 @@ fn passwords_come_from_the_nearest_place() {
         found[0].starts_with(":3: source.password_file: cannot read"),
         "{found:?}"
     );
+    // Who only looks needs none.
+    let folder = tempfile::tempdir().expect("temp dir");
+    let file = folder.path().join("didtail.toml");
+    let keys = "tls_ca = \"/nowhere.pem\"\n";
+    std::fs::write(&file, format!("{missing}{keys}")).expect("written");
+    let looking = Config::load(&Overrides {
+        config: Some(file),
+        without_secrets: true,
+        ..Overrides::default()
+    });
+    assert!(looking.expect("valid").sources[0].password.is_none());
 }
 
 #[test]
@@ -345,6 +356,8 @@ fn nonsense_values_are_refused() {
         "server_id = 0",
         "tls_cert = \"/etc/hostname\"",
         "tls_ca = \"/nowhere.pem\"",
+        "tls = \"verify-ca\"",
+        "tls = \"verify-identity\"",
     ] {
         let found = short_problems(load_with(&format!("{MINIMAL}{line}\n"), &[]));
         assert_eq!(found.len(), 1, "{line}: {found:?}");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::binlog::{BinlogFile, Position};
 use crate::checkpoint::Checkpoint;
+use crate::engine::aside::AsideLog;
 use crate::engine::batch::{Batch, Tally};
 use crate::engine::cache::StateCache;
 use crate::engine::failover::History;
@@ -64,6 +65,7 @@ pub(super) struct Applier<S, St> {
     pruned_at: i64,
     remembered_at: i64,
     noted_at: i64,
+    aside: AsideLog,
 }
 
 /// What a note for the operator is about.
@@ -124,6 +126,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             pruned_at: 0,
             remembered_at: now,
             noted_at: 0,
+            aside: AsideLog::new(),
         })
     }
 
@@ -168,12 +171,16 @@ impl<S: Source, St: Store> Applier<S, St> {
             self.note(Moment::Running)?;
         }
         for row in &batch.bad {
-            tracing::error!(
-                { field::TABLE } = row.table,
-                { field::POSITION } = %row.position,
-                { field::ERROR } = row.reason,
-                "set a row aside that cannot be understood; the numbers lack it"
-            );
+            let now = (self.with.clock)();
+            tell_rest(self.aside.rest(now));
+            if self.aside.tells(now) {
+                tracing::error!(
+                    { field::TABLE } = row.table,
+                    { field::POSITION } = %row.position,
+                    { field::ERROR } = row.reason,
+                    "set a row aside that cannot be understood; the numbers lack it"
+                );
+            }
             self.with.state.quarantine(&self.with.source, row)?;
         }
         for archiving in &batch.archivings {
@@ -455,6 +462,7 @@ impl<S: Source, St: Store> Applier<S, St> {
     /// Deletes what is past its retention, and leaves notes for the operator.
     async fn housekeeping(&mut self) -> Result<(), EngineError> {
         let now = (self.with.clock)();
+        tell_rest(self.aside.rest(now));
         if now - self.noted_at >= NOTE_INTERVAL_SECONDS {
             self.noted_at = now;
             self.note(Moment::Running)?;
@@ -511,6 +519,9 @@ impl<S: Source, St: Store> Applier<S, St> {
     /// Leaves a note of how things are in the state file.
     pub(super) fn note(&mut self, moment: Moment<'_>) -> Result<(), EngineError> {
         let now = (self.with.clock)();
+        if let Moment::Stopped(_) = moment {
+            tell_rest(self.aside.last());
+        }
         let (health, stopped_by) = match moment {
             Moment::Stopped(error) => (Health::Stopped, error.map(ToString::to_string)),
             Moment::Waiting(error) => (Health::Stopped, Some(error.to_string())),
@@ -530,5 +541,15 @@ impl<S: Source, St: Store> Applier<S, St> {
         };
         self.with.state.set_status(&self.with.source, &note)?;
         Ok(())
+    }
+}
+
+/// Tells of the rows that were set aside and not told one by one.
+fn tell_rest(rows: Option<u64>) {
+    if let Some(rows) = rows {
+        tracing::error!(
+            rows,
+            "set more rows aside that cannot be understood; the numbers lack them, and `didtail status` counts them"
+        );
     }
 }

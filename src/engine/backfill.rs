@@ -34,7 +34,10 @@
 //! How far a load is stands in the store, written together with the rows. A load
 //! that is killed repeats its last window at most, which changes nothing.
 
+mod ahead;
+mod bound;
 mod command;
+mod estimate;
 pub(in crate::engine) mod gone;
 pub(in crate::engine) mod merge;
 mod pace;
@@ -53,8 +56,10 @@ use crate::store::{LoadName, LoadNote, Store};
 use crate::telemetry::field;
 use crate::vicidial::{Interpreter, Phones, Zone};
 
+pub(in crate::engine) use bound::followed_since;
 pub(in crate::engine) use command::ends as sources_of;
 pub use command::{Loaded, backfill};
+pub use estimate::{Estimate, TableEstimate, estimate};
 pub(in crate::engine) use merge::Merger;
 pub(in crate::engine) use start::{end, plan, resume};
 
@@ -70,7 +75,7 @@ const APPEARING: Duration = Duration::from_millis(10);
 
 /// How far behind the present a load without an end goes: the clocks of dialers
 /// and web servers differ.
-const CLOCKS_SECONDS: i64 = 3600;
+pub(in crate::engine) const CLOCKS_SECONDS: i64 = 3600;
 
 /// Which calls to load.
 #[derive(Clone, Debug)]
@@ -200,12 +205,24 @@ impl<S: Source, St: Store> Backfill<S, St> {
         mut progress: impl FnMut(&LoadNote) + Send,
     ) -> Result<LoadNote, EngineError> {
         let (mut pauses, mut failures) = (policy::pauses(), 0);
+        let mut looks_ahead = true;
         while !note.finished {
+            if let Some(pause) = self.leave_alone().await {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            if std::mem::take(&mut looks_ahead) {
+                // Where it cannot be told, the windows find it.
+                let end = note.until + AROUND_SECONDS;
+                let next = self.next(&note).await.unwrap_or(note.next);
+                note.next = next.min(end - 1).max(note.next);
+            }
             let begun = Instant::now();
             let mut next = note.clone();
             let pause = match self.window(&mut next, begun).await {
                 Ok(Window::Done(rows, took)) => {
                     self.pace.went(rows, took);
+                    looks_ahead = rows == 0 && self.pace.is_longest();
                     (pauses, failures) = (policy::pauses(), 0);
                     note = next;
                     progress(&note);
@@ -234,6 +251,37 @@ impl<S: Source, St: Store> Backfill<S, St> {
             tokio::time::sleep(pause).await;
         }
         Ok(note)
+    }
+
+    /// How long the source is left alone before the next window, because it is busy.
+    async fn leave_alone(&mut self) -> Option<Duration> {
+        if !self.pace.asks(tokio::time::Instant::now()) {
+            return None;
+        }
+        // Who cannot be asked is not waited for: the window tells what is wrong.
+        let threads = self.selection.source().threads_running().await.ok()?;
+        let pause = self.pace.waits(threads)?;
+        if self.pace.begins_to_wait() {
+            tracing::info!(
+                { field::SOURCE } = self.merger.source,
+                threads_running = threads,
+                "the source is busy; the load waits"
+            );
+        }
+        Some(pause)
+    }
+
+    /// Where the next rows are.
+    async fn next(&mut self, note: &LoadNote) -> Result<i64, SourceError> {
+        let rest = Span {
+            from: note.next,
+            until: note.until + AROUND_SECONDS,
+        };
+        let asked = ahead::next(&mut self.selection, rest);
+        let Ok(next) = tokio::time::timeout(PATIENCE, asked).await else {
+            return Ok(note.next);
+        };
+        next
     }
 
     /// How long to wait after a failure, unless it ends the load.

@@ -160,7 +160,7 @@ struct Job {
 
 impl Job {
     async fn run(mut self) -> (usize, Result<Option<Summary>, EngineError>) {
-        (self.number, self.follow().await)
+        (self.number, Box::pin(self.follow()).await)
     }
 
     /// Follows the source; `None` when it was not followed when it was time to stop.
@@ -180,7 +180,7 @@ impl Job {
                 self.until_caught_up,
                 self.shutdown.clone(),
             );
-            let error = match ended.await {
+            let error = match Box::pin(ended).await {
                 Ok(summary) => return Ok(Some(summary)),
                 // Once it follows it waits for the store; before, it begins again.
                 Err(EngineError::Store(error))

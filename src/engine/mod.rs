@@ -8,6 +8,7 @@
 mod ahead;
 mod apply;
 mod archivings;
+mod aside;
 mod backfill;
 mod batch;
 mod cache;
@@ -27,7 +28,7 @@ mod statuses;
 mod verify;
 
 pub use apply::Clock;
-pub use backfill::{Backfill, Ends, Loaded, Range, backfill};
+pub use backfill::{Backfill, Ends, Estimate, Loaded, Range, TableEstimate, backfill, estimate};
 pub use batch::Tally;
 pub use daemon::run;
 pub use follow::Summary;

@@ -291,7 +291,7 @@ async fn survey(
                 found.end = reader.position().clone();
                 return Ok(Some(found));
             }
-            Some(event) => event?,
+            Some(event) => event.map_err(of_file)?,
         };
         let header = event.header;
         found.bytes += u64::from(header.size);
@@ -346,6 +346,22 @@ impl Survey {
             }
             Ok(_) | Err(_) => {}
         }
+    }
+}
+
+/// What is wrong in a file, told as such: the same of a stream speaks of the way
+/// to the source.
+fn of_file(error: SourceError) -> SourceError {
+    match error {
+        SourceError::Damaged { detail } | SourceError::NotABinlog { detail } => SourceError::File {
+            detail: format!("a file is damaged at {detail}"),
+            fix: "nothing was changed. Copy the file again; `mysqlbinlog --verify-binlog-checksum \
+                  FILE` says whether it is whole. Where the source's own file is like that, replay \
+                  the files before it, then those behind it with --skip-gap, and load what it held \
+                  with `didtail verify --repair`"
+                .to_owned(),
+        },
+        error => error,
     }
 }
 

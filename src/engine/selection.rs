@@ -39,6 +39,19 @@ impl<S: Source> Selection<S> {
         }
     }
 
+    /// Where it reads from.
+    pub(super) fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Whether a table has what is read of it.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub(super) async fn is_there(&mut self, name: &str, table: Table) -> Result<bool, SourceError> {
+        Ok(self.known(name, table).await?.is_some())
+    }
+
     /// Asks for the columns anew: after a failure they may be others.
     pub(super) fn forget(&mut self) {
         self.layouts.clear();

@@ -22,11 +22,11 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::engine::backfill::merge::{Merger, Merging};
 use crate::engine::backfill::rows::{self, Rows, Span};
-use crate::engine::backfill::{Ends, Range, gone, sources_of};
+use crate::engine::backfill::{CLOCKS_SECONDS, Ends, Range, followed_since, gone, sources_of};
 use crate::engine::policy::EngineError;
 use crate::engine::selection::Selection;
-use crate::source::{Source, SourceError};
-use crate::store::{SqlStore, Store};
+use crate::source::{Source, SourceError, unreadable};
+use crate::store::{Mark, SqlStore, Store};
 use crate::vicidial::Origin;
 
 pub use compare::{Difference, Field, Kind, Verified};
@@ -74,8 +74,12 @@ pub async fn verify(
     let mut all = Vec::new();
     for source in &config.sources {
         let ends = sources_of(config, source, &store).await?;
+        let unreadable = Box::pin(unreadable(&ends.source)).await?;
         let mut verify = Verify::new(&ends, repair)?;
-        all.push(verify.run(range, &mut progress).await?);
+        verify.followed_since = followed_since(config, &source.name)?;
+        let mut verified = verify.run(range, &mut progress).await?;
+        verified.unreadable = unreadable;
+        all.push(verified);
     }
     store.close().await;
     Ok(all)
@@ -87,6 +91,8 @@ pub struct Verify<S, St> {
     selection: Selection<S>,
     merger: Merger<St>,
     repair: bool,
+    /// Since when the source has been followed; seconds since 1970 (UTC).
+    followed_since: Option<i64>,
 }
 
 impl<S: Source, St: Store> Verify<S, St> {
@@ -100,7 +106,29 @@ impl<S: Source, St: Store> Verify<S, St> {
             selection: ends.selection()?,
             merger: ends.merger("verify"),
             repair,
+            followed_since: None,
         })
+    }
+
+    /// From when on the store should have every call, of those from `since` on.
+    /// A store that has an older call should have these, and so should one that
+    /// is being fed since some time before; clocks may differ.
+    async fn known_since(&self, since: i64) -> Result<Option<i64>, EngineError> {
+        let Merger {
+            store,
+            source,
+            tenant,
+            ..
+        } = &self.merger;
+        let followed = self.followed_since.map(|since| since + CLOCKS_SECONDS);
+        let first = store.page(source, Mark::default(), 1).await?;
+        let Some(first) = first else {
+            return Ok(followed);
+        };
+        let loaded = store.load(source, tenant, &first.keys).await?;
+        let mut calls = loaded.calls.values();
+        let is_older = calls.any(|call| call.started_at < since);
+        Ok(if is_older { Some(since) } else { followed })
     }
 
     /// Compares a range.
@@ -115,6 +143,7 @@ impl<S: Source, St: Store> Verify<S, St> {
         let until = range.until.unwrap_or((self.merger.clock)());
         let calls = Span::of(&self.merger.rules.zone, range.since, until);
         let mut verified = Verified::new(&self.merger.source, calls);
+        verified.known_since = self.known_since(range.since).await?;
         let (mut next, mut seconds, mut failures) = (calls.from, FIRST_SECONDS, 0);
         while next < calls.until {
             let window = Span {

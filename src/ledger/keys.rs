@@ -15,6 +15,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
         let detail = match &fact.detail {
             Detail::LookedUp(detail) => detail,
             Detail::Call { .. }
+            | Detail::CallRead(_)
             | Detail::CallOfLead(_)
             | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
@@ -33,7 +34,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 }
                 (Some(row.lead_id), row.started_at)
             }
-            Detail::CallOfLead(row) => {
+            Detail::CallRead(row) | Detail::CallOfLead(row) => {
                 keys.uniqueids.insert(row.uniqueid.clone());
                 (Some(row.lead_id), row.started_at)
             }

@@ -97,6 +97,7 @@ impl Working {
     fn take(&mut self, rules: &mut Rules, detail: &Detail) {
         match detail {
             Detail::Call { before, row } => self.call(rules, before.as_ref(), row),
+            Detail::CallRead(row) => self.call_read(rules, row),
             Detail::CallOfLead(row) => self.call_of_lead(rules, row),
             Detail::CallDeleted {
                 uniqueid, lead_id, ..
@@ -237,10 +238,14 @@ impl Working {
             uniqueid: row.uniqueid.clone(),
             lead_id: row.lead_id,
         };
-        let old_key = before.map(|before| CallKey {
-            uniqueid: before.uniqueid.clone(),
-            lead_id: before.lead_id,
-        });
+        let old_key = match before {
+            Some(before) => Some(CallKey {
+                uniqueid: before.uniqueid.clone(),
+                lead_id: before.lead_id,
+            }),
+            // A table has one row of a name: with the same start it is the same call.
+            None => self.of_another_lead(&key, row.started_at),
+        };
         let renamed = old_key.is_some_and(|old| {
             let renamed = old != key;
             if renamed {
@@ -248,12 +253,6 @@ impl Working {
             }
             renamed
         });
-        // A table has one row of a name: with the same start it is the same call,
-        // read before the change of its lead is.
-        let key = match before {
-            None => self.of_another_lead(&key, row.started_at).unwrap_or(key),
-            Some(_) => key,
-        };
         let known = self.calls.get(&key).cloned();
         let is_new = known.is_none();
         if is_new && self.looks_up {
@@ -301,7 +300,7 @@ impl Working {
     }
 
     /// The key of a call with the name and the start of one that is not known.
-    fn of_another_lead(&self, key: &CallKey, started_at: i64) -> Option<CallKey> {
+    pub(super) fn of_another_lead(&self, key: &CallKey, started_at: i64) -> Option<CallKey> {
         if self.calls.contains_key(key) {
             return None;
         }

@@ -130,6 +130,14 @@ pub enum SourceError {
         /// What is wrong.
         detail: String,
     },
+    /// A file that was given is none to read from.
+    #[error("{detail}")]
+    File {
+        /// Which file, and what is wrong with it.
+        detail: String,
+        /// How to mend it.
+        fix: String,
+    },
     /// The binlog has transactions that the tables do not show yet.
     #[error("the source's tables do not show yet what its binlog has before {position}")]
     NotCommitted {
@@ -161,7 +169,7 @@ impl SourceError {
                 "check user and password_file of the [[source]], and on the server: SELECT user, host FROM mysql.user; an account with REQUIRE SSL needs tls = \"required\", one with REQUIRE X509 tls_cert and tls_key too"
             }
             Self::NotGranted { .. } => "run `didtail doctor`: it prints the exact GRANT statements",
-            Self::Tls { fix, .. } => return Some(fix.clone()),
+            Self::Tls { fix, .. } | Self::File { fix, .. } => return Some(fix.clone()),
             Self::Plugin { .. } => {
                 "give didtail an account with a password of its own; on MariaDB: ALTER USER didtail IDENTIFIED VIA ed25519 USING PASSWORD('...'); (or mysql_native_password); on MySQL: ALTER USER didtail IDENTIFIED WITH caching_sha2_password BY '...';"
             }
@@ -173,7 +181,7 @@ impl SourceError {
                 "see who it is with SHOW SLAVE HOSTS; on the source, and give this [[source]] another server_id"
             }
             Self::ImpossiblePosition { .. } => {
-                "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest)"
+                "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest); `didtail verify --repair` then finds what was written in between"
             }
             Self::OtherServer { .. } => {
                 "start didtail again: it goes on behind the transactions that it has read, where this server has them"
@@ -185,7 +193,7 @@ impl SourceError {
                 "on the source: SET GLOBAL max_allowed_packet = 1073741824; SET GLOBAL slave_max_allowed_packet = 1073741824; where the position is not one that didtail wrote itself, it points into an event: run `didtail checkpoint reset --to earliest`"
             }
             Self::CorruptBinlog { .. } => {
-                "find the damaged file on the source with mysqlbinlog --verify-binlog-checksum, then run `didtail checkpoint reset --to NEXT-FILE:4`: what the damaged file held is not in the numbers"
+                "find the damaged file on the source with mysqlbinlog --verify-binlog-checksum, then run `didtail checkpoint reset --to NEXT-FILE:4`: what the damaged file held is not in the numbers before `didtail verify --repair` has read it from VICIdial's tables"
             }
             Self::Damaged { .. } => {
                 "didtail reads it again; where the same event fails every time, the file on the source is damaged: check it with mysqlbinlog --verify-binlog-checksum"
@@ -224,6 +232,7 @@ impl SourceError {
             | Self::CorruptBinlog { .. }
             | Self::Truncated { .. }
             | Self::NotABinlog { .. }
+            | Self::File { .. }
             | Self::Query { .. } => false,
         }
     }

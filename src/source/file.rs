@@ -35,6 +35,33 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// Room for one event that is kept for the next.
 const EVENT_BYTES_KEPT: usize = 1 << 20;
 
+/// What to do about files that are none to read from.
+const ENCRYPTED: &str = "its server alone can read it: let didtail follow that, or copy the binlog \
+    from it with mysqlbinlog --read-from-remote-server --raw";
+const NO_BINLOG: &str = "check the path, and that the file comes from log_bin, e.g. \
+    /var/lib/mysql/mysql-bin.000012, or is a copy of such a file";
+const COPY_AGAIN: &str = "copy the file again";
+const FOLDER: &str = "name the files in it, e.g. `didtail replay /backup/mysql-bin.0*`";
+const NAMES: &str = "give the files under the names that the server gave them, e.g. \
+    mysql-bin.000012: the number says in which order they are read";
+
+/// Ends of names and first bytes of files that were packed, who packed them, and
+/// what unpacks them.
+const PACKED: [(&str, &[u8], &str, &str); 4] = [
+    ("gz", b"\x1f\x8b", "gzip", "gunzip FILE"),
+    ("zst", b"\x28\xb5\x2f\xfd", "zstd", "zstd -d FILE"),
+    ("xz", b"\xfd7zX", "xz", "unxz FILE"),
+    ("bz2", b"BZh", "bzip2", "bunzip2 FILE"),
+];
+
+/// Who packed a file that begins like this, and what unpacks it.
+fn packed_by(magic: &[u8]) -> Option<(&'static str, &'static str)> {
+    let found = PACKED
+        .iter()
+        .find(|(_, begin, ..)| magic.starts_with(begin));
+    found.map(|(_, _, packer, unpack)| (*packer, *unpack))
+}
+
 /// Splits the bytes of one binlog file into events, each verified.
 pub struct Splitter<R> {
     read: R,
@@ -51,14 +78,15 @@ impl<R: Read> Splitter<R> {
     /// Reads the start of a binlog file that is `length` bytes long.
     ///
     /// # Errors
-    /// [`SourceError::NotABinlog`] when it does not begin as one.
+    /// [`SourceError::File`] when it does not begin as one.
     pub fn new(mut read: R, file: BinlogFile, length: u64) -> Result<Self, SourceError> {
         let mut magic = [0; 4];
-        let refuse = |what: &str| SourceError::NotABinlog {
+        let refuse = |what: &str, fix: &str| SourceError::File {
             detail: format!("{file} {what}"),
+            fix: fix.to_owned(),
         };
         read.read_exact(&mut magic)
-            .map_err(|e| refuse(&format!("has no first bytes: {e}")))?;
+            .map_err(|e| refuse(&format!("has no first bytes: {e}"), COPY_AGAIN))?;
         match magic {
             MAGIC => Ok(Self {
                 read,
@@ -68,10 +96,14 @@ impl<R: Read> Splitter<R> {
                 buffer: Vec::new(),
                 framer: Framer::new(),
             }),
-            MAGIC_ENCRYPTED => Err(refuse(
-                "is encrypted; didtail can follow the server instead",
-            )),
-            _ => Err(refuse("does not begin like a binlog")),
+            MAGIC_ENCRYPTED => Err(refuse("is encrypted", ENCRYPTED)),
+            magic => Err(match packed_by(&magic) {
+                Some((packer, unpack)) => refuse(
+                    &format!("is compressed by {packer}"),
+                    &format!("unpack it first, to the name that the server gave it: {unpack}"),
+                ),
+                None => refuse("does not begin like a binlog", NO_BINLOG),
+            }),
         }
     }
 
@@ -106,11 +138,9 @@ impl<R: Read> Splitter<R> {
         let event = self.framer.open(&self.buffer);
         let event = event.map_err(|e| at(&place, e.into()))?;
         if event.header.code == START_ENCRYPTION {
-            return Err(SourceError::NotABinlog {
-                detail: format!(
-                    "{} is encrypted; didtail can follow the server instead",
-                    self.file
-                ),
+            return Err(SourceError::File {
+                detail: format!("{} is encrypted", self.file),
+                fix: ENCRYPTED.to_owned(),
             });
         }
         Ok(Some(event))
@@ -209,8 +239,8 @@ impl FileSource {
     /// Takes the files, which are read in the order of their numbers.
     ///
     /// # Errors
-    /// [`SourceError::NotABinlog`] when there is none, a name has no number,
-    /// two have the same, or a file does not begin like a binlog.
+    /// [`SourceError::File`] when there is none, a name has no number, two have
+    /// the same, or a file does not begin like a binlog.
     pub fn open(paths: &[PathBuf]) -> Result<Self, SourceError> {
         let mut files = BTreeMap::new();
         for path in paths {
@@ -219,19 +249,23 @@ impl FileSource {
             if paths.len() > 1 && name.is_some_and(is_index) {
                 continue;
             }
-            let file = BinlogFile::new(name.unwrap_or_default()).map_err(|_| {
-                let detail = format!("{} has no number at its end", path.display());
-                SourceError::NotABinlog { detail }
-            })?;
+            if path.is_dir() {
+                let detail = format!("{} is a folder", path.display());
+                return Err(refused(detail, FOLDER));
+            }
+            let file = BinlogFile::new(name.unwrap_or_default()).map_err(|_| nameless(path))?;
             drop(split(&file, path)?);
             if let Some(other) = files.insert(file, path.clone()) {
-                let detail = format!("{} and {} clash", other.display(), path.display());
-                return Err(SourceError::NotABinlog { detail });
+                let detail = format!(
+                    "{} and {} have the same name",
+                    other.display(),
+                    path.display()
+                );
+                return Err(refused(detail, "give one of the two"));
             }
         }
         if files.is_empty() {
-            let detail = "no file was given".to_owned();
-            return Err(SourceError::NotABinlog { detail });
+            return Err(refused("no binlog was given".to_owned(), NO_BINLOG));
         }
         Ok(Self {
             files,
@@ -273,9 +307,41 @@ impl FileSource {
     }
 }
 
+fn refused(detail: String, fix: &str) -> SourceError {
+    SourceError::File {
+        detail,
+        fix: fix.to_owned(),
+    }
+}
+
+/// A file whose name says not which one it is.
+fn nameless(path: &Path) -> SourceError {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let packed = PACKED.iter().find(|(end, ..)| extension == Some(*end));
+    match packed {
+        Some((_, _, packer, unpack)) => refused(
+            format!("{} is compressed by {packer}", path.display()),
+            &format!(
+                "unpack it first: {}",
+                unpack.replace("FILE", &path.display().to_string())
+            ),
+        ),
+        None => refused(
+            format!("{} has no number at its end", path.display()),
+            NAMES,
+        ),
+    }
+}
+
 fn split(file: &BinlogFile, path: &Path) -> Result<Splitter<BufReader<File>>, SourceError> {
-    let refuse = |e: std::io::Error| SourceError::NotABinlog {
-        detail: format!("{} cannot be read: {e}", path.display()),
+    let refuse = |e: std::io::Error| {
+        let fix = match e.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "let the user that didtail runs as read it: chmod, or copy it to a folder of its own"
+            }
+            _ => NO_BINLOG,
+        };
+        refused(format!("{} cannot be read: {e}", path.display()), fix)
     };
     let opened = File::open(path).map_err(refuse)?;
     let length = opened.metadata().map_err(refuse)?.len();

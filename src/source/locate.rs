@@ -128,12 +128,8 @@ impl MySqlSource {
         Ok(Some(self.file_start(&file).await?.time))
     }
 
-    /// When a binlog was begun, in seconds since 1970.
-    pub(super) async fn begin_of(&self, file: &BinlogFile) -> Result<i64, SourceError> {
-        Ok(self.file_start(file).await?.time)
-    }
-
-    /// When a binlog file was begun, in seconds since 1970.
+    /// When a binlog file was begun, in seconds since 1970; `None` where its first
+    /// events do not say so.
     pub(super) async fn file_begun(&self, file: &BinlogFile) -> Result<Option<i64>, SourceError> {
         let start = self.file_start(file).await?;
         Ok(Some(start.time).filter(|time| *time != 0))

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::frame::OwnedEvent;
-use super::{Column, Condition, EventStream, Source, SourceError, TableRow};
+use super::{Column, Condition, EventStream, NextRow, Source, SourceError, TableRow};
 use crate::binlog::{
     BinlogFile, EventHeader, FIRST_EVENT_OFFSET, GtidPosition, HEADER_BYTES, Position, RawEvent,
     Reader, Watch,
@@ -57,6 +57,10 @@ struct Script {
     columns: BTreeMap<String, Vec<Column>>,
     /// What the tables hold, for [`Source::select`]: cells by column.
     rows: BTreeMap<String, Vec<BTreeMap<String, String>>>,
+    /// Answers of [`Source::threads_running`] to come.
+    running: VecDeque<u32>,
+    /// How often rows were selected.
+    selects: u64,
     /// For the streams to come, in order.
     faults: VecDeque<Fault>,
     /// For the looks to come, in order.
@@ -82,6 +86,8 @@ impl MemorySource {
             files: Vec::new(),
             columns: BTreeMap::new(),
             rows: BTreeMap::new(),
+            running: VecDeque::new(),
+            selects: 0,
             faults: VecDeque::new(),
             look_faults: VecDeque::new(),
             reader: Reader::new(Watch::new("", &[]), start, GtidPosition::default()),
@@ -179,6 +185,18 @@ impl MemorySource {
         self.script().rows.remove(table);
     }
 
+    /// How often rows were asked for by a condition.
+    #[must_use]
+    pub fn selects(&self) -> u64 {
+        self.script().selects
+    }
+
+    /// The next answers to how many threads are at work; behind them it says
+    /// nothing of it.
+    pub fn be_busy(&self, threads: &[u32]) {
+        self.script().running.extend(threads);
+    }
+
     /// Makes the next stream that has no fault yet go wrong.
     pub fn inject(&self, fault: Fault) {
         self.script().faults.push_back(fault);
@@ -273,7 +291,8 @@ impl Source for MemorySource {
         columns: &[&str],
         condition: Condition<'_>,
     ) -> Result<Vec<TableRow>, SourceError> {
-        let script = self.script();
+        let mut script = self.script();
+        script.selects += 1;
         let rows = script.rows.get(table).into_iter().flatten();
         let asked = |row: &&BTreeMap<String, String>| {
             let has_key = condition.key.is_none_or(|(key, values)| {
@@ -295,6 +314,24 @@ impl Source for MemorySource {
     /// It has events, and no tables behind them.
     async fn rows(&self, _table: &str, _columns: &[&str]) -> Result<Vec<TableRow>, SourceError> {
         Ok(Vec::new())
+    }
+
+    async fn next_row(
+        &self,
+        table: &str,
+        column: &str,
+        from: WallClock,
+        until: WallClock,
+    ) -> Result<NextRow, SourceError> {
+        let script = self.script();
+        let rows = script.rows.get(table).into_iter().flatten();
+        let walls = rows.filter_map(|row| WallClock::parse(row.get(column)?));
+        let first = walls.filter(|wall| from <= *wall && *wall < until).min();
+        Ok(first.map_or(NextRow::None, NextRow::At))
+    }
+
+    async fn threads_running(&self) -> Result<Option<u32>, SourceError> {
+        Ok(self.script().running.pop_front())
     }
 }
 

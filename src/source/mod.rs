@@ -18,7 +18,10 @@ pub use file::{FileSource, FileStream, Splitter};
 pub use locate::{Located, Target};
 pub use memory::{Fault, MemorySource, MemoryStream};
 pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
-pub use preflight::{Finding, Outcome, check_clock, outlook, preflight, verdict, within};
+pub use preflight::{
+    Finding, Outcome, archive_of, check_clock, outlook, preflight, state_of, unreadable, verdict,
+    within,
+};
 pub use settings::{ConnectSettings, TlsMode};
 pub use standing::standing;
 pub use wire::{Flavour, Server};
@@ -44,6 +47,17 @@ pub struct Condition<'a> {
     /// A DATETIME column, and the first wall clock that is in and the first
     /// behind it that is out.
     pub window: Option<(&'a str, WallClock, WallClock)>,
+}
+
+/// Where the first row of a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextRow {
+    /// At this wall clock.
+    At(WallClock),
+    /// The window is empty.
+    None,
+    /// It cannot be told without reading the whole table.
+    Unknown,
 }
 
 /// A VICIdial database that can be followed.
@@ -135,6 +149,24 @@ pub trait Source: Send + Sync + 'static {
         table: &str,
         columns: &[&str],
     ) -> impl Future<Output = Result<Vec<TableRow>, SourceError>> + Send;
+
+    /// The first row of a table whose DATETIME column is at or behind `from` and
+    /// before `until`, where an index tells.
+    fn next_row(
+        &self,
+        table: &str,
+        column: &str,
+        from: WallClock,
+        until: WallClock,
+    ) -> impl Future<Output = Result<NextRow, SourceError>> + Send {
+        let _ = (table, column, from, until);
+        std::future::ready(Ok(NextRow::Unknown))
+    }
+
+    /// Threads that the server has at work now; `None` where it is no server.
+    fn threads_running(&self) -> impl Future<Output = Result<Option<u32>, SourceError>> + Send {
+        std::future::ready(Ok(None))
+    }
 }
 
 #[cfg(test)]

@@ -4,15 +4,19 @@
 //! MySQL and the versions of MariaDB the same privilege has three names. A
 //! check that could not be made says so; it does not count as passed.
 
+mod access;
 mod attribution;
 mod clock;
 mod grants;
+mod hidden;
 mod replica;
 mod resume;
 mod retention;
 mod sessions;
 mod settings;
 mod tables;
+
+pub use access::{archive_of, state_of, unreadable};
 
 use std::fmt;
 use std::time::Duration;
@@ -111,6 +115,7 @@ pub async fn preflight(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec
     findings.extend(within("binlog filters", settings::filters(source)).await);
     findings.extend(within("replica", replica::replica(source)).await);
     findings.extend(within("replication privilege", grants::replication(source)).await);
+    findings.extend(within("unseen writers", hidden::hidden(source)).await);
     let reads_again = settings::reads_again(source).await;
     for table in Table::ALL {
         findings.extend(within(table.name(), tables::table(source, table, reads_again)).await);
@@ -130,6 +135,7 @@ pub async fn outlook(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec<F
         let left = retention::left(source, &checkpoint.position);
         findings.extend(within("time to resume", left).await);
     }
+    findings.extend(within("archive tables", access::archives(source)).await);
     findings.extend(within("sessions", sessions::sessions(source)).await);
     findings.extend(within("attribution", attribution::attribution(source)).await);
     findings

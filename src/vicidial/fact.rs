@@ -36,9 +36,12 @@ pub enum Detail {
         /// The row.
         row: CallRow,
     },
-    /// A row of `vicidial_log` that was found by its lead, behind a statement.
-    /// Another call of the lead with the same start may be the same under the
-    /// name that it has until a statement behind this one: then it begins none.
+    /// A row of `vicidial_log` as it was read behind a statement. A statement
+    /// behind that one may have given it the lead that it has now.
+    CallRead(Box<CallRow>),
+    /// The same of a row that was found by its lead. It may have another name now
+    /// too: where another call of the lead with the same start is known, it may be
+    /// that one, and begins none.
     CallOfLead(Box<CallRow>),
     /// A row of `vicidial_log` was deleted soon after its call began: perhaps
     /// VICIdial's clean-up of duplicates. Older rows are archived, which says nothing.
@@ -311,6 +314,7 @@ impl Detail {
     pub fn table(&self) -> &'static str {
         let table = match self {
             Self::Call { .. }
+            | Self::CallRead(_)
             | Self::CallOfLead(_)
             | Self::CallDeleted { .. }
             | Self::CallsOfSecond { .. }

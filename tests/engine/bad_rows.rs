@@ -250,3 +250,50 @@ async fn a_compressed_transaction_that_cannot_be_read_is_set_aside() {
     let summary = world.run_to(&end).await;
     assert_eq!(summary.missing.quarantined, 1);
 }
+
+thread_local! {
+    /// What is logged on this thread, which is a test's.
+    static LOGGED: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+struct Logged;
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOGGED.with_borrow_mut(|logged| logged.extend(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Of thousands the log tells a few, and then how many there were.
+#[tokio::test(start_paused = true)]
+async fn many_bad_rows_are_a_few_lines() {
+    // For all threads: what is logged is decided once for all of them.
+    let log = tracing_subscriber::fmt().with_ansi(false);
+    let log = log.with_writer(|| Logged).finish();
+    tracing::subscriber::set_global_default(log).expect("nobody else logs");
+    let mut world = World::new();
+    let nameless = Log {
+        uniqueid: String::new(),
+        ..Log::at(30, 7, "NA")
+    };
+    let mut end = world.group(&one_call(0));
+    for _ in 0..40 {
+        end = world.group(&vec![nameless.insert(); 50]);
+    }
+    let summary = world.run_to(&end).await;
+    assert_eq!(summary.missing.quarantined, 2000);
+    let bytes = LOGGED.take();
+    let text = String::from_utf8(bytes).expect("text");
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    assert!((2..=10).contains(&told.len()), "{}:\n{text}", told.len());
+    let last = told.last().expect("a line");
+    assert!(
+        last.contains("set more rows aside") && last.contains("rows=1995"),
+        "{last}"
+    );
+}

@@ -129,7 +129,7 @@ async fn a_store_that_is_rewritten_all_the_time_takes_what_comes() {
     let end = world.group(&one_call(0));
     world.applied(&end).await;
     let store = Arc::clone(&world.store);
-    let writer = tokio::spawn(async move {
+    let writer = didtail::telemetry::spawn_named("writer", async move {
         loop {
             tokio::time::sleep(READING / 10).await;
             let hold = store.hold(SOURCE).await.expect("free some time");

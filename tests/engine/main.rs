@@ -8,6 +8,7 @@ mod events;
 mod faults;
 mod forward;
 mod interleaving;
+mod loads;
 mod model;
 mod replay;
 mod rows;

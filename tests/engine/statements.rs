@@ -230,6 +230,16 @@ fn comparable(mut dump: Dump) -> Dump {
     for call in dump.calls.values_mut() {
         call.updated_at = 0;
     }
+    // Which of a call's names its dial has, and which of its rows named it first,
+    // follows from when each was read.
+    let dials = std::mem::take(&mut dump.dials).into_iter();
+    dump.dials = dials
+        .map(|((source, mut key), mut dial)| {
+            key.opened_at = 0;
+            dial.uniqueid = None;
+            ((source, key), dial)
+        })
+        .collect();
     // A DID that was only named for a while has a row of zeros or none.
     dump.dids.retain(|_, numbers| {
         numbers.is_some_and(|n| !n.counters.is_zero() || n.last_call_at.is_some())

@@ -49,19 +49,32 @@ fn load(site: &Site, arguments: &[&str]) -> Value {
 
 #[test]
 fn beside_traffic_it_ends_as_the_source_has_it() {
-    let server = Server::start("backfill", &[]);
-    let site = with_a_past(&server, "asterisk", calls());
+    beside_traffic(&Server::start("backfill", &[]));
+}
+
+/// Where the stream has statements, whose rows are read again meanwhile.
+#[test]
+fn beside_statements_it_ends_as_the_source_has_it() {
+    beside_traffic(&Server::start("backfill-mixed", &["--binlog-format=MIXED"]));
+}
+
+#[test]
+fn beside_mysql_s_traffic_it_ends_as_the_source_has_it() {
+    beside_traffic(&Server::of_kind("mysql-9", "backfill-mysql", &[]));
+}
+
+fn beside_traffic(server: &Server) {
+    let site = with_a_past(server, "asterisk", calls());
     let daemon = site.following();
     let traffic = traffic(&site, calls());
     let said = load(&site, &["--since", "3d"]);
     traffic.join().expect("the simulator ran").good();
-    println!("{said}");
     assert!(
         said["tally"]["calls"].as_u64() > Some(u64::from(calls() / 2)),
         "{said}"
     );
     assert_eq!(said["resumed_at"], Value::Null);
-    site.wait_for_end(&server);
+    site.wait_for_end(server);
     site.assert_equals_source();
     // Again, now that everything is there: at most a call's code is found that
     // the stream did not tell, and then nothing changes any more.
@@ -134,9 +147,16 @@ fn a_first_start_loads_the_past_beside_the_stream() {
     }
     println!("killed {killed_under_way} times while it loaded");
     let daemon = site.following();
-    wait_until("the past is loaded", || {
-        (percent(&site)? == 100).then_some(())
-    });
+    // However long it takes, as long as it moves on.
+    let mut rows = None;
+    while percent(&site) != Some(100) {
+        rows = wait_until("the load moves on", || {
+            let status = site.didtail(&["status", "--json"]).json();
+            let load = &status["sources"][0]["loads"][0];
+            let now = load["tally"]["rows"].as_u64();
+            (now != rows || load["percent"] == 100).then_some(now)
+        });
+    }
     let status = site.didtail(&["status", "--json"]).json();
     let load = &status["sources"][0]["loads"][0];
     assert_eq!(load["asked_by"], "start_at", "{load}");
@@ -193,6 +213,85 @@ fn a_purge_is_mended_by_what_the_failure_says() {
             site.catch_up();
         }
     }
+    site.catch_up();
+    site.assert_equals_source();
+}
+
+/// `--dry-run` says what would be read, and changes nothing, not even a store.
+#[test]
+fn a_dry_run_reads_no_call() {
+    for kind in ["mariadb-10.11", "mysql-9"] {
+        let server = Server::of_kind(kind, &format!("dry-{kind}"), &[]);
+        let site = with_a_past(&server, "asterisk", 300);
+        let said = site
+            .didtail(&["backfill", "--since", "3d", "--dry-run", "--json"])
+            .json();
+        let tables = said["sources"][0]["tables"].as_array().expect("a list");
+        let of = |name: &str| {
+            let found = tables.iter().find(|table| table["table"] == name);
+            found.unwrap_or_else(|| panic!("no {name}: {said}"))
+        };
+        let log = of("vicidial_log");
+        assert_eq!(
+            (&log["state"], &log["has_index"]),
+            (&"readable".into(), &true.into())
+        );
+        assert!(log["rows"].as_u64() > Some(100), "{said}");
+        assert_eq!(of("vicidial_log_extended")["has_index"], false, "{said}");
+        assert_eq!(
+            of("vicidial_tiltx_shaken_log_archive")["state"],
+            "not there"
+        );
+        for file in ["store.db", "state.db"] {
+            assert!(!site.path(file).exists(), "{file}");
+        }
+        let text = site
+            .didtail(&["backfill", "--since", "3d", "--dry-run"])
+            .good();
+        assert!(text.contains("Nothing was loaded."), "{text}");
+    }
+}
+
+/// Twenty years without a row are passed over, not read in windows.
+#[test]
+fn years_without_calls_take_no_time() {
+    let server = Server::shared();
+    let site = with_a_past(server, "backfill_years", 200);
+    let call = "INSERT INTO vicidial_log (uniqueid,lead_id,campaign_id,call_date,start_epoch,status,\
+                phone_code,phone_number,user,length_in_sec) VALUES ('1136210400.7',7,'SOLAR',\
+                '2006-01-02 14:00:00',1136210400,'NA','1','2125550144','VDAD',0)";
+    site.sql(server, call);
+    let begun = std::time::Instant::now();
+    let said = load(&site, &["--since", "2004-01-01"]);
+    // 44,000 windows, of which each takes some milliseconds.
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    println!("{:?}", begun.elapsed());
+    assert_eq!(said["finished"], true, "{said}");
+    let old = "SELECT count(*) FROM call_records WHERE uniqueid = '1136210400.7' AND counted";
+    assert_eq!(site.stored::<u32>(old), 1);
+    site.catch_up();
+    site.assert_equals_source();
+}
+
+/// A load waits while the source is busy, and goes on behind that.
+#[test]
+fn a_busy_source_is_left_alone() {
+    let server = Server::start("backfill-busy", &[]);
+    let site = with_a_past(&server, "asterisk", 300);
+    std::thread::scope(|scope| {
+        for _ in 0..25 {
+            scope.spawn(|| server.sql("DO SLEEP(10)"));
+        }
+        let busy = "SELECT VARIABLE_VALUE > 22 FROM information_schema.GLOBAL_STATUS \
+                    WHERE VARIABLE_NAME = 'THREADS_RUNNING'";
+        wait_until("the server is busy", || {
+            (server.sql(busy).trim() == "1").then_some(())
+        });
+        let ended = site.didtail(&["backfill", "--since", "3d"]);
+        let waited = "the source is busy; the load waits";
+        assert!(ended.stderr.contains(waited), "{}", ended.stderr);
+        ended.good();
+    });
     site.catch_up();
     site.assert_equals_source();
 }

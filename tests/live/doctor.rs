@@ -306,6 +306,12 @@ fn what_mysql_calls_it() {
         "MIXED",
         "SET PERSIST binlog_format = 'ROW';",
     );
+    bare.has(
+        "binlog_row_metadata",
+        "note",
+        "MINIMAL",
+        "SET PERSIST binlog_row_metadata = 'FULL';",
+    );
     let keep = "SET PERSIST binlog_expire_logs_seconds = 604800;";
     bare.has("binlog expiry", "note", "after 1 hours", keep);
     // Without the privilege nobody can tell whether it is a replica.
@@ -419,4 +425,9 @@ fn another_server_under_the_same_name() {
         "this server has not written",
         "checkpoint reset",
     );
+    // What it says of where to go on is the only word on it.
+    for check in ["resume position", "time to resume"] {
+        let mut others = found.findings.iter();
+        assert!(others.all(|one| one["check"] != check), "{check}");
+    }
 }

@@ -201,3 +201,65 @@ fn statements_in_files_are_read_from_the_source() {
     assert_eq!(done["missing"], serde_json::json!([]), "{done}");
     assert_equal(&site);
 }
+
+/// MySQL packs each transaction into one event: replayed as they are.
+#[test]
+fn packed_transactions_are_replayed() {
+    let packed = ["--binlog-transaction-compression=ON"];
+    let server = Server::of_kind("mysql-9", "replay-packed", &packed);
+    // MyISAM has no transactions to be packed.
+    let site = Site::made(&server, "asterisk", &["--engine", "InnoDB"]);
+    traffic(&server, &site, 1);
+    let files = copied(&server, &site, "copies");
+    let bytes = std::fs::read(&files[0]).expect("a copy");
+    let zstd = [0x28, 0xb5, 0x2f, 0xfd];
+    assert!(
+        bytes.windows(4).any(|four| four == zstd),
+        "nothing is packed"
+    );
+    let done = replay(&site, &files, &[]).json();
+    assert_eq!(done["missing"], serde_json::json!([]), "{done}");
+    assert!(done["rows"].as_u64() > Some(100), "{done}");
+    assert_equal(&site);
+    let numbers = site.numbers();
+    let again = replay(&site, &files, &["--again"]).json();
+    assert_eq!(again["rows"], done["rows"], "{again}");
+    assert_eq!(site.numbers(), numbers);
+}
+
+/// `--again` killed at any moment goes on, or begins anew, when it is run again,
+/// and ends with the same numbers.
+#[test]
+fn killed_while_it_replays_again_it_ends_with_the_same_numbers() {
+    let server = Server::start("replay-killed", &[]);
+    let site = Site::new(&server, "asterisk");
+    site.calls(900, 1);
+    server.sql("FLUSH BINARY LOGS");
+    site.calls(900, 2);
+    site.catch_up();
+    let numbers = site.numbers();
+    let end = site.position();
+    let files = copied(&server, &site, "copies");
+    let mut under_way = 0;
+    for kill in 0..12 {
+        let mut run = site.command(&["replay", "--again"]);
+        let run = run.args(&files).stdout(std::process::Stdio::null());
+        let mut run = run
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("runs");
+        std::thread::sleep(std::time::Duration::from_millis(200 + kill * 150));
+        run.kill().expect("it is ours");
+        run.wait().expect("it was killed");
+        site.assert_invariant();
+        under_way += u32::from(site.position() != end);
+    }
+    assert!(under_way > 0, "it was never killed in the middle");
+    replay(&site, &files, &["--again"]).json();
+    assert_eq!(site.position(), end);
+    assert_eq!(site.numbers(), numbers);
+    assert_equal(&site);
+    site.calls(30, 9);
+    site.catch_up();
+    assert_equal(&site);
+}

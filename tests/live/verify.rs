@@ -192,3 +192,88 @@ fn what_was_never_loaded_is_told_as_such() {
     assert_eq!(said["sources"][0]["not_loaded"], 0, "{said}");
     site.assert_equals_source();
 }
+
+/// Calls that the store should have are missing, also where the range has none of
+/// them left; the conclusion comes last, and what is not printed is counted.
+#[test]
+fn what_the_store_lost_is_missing() {
+    let server = Server::shared();
+    let site = Site::new(server, "verify_lost");
+    site.calls(200, 1);
+    site.catch_up();
+    let all: u32 = site.stored("SELECT count(*) FROM call_records WHERE NOT removed");
+    // As if it had been fed for a day.
+    let state = Connection::open(site.path("state.db")).expect("a state file");
+    state
+        .execute(
+            "UPDATE checkpoint_history SET saved_at = saved_at - 86400",
+            [],
+        )
+        .expect("a statement");
+    plant(
+        &site,
+        "DELETE FROM call_records; DELETE FROM dials; DELETE FROM did_stats; \
+         DELETE FROM did_daily_stats",
+    );
+    let json = site.didtail(&["verify", "--since", "12h", "--json"]);
+    assert_eq!(json.code, 5, "{}", json.stderr);
+    let said: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    let source = &said["sources"][0];
+    assert!(source["missing"].as_u64() >= Some(u64::from(all)), "{said}");
+    assert_eq!(source["not_loaded"], 0, "{said}");
+    assert_eq!(said["equal"], false);
+    let ended = site.didtail(&["verify", "--since", "12h"]);
+    assert_eq!(ended.code, 5, "{}", ended.stderr);
+    let last = ended.stdout.lines().last().expect("a line");
+    assert!(last.starts_with("Different: "), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains(" more (--json has"),
+        "{}",
+        ended.stdout
+    );
+    assert!(ended.stdout.lines().count() < 400, "{}", ended.stdout);
+    let (_, command) = ended
+        .stderr
+        .split_once("or load what is missing: didtail ")
+        .expect("named");
+    let words: Vec<&str> = command.trim().split(' ').collect();
+    site.didtail(&words).good();
+    let (code, said) = verify(&site, &[]);
+    assert_eq!((code, &said["equal"]), (0, &Value::Bool(true)), "{said}");
+    site.assert_invariant();
+    // What was equal just now is changed by nobody.
+    let again = site
+        .didtail(&["backfill", "--since", "3d", "--json"])
+        .json();
+    let tally = &again["sources"][0]["tally"];
+    assert_eq!(tally["changed"], 0, "{again}");
+    let text = site.didtail(&["verify", "--since", "3d"]).good();
+    let last = text.lines().last().expect("a line");
+    assert!(last.starts_with("Equal: "), "{text}");
+}
+
+/// Another server is refused, as the daemon refuses it.
+#[test]
+fn another_server_is_not_compared_with() {
+    let other = Server::start("verify-other", &[]);
+    let server = Server::shared();
+    let site = Site::new(server, "verify_moved");
+    site.calls(40, 1);
+    site.catch_up();
+    let there = Site::new(&other, "verify_moved");
+    there.calls(40, 2);
+    let (from, to) = (server.port().to_string(), other.port().to_string());
+    site.configure(&site.config().replace(&from, &to));
+    let numbers = site.numbers();
+    let refused = site.didtail(&["run", "--until-caught-up"]);
+    for arguments in [
+        vec!["verify"],
+        vec!["verify", "--repair"],
+        vec!["backfill", "--since", "1d"],
+        vec!["backfill", "--since", "1d", "--dry-run"],
+    ] {
+        let ended = site.didtail(&arguments);
+        ended.fails(refused.code, "and is now server", "checkpoint reset");
+    }
+    assert_eq!(site.numbers(), numbers);
+}

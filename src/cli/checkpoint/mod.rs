@@ -31,11 +31,10 @@ pub(super) struct History {
 }
 
 pub(super) fn run(options: &Options, command: &Command) -> Result<(), Failure> {
-    let config = options.load()?;
     match command {
-        Command::Show => show(options, &config),
-        Command::History(arguments) => history(options, &config, arguments),
-        Command::Reset(arguments) => reset::run(options, &config, arguments),
+        Command::Show => show(options, &options.load_alone()?),
+        Command::History(arguments) => history(options, &options.load_alone()?, arguments),
+        Command::Reset(arguments) => reset::run(options, &options.load()?, arguments),
     }
 }
 

@@ -51,7 +51,8 @@ impl Plan {
                 distance::human(bytes)
             ),
             (_, Distance::Forward(bytes)) => format!(
-                "{} of binlog are skipped: what happened there is missing from the numbers",
+                "{} of binlog are skipped: what happened there is missing from the numbers until \
+                 `didtail verify --repair` has read it from VICIdial's tables",
                 distance::human(bytes)
             ),
             (Some(old), Distance::Unknown) => format!(
@@ -59,7 +60,8 @@ impl Plan {
                 if self.new.position < old.position {
                     "what does is replayed, and no call is counted twice"
                 } else {
-                    "what does is skipped and missing from the numbers"
+                    "what does is skipped and missing from the numbers until `didtail verify \
+                     --repair` has read it from VICIdial's tables"
                 }
             ),
         }

@@ -21,7 +21,8 @@ use story::Line;
 /// tables that changed it, where in the binlog the row is, what it changed, and
 /// what that added to or took from the numbers. For a DID: its numbers, and the
 /// newest changes of them. The changes of the last retention.history_days are
-/// kept. Reads the store; the daemon may run.
+/// kept. Reads the store; the daemon may run. Times are RFC 3339, in UTC, with
+/// --json too.
 ///
 /// Examples:
 ///   didtail explain 1731448000.123
@@ -40,7 +41,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
-    let config = options.load()?;
+    let config = options.load_alone()?;
     let url = config.store.address();
     let explained = runtime()?.block_on(explain(&url, arguments))?;
     let Some(explained) = explained else {
@@ -118,7 +119,7 @@ async fn explain_found(
                 "source": source,
                 "uniqueid": key.uniqueid,
                 "lead_id": key.lead_id,
-                "now": call,
+                "now": time::told(json!(call)),
                 "changes": lines.iter().map(Line::document).collect::<Vec<_>>(),
             }));
         }
@@ -134,7 +135,7 @@ async fn explain_found(
                     "source": source,
                     "caller_code": key.caller_code,
                     "opened_at": time::format(key.opened_at),
-                    "now": dial,
+                    "now": time::told(json!(dial)),
                     "changes": lines.iter().map(Line::document).collect::<Vec<_>>(),
                 }));
             }
@@ -187,7 +188,7 @@ async fn explain_did(store: &SqlStore, did: &str, limit: u32) -> anyhow::Result<
         ),
         document: json!({
             "did": did,
-            "now": summary.first(),
+            "now": time::told(json!(summary.first())),
             "changes": lines.iter().map(Line::document).collect::<Vec<_>>(),
         }),
     })

@@ -231,9 +231,13 @@ impl Line {
             effect.extend(self.new.as_ref().map(|new| values(new, 1)));
         }
         let changed = self.changed.iter().map(|(name, old, new)| {
+            let told = |value: &Value| match value.as_i64().filter(|_| name.ends_with("_at")) {
+                Some(at) => json!(time::format(at)),
+                None => value.clone(),
+            };
             let change = match old {
-                Some(old) => json!({ "old": old, "new": new }),
-                None => json!({ "new": new }),
+                Some(old) => json!({ "old": told(old), "new": told(new) }),
+                None => json!({ "new": told(new) }),
             };
             (name.clone(), change)
         });

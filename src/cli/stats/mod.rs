@@ -6,8 +6,10 @@ mod watch;
 use clap::{Args, ValueEnum};
 
 use crate::cli::{output, time};
+use crate::config::Config;
 use crate::ledger::Counters;
 use crate::store::{DidSummary, Filter, Split, SqlStore};
+use crate::vicidial::Zone;
 use table::Line;
 pub(in crate::cli) use table::screen;
 
@@ -27,8 +29,11 @@ pub(super) struct StatsArgs {
     /// One DID; the + and the country code 1 may be left out
     did: Option<String>,
 
-    /// Only calls and dials since then: RFC 3339, or ago (24h, 7d)
-    #[arg(long, value_name = "TIME")]
+    /// Only calls and dials since then: RFC 3339, ago (24h, 7d), or a date
+    ///
+    /// A date means its midnight in the time_zone of the [[source]], and in UTC
+    /// where that is not set.
+    #[arg(long, value_name = "TIME", value_parser = time::check)]
     since: Option<String>,
 
     /// Split the numbers, of the DID or of all of them [default with a DID: day]
@@ -69,23 +74,18 @@ impl From<By> for Split {
     }
 }
 
-/// Prints the numbers of the store at `store_url`, of one tenant or of all.
-/// `sources` are those whose lag `--watch` tells.
+/// Prints the numbers of the configured store, of all tenants.
 ///
 /// # Errors
 /// When the store cannot be read, the DID is not in it or the time is none.
-pub(super) async fn run(
-    store_url: &str,
-    tenant: Option<&str>,
-    sources: &[String],
-    args: &StatsArgs,
-    json: bool,
-) -> anyhow::Result<()> {
-    let store = SqlStore::open_read(store_url).await?;
+pub(super) async fn run(config: &Config, args: &StatsArgs, json: bool) -> anyhow::Result<()> {
+    let store = SqlStore::open_read(&config.store.address()).await?;
+    let zone = time::zone(config);
     if args.watch {
-        return watch::run(&store, tenant, sources, args, json).await;
+        let sources: Vec<String> = config.sources.iter().map(|s| s.name.clone()).collect();
+        return watch::run(&store, &sources, &zone, args, json).await;
     }
-    let picture = picture(&store, tenant, args, args.limit).await?;
+    let picture = picture(&store, &zone, args, args.limit).await?;
     if json {
         output::print_json(&document(&picture)?)?;
     } else {
@@ -113,12 +113,13 @@ struct Overall {
 
 async fn picture(
     store: &SqlStore,
-    tenant: Option<&str>,
+    zone: &Zone,
     args: &StatsArgs,
     rows_max: u32,
 ) -> anyhow::Result<Picture> {
+    let tenant = None;
     let since = args.since.as_deref();
-    let since = since.map(|text| time::parse(text, time::now()));
+    let since = since.map(|text| time::parse_in(text, time::now(), zone));
     let mut filter = Filter {
         since: since.transpose().map_err(anyhow::Error::msg)?,
         ..Filter::default()

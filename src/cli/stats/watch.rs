@@ -12,6 +12,7 @@ use super::table::{ago, screen};
 use super::{Overall, Picture, StatsArgs, document, picture, text};
 use crate::cli::{output, time};
 use crate::store::{SqlStore, Store as _};
+use crate::vicidial::Zone;
 
 /// Time between two pictures.
 const REDRAW: Duration = Duration::from_secs(1);
@@ -26,8 +27,8 @@ const OTHER_LINES: usize = 5;
 /// Draws until Ctrl-C or SIGTERM.
 pub(super) async fn run(
     store: &SqlStore,
-    tenant: Option<&str>,
     sources: &[String],
+    zone: &Zone,
     args: &StatsArgs,
     json: bool,
 ) -> anyhow::Result<()> {
@@ -37,7 +38,7 @@ pub(super) async fn run(
     let mut rate = Rate::default();
     loop {
         let rows_max = screen.rows_max(args);
-        let picture = picture(store, tenant, args, rows_max).await?;
+        let picture = picture(store, zone, args, rows_max).await?;
         if json {
             output::print(&format!("{}\n", document(&picture)?))?;
         } else {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SourceConfig};
-use crate::engine::backfill::{Backfill, Ends, Range};
+use crate::engine::backfill::{Backfill, Ends, Range, bound};
 use crate::engine::policy::EngineError;
 use crate::engine::run::{FIRST_EPOCH, decide, rules, system_clock};
 use crate::ledger::{Frame, Working};
-use crate::source::{MySqlSource, Target};
+use crate::source::{Finding, MySqlSource, Target, unreadable};
 use crate::state::{StateError, StateFile};
 use crate::store::{LoadName, LoadNote, SqlStore, Store};
 
@@ -29,6 +29,8 @@ pub struct Loaded {
     /// Where a load that had been cut off went on: everything before this wall
     /// clock, in seconds as if it showed UTC, was there. `None`: from the start.
     pub resumed_at: Option<i64>,
+    /// Tables that were not read, or not to the end, and what lets them be.
+    pub unreadable: Vec<Finding>,
     /// How far it is.
     #[serde(flatten)]
     pub note: LoadNote,
@@ -53,9 +55,11 @@ pub async fn backfill(
         let mut load = Backfill::new(&ends, LoadName::Command, Some(TRIES))?;
         let note = load.begin(range).await?;
         let before = note.next > note.since;
+        let unreadable = Box::pin(unreadable(&ends.source)).await?;
         let mut done = Loaded {
             source: source.name.clone(),
             resumed_at: before.then_some(note.next),
+            unreadable,
             note: note.clone(),
         };
         progress(&done);
@@ -77,6 +81,7 @@ pub(in crate::engine) async fn ends(
     store: &Arc<SqlStore>,
 ) -> Result<Ends<MySqlSource, SqlStore>, EngineError> {
     let server = MySqlSource::connect(&source.connect_settings(&config.state)).await?;
+    bound::check(config, source, &server, store.as_ref()).await?;
     Ok(Ends {
         rules: rules(config, source, &server).await?,
         source: Arc::new(server),

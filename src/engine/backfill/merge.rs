@@ -7,7 +7,9 @@ use crate::checkpoint::Checkpoint;
 use crate::engine::apply::Clock;
 use crate::engine::backfill::gone::Gone;
 use crate::engine::backfill::rows::{Kind, Rows};
-use crate::ledger::{CallKey, ChangeSet, Frame, Keys, Loaded, Rules, Working, further_keys, keys};
+use crate::ledger::{
+    Call, CallKey, ChangeSet, Frame, Keys, Loaded, Rules, Tracked as _, Working, further_keys, keys,
+};
 use crate::store::{LoadName, LoadNote, LoadTally, Store, StoreError};
 use crate::vicidial::{CallRow, Detail, Fact, Origin};
 
@@ -137,13 +139,10 @@ impl<St: Store> Merger<St> {
         }
         for key in &calls {
             tally.calls += 1;
-            match (
-                loaded.calls.contains_key(key),
-                change.calls.contains_key(key),
-            ) {
-                (false, true) => tally.new += 1,
-                (true, true) => tally.changed += 1,
-                (_, false) => tally.unchanged += 1,
+            match (loaded.calls.get(key), change.calls.get(key)) {
+                (None, Some(_)) => tally.new += 1,
+                (Some(before), Some(now)) if differs(before, now) => tally.changed += 1,
+                (Some(_), Some(_)) | (_, None) => tally.unchanged += 1,
             }
         }
         let counts = |key| loaded.dials.get(key).is_some_and(|dial| dial.counted);
@@ -175,7 +174,8 @@ impl<St: Store> Merger<St> {
                 | Detail::Dial { at, .. }
                 | Detail::Carrier { at, .. }
                 | Detail::Reported { at, .. } => *at,
-                Detail::CallOfLead(_)
+                Detail::CallRead(_)
+                | Detail::CallOfLead(_)
                 | Detail::CallDeleted { .. }
                 | Detail::CallsOfSecond { .. }
                 | Detail::CallAssigned(_)
@@ -209,6 +209,17 @@ impl<St: Store> Merger<St> {
         }
         Ok(loaded)
     }
+}
+
+/// How a call's DID was found explains a DID and is no number: it may be known
+/// better now than when the call was seen. The other side may have forgotten it.
+pub(in crate::engine) const NO_NUMBERS: [&str; 4] =
+    ["caller_code", "attribution", "lead_id", "looked_up"];
+
+/// Whether a call differs in what is compared: what is said of it, and what counts.
+fn differs(before: &Call, now: &Call) -> bool {
+    let was = now.replaced(before);
+    was.keys().any(|name| !NO_NUMBERS.contains(&name.as_str()))
 }
 
 pub(in crate::engine) fn key_of(row: &CallRow) -> CallKey {

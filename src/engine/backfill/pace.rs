@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Seconds of wall clock that the first window spans, and that one spans at most.
 const FIRST_SECONDS: i64 = 600;
 const LONGEST_SECONDS: i64 = 4 * 3600;
@@ -22,22 +24,71 @@ const PAUSES_A_WINDOW: u32 = 2;
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 
-/// How large the next window is.
+/// A source with so many threads at work is busy. A VICIdial server of a hundred
+/// agents has 3 to 10 of them; those that wait for a locked MyISAM table are
+/// counted too, so that a queue of them shows at once.
+const BUSY_THREADS: u32 = 20;
+
+/// How often a source is asked whether it is busy, and how long it is left alone
+/// when it is.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// So many times in a row it is left alone, then one window is read all the same:
+/// a load must come to its end.
+const BUSY_TIMES_MAX: u32 = 30;
+
+/// How large the next window is, and whether the source has time for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     seconds: i64,
+    asked: Option<Instant>,
+    /// How often in a row it was busy.
+    busy: u32,
 }
 
 impl Pace {
     pub(super) fn new() -> Self {
         Self {
             seconds: FIRST_SECONDS,
+            asked: None,
+            busy: 0,
         }
     }
 
     /// Seconds that the next window spans.
     pub(super) fn seconds(self) -> i64 {
         self.seconds
+    }
+
+    /// Whether it is time to ask the source whether it is busy.
+    pub(super) fn asks(&mut self, now: Instant) -> bool {
+        let is_due = |asked: Instant| now.duration_since(asked) >= ASK_INTERVAL;
+        if !self.asked.is_none_or(is_due) {
+            return false;
+        }
+        self.asked = Some(now);
+        true
+    }
+
+    /// How long a source with so many threads at work is left alone.
+    pub(super) fn waits(&mut self, threads: Option<u32>) -> Option<Duration> {
+        let is_busy = threads.is_some_and(|threads| threads >= BUSY_THREADS);
+        if !is_busy || self.busy >= BUSY_TIMES_MAX {
+            self.busy = 0;
+            return None;
+        }
+        self.busy += 1;
+        Some(ASK_INTERVAL)
+    }
+
+    /// True the first time that it waits.
+    pub(super) fn begins_to_wait(self) -> bool {
+        self.busy == 1
+    }
+
+    /// Windows are as long as they get.
+    pub(super) fn is_longest(self) -> bool {
+        self.seconds == LONGEST_SECONDS
     }
 
     /// A window was merged: the most rows of a table, and how long it took.
@@ -95,6 +146,24 @@ mod tests {
         assert_eq!(pace.seconds(), 1);
         pace.went(0, QUICK);
         assert_eq!(pace.seconds(), 2);
+    }
+
+    #[test]
+    fn a_busy_source_is_left_alone_and_not_for_ever() {
+        let mut pace = Pace::new();
+        for threads in [None, Some(1), Some(BUSY_THREADS - 1)] {
+            assert_eq!(pace.waits(threads), None, "{threads:?}");
+        }
+        for round in 0..3 {
+            for time in 0..BUSY_TIMES_MAX {
+                let waits = pace.waits(Some(BUSY_THREADS));
+                assert_eq!(waits, Some(ASK_INTERVAL), "{round} {time}");
+                assert_eq!(pace.begins_to_wait(), time == 0);
+            }
+            assert_eq!(pace.waits(Some(1000)), None, "one window a round");
+        }
+        let now = Instant::now();
+        assert!(pace.asks(now) && !pace.asks(now) && pace.asks(now + ASK_INTERVAL));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::engine::backfill::merge::key_of;
 use crate::engine::selection::Selection;
 use crate::ledger::{CallKey, LEAD_WINDOW_SECONDS};
-use crate::source::{Condition, Source, SourceError};
+use crate::source::{Condition, Source, SourceError, archive_of};
 use crate::vicidial::{Detail, Table, WallClock, Zone};
 
 /// Hours before the first call in which its dial is looked for, and behind the
@@ -11,7 +11,7 @@ use crate::vicidial::{Detail, Table, WallClock, Zone};
 pub(in crate::engine) const AROUND_SECONDS: i64 = LEAD_WINDOW_SECONDS;
 
 /// The tables in the order in which VICIdial writes them for a call.
-const TABLES: [Table; 6] = [
+pub(in crate::engine) const TABLES: [Table; 6] = [
     Table::DialLog,
     Table::DialCidLog,
     Table::LogExtended,
@@ -75,16 +75,13 @@ pub(in crate::engine) async fn read<S: Source>(
             let Some(column) = table.time_column().filter(|_| span.from < span.until) else {
                 continue;
             };
-            let name = if archived {
-                format!("{}_archive", table.name())
-            } else {
-                table.name().to_owned()
-            };
+            let archive = archive_of(table).filter(|_| archived);
+            let name = archive.unwrap_or(table.name());
             let condition = Condition {
                 key: None,
                 window: Some((column, span.first(), span.behind())),
             };
-            let found = selection.find(&name, table, condition, now).await?;
+            let found = selection.find(name, table, condition, now).await?;
             if found.is_cut || found.details.len() > rows_max {
                 return Ok(None);
             }
@@ -136,11 +133,11 @@ impl Span {
         }
     }
 
-    fn first(self) -> WallClock {
+    pub(in crate::engine) fn first(self) -> WallClock {
         Zone::fixed(0).wall_clock(self.from)
     }
 
-    fn behind(self) -> WallClock {
+    pub(in crate::engine) fn behind(self) -> WallClock {
         Zone::fixed(0).wall_clock(self.until)
     }
 }

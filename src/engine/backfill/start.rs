@@ -13,7 +13,7 @@ use crate::engine::backfill::{Backfill, Ends, Range, new_note};
 use crate::engine::policy::EngineError;
 use crate::engine::run::system_clock;
 use crate::ledger::Rules;
-use crate::source::MySqlSource;
+use crate::source::{MySqlSource, unreadable};
 use crate::store::{LoadName, LoadNote, SqlStore, Store};
 use crate::telemetry::{field, spawn_named};
 
@@ -74,6 +74,15 @@ pub(in crate::engine) async fn resume(
         default_country: config.attribution.default_country.clone(),
         clock: system_clock,
     };
+    for finding in Box::pin(unreadable(&ends.source)).await? {
+        tracing::warn!(
+            { field::SOURCE } = source.name,
+            { field::TABLE } = finding.check,
+            actual = finding.actual,
+            fix = finding.fix,
+            "a table is not loaded"
+        );
+    }
     let mut load = Backfill::new(&ends, LoadName::StartAt, None)?;
     let name = source.name.clone();
     let run = async move {

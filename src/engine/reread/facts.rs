@@ -35,11 +35,12 @@ pub(super) fn of<S: Source>(
         details.extend(effect(change, &live, &archived));
     }
     // What was inserted and is gone was as the statement says.
-    for said in &rows.inserted {
-        let said = selection.said(*table, said, origin.time);
-        let is_gone = |said: &Detail| !live.iter().any(|row| is_same_row(row, said));
-        details.extend(said.filter(is_gone));
-    }
+    let said = rows.inserted.iter();
+    let said: Vec<Detail> = said
+        .filter_map(|said| selection.said(*table, said, origin.time))
+        .collect();
+    let is_gone = |said: &&Detail| !live.iter().any(|row| is_same_row(row, said));
+    details.extend(said.iter().filter(is_gone).cloned());
     details.extend(unsaid_links(rows, &live).map(|said| link(said, zone, origin.time)));
     // A caller code comes again every year, and a lead is called for months.
     let is_exact = rows.column == "uniqueid";
@@ -52,7 +53,12 @@ pub(super) fn of<S: Source>(
         let is_other = is_new && age(detail).saturating_abs() > CODE_WINDOW_SECONDS;
         if is_exact || age(detail) <= YOUNG_SECONDS {
             details.push(match detail {
-                Detail::Call { row, .. } if !is_exact => Detail::CallOfLead(Box::new(row.clone())),
+                // The row of an INSERT: it has that lead here.
+                Detail::Call { .. } if said.iter().any(|said| is_same_row(detail, said)) => {
+                    detail.clone()
+                }
+                Detail::Call { row, .. } if is_exact => Detail::CallRead(Box::new(row.clone())),
+                Detail::Call { row, .. } => Detail::CallOfLead(Box::new(row.clone())),
                 _ => detail.clone(),
             });
         } else if !is_other {
@@ -329,7 +335,8 @@ pub(super) fn time_of(detail: &Detail) -> Option<i64> {
         | Detail::Dial { at, .. }
         | Detail::Reported { at, .. }
         | Detail::Carrier { at, .. } => Some(*at),
-        Detail::CallOfLead(_)
+        Detail::CallRead(_)
+        | Detail::CallOfLead(_)
         | Detail::CallDeleted { .. }
         | Detail::CallAssigned(_)
         | Detail::CallsOfSecond { .. }

@@ -5,19 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::engine::backfill::merge::Merging;
+use crate::engine::backfill::merge::{Merging, NO_NUMBERS};
 use crate::engine::backfill::rows::Span;
 use crate::ledger::{
     Call, CallKey, Contribution, Counters, Dial, DialKey, Keys, LEAD_WINDOW_SECONDS, Tracked,
 };
+use crate::source::Finding;
 use crate::vicidial::{CallName, Detail, caller_code};
 
 /// Differences told one by one; more are counted.
 const TOLD_MAX: usize = 1000;
-
-/// How a call's DID was found explains a DID and is no number: it may be known
-/// better now than when the call was seen. The other side may have forgotten it.
-const NO_NUMBERS: [&str; 4] = ["caller_code", "attribution", "lead_id", "looked_up"];
 
 /// What is compared of a dial: what counts. The rest is part of its call's.
 const DIAL_NUMBERS: [&str; 3] = ["did", "counted", "day"];
@@ -88,16 +85,30 @@ pub struct Verified {
     pub not_loaded: u64,
     /// When that first one began; seconds since 1970 (UTC).
     pub first_known: Option<i64>,
+    /// From when on the store should have every call, whether it has one of that
+    /// time or not; seconds since 1970 (UTC).
+    pub known_since: Option<i64>,
+    /// Calls and dials that the store should have and does not have, and when the
+    /// first and the last of them was; seconds since 1970 (UTC).
+    pub missing: u64,
+    /// When the first of those was.
+    pub missing_from: Option<i64>,
+    /// When the last of those was.
+    pub missing_to: Option<i64>,
     /// Calls and dials that differ.
     pub differing: u64,
     /// Those of them that were mended.
     pub repaired: u64,
     /// The first of them, one by one.
     pub differences: Vec<Difference>,
+    /// Those that are not told one by one.
+    pub more: u64,
     /// By DID, how its counters would change.
     pub dids: BTreeMap<String, Counters>,
     /// Nobody applies the binlog's newest changes to the store.
     pub is_behind: bool,
+    /// Tables that were not read, and what lets them be.
+    pub unreadable: Vec<Finding>,
 }
 
 /// What differs in a window.
@@ -118,12 +129,26 @@ impl Verified {
             calls: 0,
             not_loaded: 0,
             first_known: None,
+            known_since: None,
+            missing: 0,
+            missing_from: None,
+            missing_to: None,
             differing: 0,
             repaired: 0,
             differences: Vec::new(),
+            more: 0,
             dids: BTreeMap::new(),
             is_behind: false,
+            unreadable: Vec::new(),
         }
+    }
+
+    /// From when on a call that the store lacks is missing, and was not merely
+    /// never loaded.
+    #[must_use]
+    pub fn begins(&self) -> Option<i64> {
+        let both = [self.first_known, self.known_since];
+        both.into_iter().flatten().min()
     }
 
     /// Takes over what differs.
@@ -138,8 +163,16 @@ impl Verified {
                     *of_did -= *counters;
                 }
             }
+            if matches!(difference.kind, Kind::CallMissing | Kind::DialMissing) {
+                let at = difference.at;
+                self.missing += 1;
+                self.missing_from = Some(self.missing_from.map_or(at, |from| from.min(at)));
+                self.missing_to = Some(self.missing_to.map_or(at, |to| to.max(at)));
+            }
             if self.differences.len() < TOLD_MAX {
                 self.differences.push(difference);
+            } else {
+                self.more += 1;
             }
         }
         self.dids.retain(|_, counters| !counters.is_zero());
@@ -173,7 +206,12 @@ impl Window {
         let known = known.filter_map(|key| merging.loaded.calls.get(key));
         let first = known.map(|call| call.started_at).min();
         verified.first_known = verified.first_known.or(first);
-        let first_known = verified.first_known.unwrap_or(i64::MAX);
+        let first_known = verified.begins().unwrap_or(i64::MAX);
+        // The first call's dial may be some hours older than it.
+        let of_calls = verified.first_known.unwrap_or(i64::MAX);
+        let dials_since = of_calls
+            .saturating_sub(LEAD_WINDOW_SECONDS)
+            .min(first_known);
         let mut window = Self {
             calls: merging.calls.clone(),
             not_loaded: 0,
@@ -188,7 +226,7 @@ impl Window {
             }
         }
         for (before, (key, dial)) in merging.working.differing_dials() {
-            if dial.dialed_at >= first_known.saturating_sub(LEAD_WINDOW_SECONDS) {
+            if dial.dialed_at >= dials_since {
                 window.dial(before, key, dial);
             }
         }
@@ -295,7 +333,8 @@ impl Window {
                 let (CallName::CallerCode(name) | CallName::Uniqueid(name)) = name;
                 (*lead_id, name)
             }
-            Detail::CallOfLead(_)
+            Detail::CallRead(_)
+            | Detail::CallOfLead(_)
             | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
             | Detail::CallAssigned(_)

@@ -21,7 +21,9 @@ impl Working {
                     uniqueid: row.uniqueid.clone(),
                     lead_id: row.lead_id,
                 };
-                !self.calls.contains_key(&key) && !self.has_twin(&key)
+                !self.calls.contains_key(&key)
+                    && !self.has_twin(&key)
+                    && self.of_another_lead(&key, row.started_at).is_none()
             }
             Detail::Link {
                 caller_code, at, ..
@@ -50,7 +52,8 @@ impl Working {
                     .is_none_or(|dial| dial.reported.is_none())
             }
             // There is no archive of what these say.
-            Detail::CallOfLead(_)
+            Detail::CallRead(_)
+            | Detail::CallOfLead(_)
             | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
             | Detail::CallAssigned(_)

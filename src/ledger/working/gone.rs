@@ -77,20 +77,33 @@ impl Working {
         }
     }
 
+    /// See [`crate::vicidial::Detail::CallRead`].
+    pub(super) fn call_read(&mut self, rules: &Rules, row: &CallRow) {
+        let mut row = row.clone();
+        let key = CallKey {
+            uniqueid: row.uniqueid.clone(),
+            lead_id: row.lead_id,
+        };
+        if let Some(known) = self.of_another_lead(&key, row.started_at) {
+            row.lead_id = known.lead_id;
+        }
+        self.call(rules, None, &row);
+    }
+
     /// See [`crate::vicidial::Detail::CallOfLead`].
     pub(super) fn call_of_lead(&mut self, rules: &Rules, row: &CallRow) {
+        let key = CallKey {
+            uniqueid: row.uniqueid.clone(),
+            lead_id: row.lead_id,
+        };
+        let is_known =
+            self.calls.contains_key(&key) || self.of_another_lead(&key, row.started_at).is_some();
         let of_lead = self.calls_of_lead.get(&row.lead_id).into_iter().flatten();
         let has_twin = of_lead
-            .filter(|key| key.uniqueid != row.uniqueid)
             .filter_map(|key| self.calls.get(key))
             .any(|call| !call.removed && call.started_at == row.started_at);
-        let is_known = self.calls_with(&row.uniqueid).into_iter().any(|key| {
-            let call = self.calls.get(&key);
-            key.lead_id == row.lead_id
-                || call.is_some_and(|call| call.started_at == row.started_at && !call.removed)
-        });
         if is_known || !has_twin {
-            self.call(rules, None, row);
+            self.call_read(rules, row);
         }
     }
 

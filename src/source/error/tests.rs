@@ -21,6 +21,7 @@ fn kind(error: &SourceError) -> &'static str {
         SourceError::Damaged { .. } => "damaged",
         SourceError::Truncated { .. } => "truncated",
         SourceError::NotABinlog { .. } => "no binlog",
+        SourceError::File { .. } => "file",
         SourceError::NotCommitted { .. } => "not committed",
         SourceError::Query { .. } => "query",
     }

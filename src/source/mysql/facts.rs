@@ -269,7 +269,7 @@ fn is_plain(value: &str) -> bool {
 }
 
 /// Lets only plain names into statements, since names cannot be parameters.
-fn identifier(name: &str) -> Result<&str, SourceError> {
+pub(super) fn identifier(name: &str) -> Result<&str, SourceError> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if !name.is_empty() && name.len() <= IDENTIFIER_BYTES_MAX && name.bytes().all(plain) {
         Ok(name)
@@ -278,7 +278,7 @@ fn identifier(name: &str) -> Result<&str, SourceError> {
     }
 }
 
-fn unusable(what: &str, detail: &str) -> SourceError {
+pub(super) fn unusable(what: &str, detail: &str) -> SourceError {
     SourceError::Query {
         what: what.to_owned(),
         detail: detail.to_owned(),

@@ -4,6 +4,7 @@
 //! stream has its own. Both are read-only: the server is told so, and nothing
 //! here asks for anything but SELECT, SHOW and the binlog.
 
+mod ahead;
 mod committed;
 mod facts;
 mod replica;
@@ -19,8 +20,9 @@ use replica::Purpose;
 
 use super::settings::ConnectSettings;
 use super::wire::{Flavour, QUERY_TIMEOUT, Server, Table, Wire, WireError, text};
-use super::{Column, Condition, Located, Source, SourceError, TableRow};
+use super::{Column, Condition, Located, NextRow, Source, SourceError, TableRow};
 use crate::binlog::{GtidPosition, Position};
+use crate::vicidial::WallClock;
 
 /// A VICIdial database on a real server.
 pub struct MySqlSource {
@@ -216,5 +218,19 @@ impl Source for MySqlSource {
 
     async fn rows(&self, table: &str, columns: &[&str]) -> Result<Vec<TableRow>, SourceError> {
         self.table_rows(table, columns).await
+    }
+
+    async fn next_row(
+        &self,
+        table: &str,
+        column: &str,
+        from: WallClock,
+        until: WallClock,
+    ) -> Result<NextRow, SourceError> {
+        self.first_row(table, column, from, until).await
+    }
+
+    async fn threads_running(&self) -> Result<Option<u32>, SourceError> {
+        self.running().await
     }
 }

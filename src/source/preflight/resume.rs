@@ -22,7 +22,8 @@ pub(super) async fn resume(source: &MySqlSource, checkpoint: &Checkpoint) -> Vec
         Err(error) => return vec![Finding::unknown("resume position", &expected, &error)],
     };
     let reset = "the source was restored, or its binlog was reset: \
-        run `didtail checkpoint reset --to earliest` (or latest)";
+        run `didtail checkpoint reset --to earliest` (or latest); `didtail verify --repair` \
+        then finds what was written in between";
     let (Some((oldest, _)), Some((newest, end))) = (binlogs.first(), binlogs.last()) else {
         return vec![finding(Outcome::Bad, "the source has no binlog").fix(reset)];
     };

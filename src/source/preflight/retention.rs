@@ -5,7 +5,7 @@
 
 use super::settings::Variables;
 use super::{Finding, Outcome};
-use crate::binlog::{BinlogFile, Position};
+use crate::binlog::Position;
 use crate::source::wire::{Flavour, Server};
 use crate::source::{MySqlSource, SourceError};
 
@@ -107,16 +107,12 @@ async fn time_left(
         return Ok(Some(Finding::new(CHECK, Outcome::Good, EXPECTED, OFF)));
     };
     let closed = match behind.next() {
-        Some(next) => Some(closed_at(source, next).await?),
+        // A file is closed when the next one is begun.
+        Some(next) => source.file_begun(next).await?,
         None => None,
     };
     let now = source.clock().await?;
     Ok(Some(judge(source.server(), closed, hours, now)))
-}
-
-/// When the file in front of this one was closed, in seconds since 1970.
-async fn closed_at(source: &MySqlSource, next: &BinlogFile) -> Result<i64, SourceError> {
-    source.begin_of(next).await
 }
 
 fn judge(server: &Server, closed: Option<i64>, hours_kept: f64, now: i64) -> Finding {

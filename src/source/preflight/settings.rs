@@ -82,7 +82,7 @@ pub(super) async fn binlog(source: &MySqlSource) -> Vec<Finding> {
     let mut findings = vec![log_bin];
     findings.push(format(source.server(), value("binlog_format")));
     findings.push(row_image(source.server(), value("binlog_row_image")));
-    findings.push(row_metadata(value("binlog_row_metadata")));
+    findings.push(row_metadata(source.server(), value("binlog_row_metadata")));
     findings.extend(checksum(source.server(), value("binlog_checksum")));
     findings.push(retention::expiry(source.server(), &found));
     findings
@@ -128,7 +128,8 @@ fn row_image(server: &Server, value: Option<String>) -> Finding {
     ))
 }
 
-fn row_metadata(value: Option<String>) -> Finding {
+fn row_metadata(server: &Server, value: Option<String>) -> Finding {
+    const WHY: &str = "it makes an ALTER TABLE safe while didtail lags";
     let expected = "FULL, where possible";
     match value.as_deref() {
         Some("FULL") => Finding::new("binlog_row_metadata", Outcome::Good, expected, "FULL"),
@@ -138,8 +139,19 @@ fn row_metadata(value: Option<String>) -> Finding {
             expected,
             &format!("{other}: column names are taken from information_schema"),
         )
-        .fix("SET GLOBAL binlog_row_metadata = 'FULL'; it makes an ALTER TABLE safe while didtail lags"),
-        None => Finding::new("binlog_row_metadata", Outcome::Note, expected, "not known to this server"),
+        .fix(match server.flavour {
+            Flavour::MariaDb => format!(
+                "SET GLOBAL binlog_row_metadata = 'FULL'; and binlog_row_metadata = FULL under \
+                 [mysqld] in my.cnf; {WHY}"
+            ),
+            Flavour::MySql => format!("SET PERSIST binlog_row_metadata = 'FULL'; {WHY}"),
+        }),
+        None => Finding::new(
+            "binlog_row_metadata",
+            Outcome::Note,
+            expected,
+            "not known to this server",
+        ),
     }
 }
 
@@ -242,6 +254,23 @@ mod tests {
         let image = |value: &str| row_image(&maria, Some(value.into())).outcome;
         assert_eq!(image("NOBLOB"), Outcome::Good);
         assert_eq!(image("MINIMAL"), Outcome::Note);
-        assert_eq!(outcome(row_metadata(Some("NO_LOG".into()))), Outcome::Note);
+        let metadata = |server, value: &str| row_metadata(server, Some(value.into()));
+        for (server, value, fix) in [
+            (
+                &mysql,
+                "MINIMAL",
+                "SET PERSIST binlog_row_metadata = 'FULL';",
+            ),
+            (
+                &maria,
+                "NO_LOG",
+                "SET GLOBAL binlog_row_metadata = 'FULL'; and binlog_row_metadata = FULL under [mysqld]",
+            ),
+        ] {
+            let finding = metadata(server, value);
+            assert_eq!(finding.outcome, Outcome::Note);
+            let said = finding.fix.expect("a fix");
+            assert!(said.starts_with(fix), "{said}");
+        }
     }
 }

@@ -1,15 +1,13 @@
 //! Are VICIdial's tables there, and may they be read?
 
+use super::access::{Access, access};
 use super::grants::grant_select;
 use super::{Finding, Outcome};
-use crate::source::{MySqlSource, Source, SourceError};
+use crate::source::{MySqlSource, Source};
 use crate::vicidial::Table;
 
 /// What brings columns that are missing.
 const UPGRADE: &str = "upgrade VICIdial's database";
-
-/// `ER_NO_SUCH_TABLE`, `ER_BAD_DB_ERROR`.
-const NO_TABLE: [&str; 2] = ["(server error 1146)", "(server error 1049)"];
 
 /// Is a table there, readable, and with the columns that are needed? Where
 /// changes come without whole rows, one that cannot be read is one whose
@@ -25,21 +23,15 @@ pub(super) async fn table(source: &MySqlSource, table: Table, reads_again: bool)
         Some(lost) => format!("{what}: {lost}"),
     };
     let finding = |outcome, actual: &str| Finding::new(table.name(), outcome, &expected, actual);
-    let sql = format!(
-        "SELECT 1 FROM `{}`.`{}` LIMIT 0",
-        source.database(),
-        table.name()
-    );
-    match source.ask(table.name(), &sql).await {
-        Ok(_) => {}
-        Err(SourceError::Query { detail, .. }) if NO_TABLE.iter().any(|e| detail.ends_with(e)) => {
+    match access(source, table.name()).await {
+        Access::Readable => {}
+        Access::Absent => {
             let missing = finding(serious, &lost("missing"));
             return vec![missing.fix(
                 "check that the URL's database is VICIdial's, and that VICIdial is up to date",
             )];
         }
-        // The server does not tell whether there is a table behind it.
-        Err(SourceError::NotGranted { .. }) => {
+        Access::Denied => {
             if reads_again {
                 let actual = "not readable by this user, or missing, and this binlog needs it to be read: \
                      its changes come without whole rows";
@@ -49,7 +41,9 @@ pub(super) async fn table(source: &MySqlSource, table: Table, reads_again: bool)
             let fix = grant_select(source, Some(table.name())).await;
             return vec![finding(serious, &lost("not readable by this user, or missing")).fix(fix)];
         }
-        Err(error) => return vec![Finding::unknown(table.name(), &expected, &error)],
+        Access::Unknown(error) => {
+            return vec![Finding::unknown(table.name(), &expected, &error)];
+        }
     }
     let columns = match source.columns(table.name()).await {
         Ok(columns) => columns,

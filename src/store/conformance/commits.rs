@@ -1,11 +1,9 @@
 //! What a commit must change, and what it must leave alone.
 
-use std::time::Duration;
-
 use super::change::{SOURCE, TENANT, answered, checkpoint, dial_key, dialed, empty, honest, key};
 use super::{Inspect, entry, next, put};
 use crate::ledger::{AuditEntry, Call, Keys, Outcome};
-use crate::store::{DidNumbers, Dump, StoreError, Trail};
+use crate::store::{DidNumbers, StoreError, Trail};
 
 pub(crate) async fn calls_move_in_chains_and_swaps<S: Inspect>(store: &S) {
     let mut change = next(store).await;
@@ -203,23 +201,6 @@ pub(crate) async fn another_writer_is_noticed<S: Inspect>(store: &S) {
     late.expected = Some(epoch);
     assert!(store.commit(&late).await.is_err());
     assert_eq!(store.contents().await, before);
-}
-
-pub(crate) async fn who_holds_the_next_commit_keeps_others_waiting<S: Inspect>(store: &S) {
-    let first = next(store).await;
-    let hold = store.hold(SOURCE).await.unwrap();
-    let waited = tokio::time::timeout(Duration::from_millis(300), store.commit(&first));
-    assert!(waited.await.is_err(), "it came through");
-    let mut change = next(store).await;
-    change.calls.insert(key("a", 1), answered("+1", 1));
-    let change = honest(&Dump::default(), change);
-    store.commit_held(hold, &change, None).await.unwrap();
-    let error = store.commit(&first).await.unwrap_err();
-    assert!(matches!(error, StoreError::OtherWriter { .. }), "{error:?}");
-    // Given up, it is as if it had never been.
-    drop(store.hold(SOURCE).await.unwrap());
-    let after = next(store).await;
-    assert_eq!(put(store, after).await.calls.len(), 1);
 }
 
 pub(crate) async fn a_failed_commit_leaves_nothing<S: Inspect>(store: &S) {

@@ -6,6 +6,7 @@
 pub(crate) mod change;
 pub(crate) mod commits;
 pub(crate) mod history;
+pub(crate) mod holds;
 pub(crate) mod loads;
 pub(crate) mod reading;
 pub(crate) mod twins;
@@ -63,9 +64,10 @@ macro_rules! on_backend {
             commits::the_newest_is_found_anew,
             commits::audit_rows_are_written_once_and_pruned_oldest_first,
             commits::another_writer_is_noticed,
-            commits::who_holds_the_next_commit_keeps_others_waiting,
             commits::a_failed_commit_leaves_nothing,
             commits::ten_thousand_rows_are_one_commit,
+            holds::who_holds_the_store_makes_the_next_commit,
+            holds::a_hold_that_is_dropped_changes_nothing,
             history::changes_are_kept_in_order_and_follow_a_moved_call,
             history::old_history_is_pruned,
             history::loads_are_noted,

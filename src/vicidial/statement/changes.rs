@@ -270,10 +270,10 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
 
 /// The name of what stands behind FROM, if it is a table or an alias.
 fn relation(factor: &TableFactor) -> Option<String> {
-    match factor {
-        TableFactor::Table { name, .. } => last_name(name),
-        _ => None,
+    if let TableFactor::Table { name, .. } = factor {
+        return last_name(name);
     }
+    None
 }
 
 /// The statement gives its rows another key.

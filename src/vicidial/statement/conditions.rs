@@ -164,11 +164,8 @@ impl Conditions {
     fn rows_in(&mut self, columns: &[Expr], rows: &[Expr]) {
         self.and_more |= rows.len() != 1;
         for (place, column) in columns.iter().enumerate() {
-            let value = |row| match row {
-                &Expr::Tuple(ref values) => values.get(place),
-                _ => None,
-            };
-            match rows.iter().map(value).collect::<Option<Vec<&Expr>>>() {
+            let values = rows.iter().map(|row| tuple(row)?.get(place));
+            match values.collect::<Option<Vec<&Expr>>>() {
                 Some(values) => self.is_in(column, &values),
                 None => self.and_more = true,
             }
@@ -361,4 +358,11 @@ fn is_comparable(column: &str, literal: &Expr) -> bool {
         "uniqueid" | "caller_code" => !is_number(literal),
         _ => !is_hex(literal),
     }
+}
+
+fn tuple(expr: &Expr) -> Option<&Vec<Expr>> {
+    if let Expr::Tuple(values) = expr {
+        return Some(values);
+    }
+    None
 }

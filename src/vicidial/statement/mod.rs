@@ -236,6 +236,7 @@ pub fn patched(copy: &Detail, said: &SaidRow, columns: &[Column]) -> Detail {
             }
         }
         Detail::Call { .. }
+        | Detail::CallRead(_)
         | Detail::CallOfLead(_)
         | Detail::CallDeleted { .. }
         | Detail::CallsOfSecond { .. }
@@ -306,21 +307,15 @@ fn with_joins(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut depth = 0_usize;
     let mut joined = Vec::with_capacity(tokens.len());
     for (place, token) in tokens.iter().enumerate() {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
-            Token::Comma if place < set && depth == 0 => {
-                let word = |text| TokenWithSpan::new(Token::make_keyword(text), token.span);
-                let space = Token::Whitespace(Whitespace::Space);
-                joined.extend([
-                    TokenWithSpan::new(space.clone(), token.span),
-                    word("CROSS"),
-                    TokenWithSpan::new(space, token.span),
-                    word("JOIN"),
-                ]);
-                continue;
-            }
-            _ => {}
+        if token.token == Token::LParen {
+            depth += 1;
+        } else if token.token == Token::RParen {
+            depth = depth.saturating_sub(1);
+        } else if token.token == Token::Comma && place < set && depth == 0 {
+            let word = |text| TokenWithSpan::new(Token::make_keyword(text), token.span);
+            let space = || TokenWithSpan::new(Token::Whitespace(Whitespace::Space), token.span);
+            joined.extend([space(), word("CROSS"), space(), word("JOIN")]);
+            continue;
         }
         joined.push(token.clone());
     }

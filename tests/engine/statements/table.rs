@@ -37,6 +37,24 @@ impl fmt::Display for Told {
     }
 }
 
+impl Set {
+    fn text(self) -> String {
+        match self {
+            Self::Status(status) => format!("status='{status}'"),
+            Self::Seconds(seconds) => format!("length_in_sec='{seconds}'"),
+            Self::Agent(user) => format!("user='{user}'"),
+        }
+    }
+
+    fn apply(self, log: &mut Log) {
+        match self {
+            Self::Status(status) => status.clone_into(&mut log.status),
+            Self::Seconds(seconds) => log.seconds = Some(seconds),
+            Self::Agent(user) => log.user = user,
+        }
+    }
+}
+
 impl Told {
     /// Lets the source's tables be as they were behind this statement.
     pub(crate) fn hold(&self, source: &MemorySource) {
@@ -146,21 +164,9 @@ impl Table {
                 let Some((reached, condition)) = self.reached(call, *by) else {
                     return;
                 };
-                let (text, change): (String, Box<dyn Fn(&mut Log)>) = match *set {
-                    Set::Status(status) => (
-                        format!("status='{status}'"),
-                        Box::new(move |log| log.status = status.to_owned()),
-                    ),
-                    Set::Seconds(seconds) => (
-                        format!("length_in_sec='{seconds}'"),
-                        Box::new(move |log| log.seconds = Some(seconds)),
-                    ),
-                    Set::Agent(user) => (
-                        format!("user='{user}'"),
-                        Box::new(move |log| log.user = user),
-                    ),
-                };
-                self.update(&reached, &format!("{text} {condition}"), change.as_ref());
+                self.update(&reached, &format!("{} {condition}", set.text()), &|log| {
+                    set.apply(log);
+                });
             }
             Op::Rename {
                 call,

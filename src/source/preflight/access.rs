@@ -1,0 +1,131 @@
+//! May the tables be read that `backfill` and `verify` read? One that may not is
+//! hidden by the server, and would pass for one that is not there.
+
+use super::grants::grant_select;
+use super::{Finding, Outcome, tables, verdict, within};
+use crate::source::{MySqlSource, SourceError};
+use crate::vicidial::Table;
+
+/// `ER_NO_SUCH_TABLE`, `ER_BAD_DB_ERROR`.
+const NO_TABLE: [&str; 2] = ["(server error 1146)", "(server error 1049)"];
+
+/// The tables that calls are loaded from.
+const LOADED: [Table; 6] = [
+    Table::Log,
+    Table::LogExtended,
+    Table::DialLog,
+    Table::DialCidLog,
+    Table::CarrierLog,
+    Table::ShakenLog,
+];
+
+/// What a SELECT on a table comes to.
+pub(super) enum Access {
+    Readable,
+    /// There is no such table.
+    Absent,
+    /// The server does not tell whether there is a table behind it.
+    Denied,
+    Unknown(SourceError),
+}
+
+/// Tries to read a table, and reads no row.
+pub(super) async fn access(source: &MySqlSource, table: &str) -> Access {
+    let sql = format!("SELECT 1 FROM `{}`.`{table}` LIMIT 0", source.database());
+    match source.ask(table, &sql).await {
+        Ok(_) => Access::Readable,
+        Err(SourceError::Query { detail, .. }) if NO_TABLE.iter().any(|e| detail.ends_with(e)) => {
+            Access::Absent
+        }
+        Err(SourceError::NotGranted { .. }) => Access::Denied,
+        Err(error) => Access::Unknown(error),
+    }
+}
+
+/// VICIdial's archive of a table.
+#[must_use]
+pub fn archive_of(table: Table) -> Option<&'static str> {
+    Some(match table {
+        Table::Log => "vicidial_log_archive",
+        Table::LogExtended => "vicidial_log_extended_archive",
+        Table::DialLog => "vicidial_dial_log_archive",
+        Table::DialCidLog => "vicidial_dial_cid_log_archive",
+        Table::CarrierLog => "vicidial_carrier_log_archive",
+        Table::ShakenLog => "vicidial_tiltx_shaken_log_archive",
+        Table::Statuses | Table::CampaignStatuses => return None,
+    })
+}
+
+/// Looks at the archives, for `didtail doctor`: each that may not be read, and in
+/// one finding the others.
+pub(super) async fn archives(source: &MySqlSource) -> Vec<Finding> {
+    const EXPECTED: &str = "readable, or not there";
+    let (mut findings, mut readable) = (Vec::new(), Vec::new());
+    for (table, name) in LOADED.into_iter().filter_map(|t| Some((t, archive_of(t)?))) {
+        match access(source, name).await {
+            Access::Readable => readable.push(name),
+            Access::Absent => {}
+            Access::Denied => findings.push(denied(source, table, name).await),
+            Access::Unknown(error) => findings.push(Finding::unknown(name, EXPECTED, &error)),
+        }
+    }
+    let actual = match readable.as_slice() {
+        [] => "none that this user sees".to_owned(),
+        names => format!("readable: {}", names.join(", ")),
+    };
+    let outcome = if findings.is_empty() {
+        Outcome::Good
+    } else {
+        Outcome::Note
+    };
+    findings.insert(
+        0,
+        Finding::new("archive tables", outcome, EXPECTED, &actual),
+    );
+    findings
+}
+
+async fn denied(source: &MySqlSource, table: Table, name: &'static str) -> Finding {
+    let lost = match table {
+        Table::Log => "`backfill` and `verify` do not see calls that VICIdial has archived",
+        _ => "`backfill` and `verify` do not see the rows that VICIdial has archived there",
+    };
+    let actual = format!("not readable by this user, or missing: {lost}");
+    let grant = grant_select(source, Some(name)).await;
+    Finding::new(name, Outcome::Note, "readable, or not there", &actual).fix(format!(
+        "{grant} (an error 1146 says that VICIdial has no such table: then nothing is missed)"
+    ))
+}
+
+/// What a load by SELECT, or a comparison, will not see: tables that this user may
+/// not read, or that could not be asked for.
+///
+/// # Errors
+/// [`SourceError::Unfit`] when the calls themselves cannot be read.
+pub async fn unreadable(source: &MySqlSource) -> Result<Vec<Finding>, SourceError> {
+    let log = within(Table::Log.name(), tables::table(source, Table::Log, false)).await;
+    verdict(log)?;
+    let mut findings = Vec::new();
+    for table in LOADED {
+        let name = table.name();
+        match access(source, name).await {
+            Access::Readable | Access::Absent => {}
+            Access::Denied => findings.extend(tables::table(source, table, false).await),
+            Access::Unknown(error) => findings.push(Finding::unknown(name, "readable", &error)),
+        }
+    }
+    let archives = within("archive tables", archives(source)).await;
+    let is_one = |finding: &Finding| finding.check != "archive tables";
+    findings.extend(archives.into_iter().filter(is_one));
+    Ok(findings)
+}
+
+/// What becomes of a table in a load by SELECT, in a word.
+pub async fn state_of(source: &MySqlSource, table: &str) -> Result<&'static str, SourceError> {
+    match access(source, table).await {
+        Access::Readable => Ok("readable"),
+        Access::Absent => Ok("not there"),
+        Access::Denied => Ok("not readable by this user, or not there"),
+        Access::Unknown(error) => Err(error),
+    }
+}
