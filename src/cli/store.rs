@@ -51,8 +51,11 @@ pub(super) fn run(options: &Options, command: &Command) -> Result<(), Failure> {
         };
         return Ok(output::print(&sql)?);
     }
-    runtime()?
-        .block_on(async { Ok::<_, Failure>(SqlStore::open(&address).await?.close().await) })?;
+    runtime()?.block_on(async {
+        let store = SqlStore::open(&address).await?;
+        store.close().await;
+        Ok::<_, Failure>(())
+    })?;
     let shown = &config.store.url;
     if options.json {
         let document = serde_json::json!({ "store": shown.to_string(), "current": true });

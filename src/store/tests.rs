@@ -6,8 +6,8 @@ use crate::store::conformance::twins::{batches, keep_equal};
 use crate::store::{MemoryStore, SqlStore, conformance};
 
 /// A store in memory.
-async fn in_memory(_case: &str) -> (MemoryStore, ()) {
-    (MemoryStore::new(), ())
+fn in_memory(_case: &str) -> std::future::Ready<(MemoryStore, ())> {
+    std::future::ready((MemoryStore::new(), ()))
 }
 
 /// A SQLite store in a folder that is removed with the guard.

@@ -58,7 +58,6 @@ fn killed(kind: &'static str) {
         let log = daemon.stop();
         assert!(!log.contains("ERROR"), "{log}");
     });
-    println!("{kind}: the server killed {of_server} times, didtail {of_didtail} times");
     assert!(site.assert_equals_source() >= 4_500);
 }
 

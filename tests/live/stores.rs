@@ -1,6 +1,7 @@
 //! The suite of every store on real servers: PostgreSQL, MariaDB and MySQL.
 
 #[path = "../../src/store/conformance/mod.rs"]
+#[expect(clippy::unwrap_used, reason = "cases of tests")]
 mod conformance;
 
 use std::sync::OnceLock;

@@ -155,7 +155,7 @@ async fn dids(
             .query("SELECT phone_number, id FROM dids WHERE tenant_id = ")
             .bind(tenant_id)
             .sql(" AND phone_number")
-            .is_in(missing.into_iter().map(Value::from));
+            .among(missing.into_iter().map(Value::from));
         for mut row in tx.fetch(find).await? {
             found.insert(row.take()?, row.take()?);
         }
@@ -180,7 +180,7 @@ async fn rekey(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> {
                 .query(&format!("DELETE FROM {table} WHERE source = "))
                 .bind(source)
                 .sql(&format!("{of_calls} AND {name}"))
-                .is_in(names)
+                .among(names)
                 .sql(&format!(" AND ({name}, {part}) IN (SELECT a, b FROM "))
                 .rows("k", &["a", "b"], &replaced)
                 .sql(")");
@@ -216,7 +216,7 @@ async fn rekey(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> {
                 .sql(&format!(" AND {table}.source = "))
                 .bind(source)
                 .sql(&format!(" AND {table}.{name}"))
-                .is_in(names);
+                .among(names);
             tx.run(lift).await?;
             let settle = tx
                 .query(&format!("UPDATE {table} SET source = "))

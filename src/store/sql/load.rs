@@ -21,16 +21,16 @@ pub(super) async fn load(
     let (calls, dials) = (&mut loaded.calls, &mut loaded.dials);
     if !keys.uniqueids.is_empty() {
         let names = || keys.uniqueids.iter().map(Field::value);
-        let wanted = of(tx, &CALLS, source).sql(" AND x.uniqueid").is_in(names());
+        let wanted = of(tx, &CALLS, source).sql(" AND x.uniqueid").among(names());
         take(tx, &CALLS, wanted, calls).await?;
-        let wanted = of(tx, &DIALS, source).sql(" AND x.uniqueid").is_in(names());
+        let wanted = of(tx, &DIALS, source).sql(" AND x.uniqueid").among(names());
         take(tx, &DIALS, wanted, dials).await?;
     }
     if !keys.caller_codes.is_empty() {
         let codes = keys.caller_codes.iter().map(Field::value);
         let wanted = of(tx, &DIALS, source)
             .sql(" AND x.caller_code")
-            .is_in(codes);
+            .among(codes);
         take(tx, &DIALS, wanted, dials).await?;
     }
     if let (Some(times), false) = (keys.lead_times, keys.lead_ids.is_empty()) {
@@ -45,7 +45,7 @@ pub(super) async fn load(
             .sql(" WHERE name = ")
             .bind(tenant)
             .sql(") AND phone_number")
-            .is_in(keys.dids.iter().map(Field::value));
+            .among(keys.dids.iter().map(Field::value));
         for mut row in tx.fetch(find).await? {
             loaded.dids.insert(row.take()?);
         }
@@ -61,7 +61,7 @@ fn of<'a, K: Default, S: Default>(tx: &Tx, table: &Table<K, S>, source: &'a str)
 fn by_lead<'a>(query: Query<'a>, keys: &'a Keys, (first, last): (i64, i64), at: &str) -> Query<'a> {
     query
         .sql(" AND x.lead_id")
-        .is_in(keys.lead_ids.iter().map(Field::value))
+        .among(keys.lead_ids.iter().map(Field::value))
         .sql(&format!(" AND {at} BETWEEN "))
         .bind(Value::from(first))
         .sql(" AND ")

@@ -57,7 +57,7 @@ impl SqlStore {
                 let statement = tx
                     .query(statement)
                     .sql("(SELECT id FROM dids WHERE phone_number")
-                    .is_in(dids.iter().map(Field::value))
+                    .among(dids.iter().map(Field::value))
                     .sql(&format!("){rest}"));
                 tx.run(statement).await?;
             }

@@ -158,7 +158,7 @@ impl Store for SqlStore {
         let load = async {
             let begin = open::begin_loading(self.dialect());
             let mut tx = self.readers.begin(begin, PATIENCE).await?;
-            let loaded = load::load(&mut tx, source, tenant, keys).await?;
+            let loaded = Box::pin(load::load(&mut tx, source, tenant, keys)).await?;
             tx.finish(loaded).await
         };
         load.await.map_err(|e| self.error("looking calls up", e))
@@ -335,7 +335,7 @@ async fn finish(
     change: &ChangeSet,
     note: Option<(LoadName, &LoadNote)>,
 ) -> Result<Committed, Error> {
-    let written = commit::write(&mut tx, change).await?;
+    let written = Box::pin(commit::write(&mut tx, change)).await?;
     if matches!(written, Committed::Done) {
         if let Some((name, note)) = note {
             backfills::write(&mut tx, &change.source, name, note).await?;

@@ -70,7 +70,7 @@ async fn find_last_anew(
         return Ok(());
     }
     let find = tx.query(FIND).bind(owner.tenant_id);
-    tx.run(find.sql(" AND did_id").is_in(asked)).await?;
+    tx.run(find.sql(" AND did_id").among(asked)).await?;
     Ok(())
 }
 
@@ -115,9 +115,9 @@ pub(super) async fn daily(
         .query("DELETE FROM did_daily_stats WHERE tenant_id = ")
         .bind(owner.tenant_id)
         .sql(" AND did_id")
-        .is_in(dids.into_iter().map(Value::from))
+        .among(dids.into_iter().map(Value::from))
         .sql(" AND day")
-        .is_in(days.into_iter().map(Field::value))
+        .among(days.into_iter().map(Field::value))
         .sql(&empty.concat());
     tx.run(remove).await?;
     Ok(())

@@ -82,7 +82,7 @@ impl<'a> Query<'a> {
     }
 
     /// ` IN (…)` of what is not empty.
-    pub(in crate::store) fn is_in(self, values: impl IntoIterator<Item = Value<'a>>) -> Self {
+    pub(in crate::store) fn among(self, values: impl IntoIterator<Item = Value<'a>>) -> Self {
         let mut values: Vec<Value<'a>> = values.into_iter().collect();
         match self.dialect {
             Dialect::Sqlite => {

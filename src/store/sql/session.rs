@@ -71,9 +71,9 @@ impl Pool {
     /// Begins a transaction.
     pub(super) async fn begin(&self, begin: &'static str, patience: Duration) -> Result<Tx, Error> {
         let connection = match self {
-            Self::Sqlite(pool) => Connection::Sqlite(pool.acquire().await?),
-            Self::Postgres(pool) => Connection::Postgres(acquire(pool).await?),
-            Self::MySql(pool) => Connection::MySql(acquire(pool).await?),
+            Self::Sqlite(pool) => Connection::Sqlite(Box::pin(pool.acquire()).await?),
+            Self::Postgres(pool) => Connection::Postgres(Box::pin(acquire(pool)).await?),
+            Self::MySql(pool) => Connection::MySql(Box::pin(acquire(pool)).await?),
         };
         let mut tx = Tx {
             connection,
@@ -158,7 +158,7 @@ impl Tx {
                 statement.execute(&mut **one).await.map(|_| ())
             })
         };
-        within(self.patience, done).await
+        within(self.patience, Box::pin(done)).await
     }
 
     /// Runs a statement, and says how many rows it changed.
@@ -184,7 +184,7 @@ impl Tx {
                 }
             }
         };
-        within(self.patience, done).await
+        within(self.patience, Box::pin(done)).await
     }
 
     /// Reads all rows of a statement.
@@ -216,7 +216,7 @@ impl Tx {
                 }
             }
         };
-        within(self.patience, read).await
+        within(self.patience, Box::pin(read)).await
     }
 
     /// Reads the first row, if there is one.
