@@ -1,7 +1,9 @@
-//! How fast the SQLite store takes changes: large batches, and single calls.
+//! How fast a store takes changes: large batches, and single calls, beside the
+//! bare bulk load of the same rows into the same server.
 //!
-//! `cargo bench --bench store [-- FOLDER [BATCHES]]`; the folder says which
-//! disk is measured.
+//! `cargo bench --bench store [-- FOLDER|URL [BATCHES]]`; a folder says on which
+//! disk SQLite is measured, a `postgres://` or `mysql://` address which server: its
+//! database must be empty.
 
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
@@ -15,6 +17,7 @@ use didtail::ledger::{
     DialKey, Keys, Outcome, Subject,
 };
 use didtail::store::{SqlStore, Store};
+use sqlx::Connection as _;
 
 /// Calls and dials of one batch; half are new, half change the batch before.
 const CALLS: u64 = 2000;
@@ -23,23 +26,33 @@ const EPOCH: i64 = 1_762_956_000;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
-    let folder = arguments
-        .next()
-        .map_or_else(std::env::temp_dir, PathBuf::from);
+    let place = arguments.next();
     let batches: u64 = arguments.next().map_or(Ok(200), |n| n.parse())?;
-    let path = folder.join(format!("didtail-bench-{}.db", std::process::id()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let measured = runtime.block_on(measure(&path, batches));
+    if let Some(url) = place.as_ref().filter(|place| place.contains("://")) {
+        runtime.block_on(measure(url, batches))?;
+        return runtime.block_on(bare(url, batches));
+    }
+    let folder = place.map_or_else(std::env::temp_dir, PathBuf::from);
+    let path = folder.join(format!("didtail-bench-{}.db", std::process::id()));
+    let measured = runtime.block_on(measure(&format!("sqlite://{}", path.display()), batches));
+    if let Ok(file) = std::fs::metadata(&path) {
+        println!(
+            "{} MB for {} calls",
+            file.len() >> 20,
+            (batches + 1) * CALLS / 2
+        );
+    }
     for side in ["", "-wal", "-shm"] {
         std::fs::remove_file(format!("{}{side}", path.display())).ok();
     }
     measured
 }
 
-async fn measure(path: &std::path::Path, batches: u64) -> anyhow::Result<()> {
-    let store = SqlStore::open(&format!("sqlite://{}", path.display())).await?;
+async fn measure(url: &str, batches: u64) -> anyhow::Result<()> {
+    let store = SqlStore::open(url).await?;
     let mut expected = None;
     let (mut commits, mut loads, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for batch in 0..batches {
@@ -84,10 +97,123 @@ async fn measure(path: &std::path::Path, batches: u64) -> anyhow::Result<()> {
     report("one call", &mut singles, 500.0 / spent.as_secs_f64());
     let wrong = store.check_invariant().await?;
     anyhow::ensure!(wrong.is_empty(), "{wrong:?}");
-    let bytes = std::fs::metadata(path)?.len();
-    println!("{} MB for {} calls", bytes >> 20, (batches + 1) * CALLS / 2);
     store.close().await;
+    println!(
+        "{:26} peak memory {} MB, processor {} s",
+        "",
+        peak_mib(),
+        cpu_seconds()
+    );
     Ok(())
+}
+
+/// The most memory that this process has used, in MiB.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// Seconds of processor time of this process, its own and the kernel's for it.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields: Vec<f64> = after
+        .split_whitespace()
+        .filter_map(|f| f.parse().ok())
+        .collect();
+    // The letter of the state is no number; user and system time are 14 and 15 of all.
+    fields
+        .get(10..12)
+        .map_or(0.0, |times| times.iter().sum::<f64>() / 100.0)
+}
+
+/// The calls and dials of the same batches by the server's fastest way, into bare
+/// tables without keys.
+async fn bare(url: &str, batches: u64) -> anyhow::Result<()> {
+    let mut spent = Duration::ZERO;
+    let rows = usize::try_from(batches * CALLS)?;
+    if url.starts_with("postgres") {
+        let mut connection = sqlx::PgConnection::connect(url).await?;
+        sqlx::raw_sql(
+            "DROP TABLE IF EXISTS bare; CREATE TABLE bare (LIKE call_records INCLUDING DEFAULTS)",
+        )
+        .execute(&mut connection)
+        .await?;
+        for batch in 0..batches {
+            let text = lines(&change(batch * CALLS / 2, CALLS, batch, None), "\t", "\n");
+            let start = Instant::now();
+            let copy = format!("COPY bare ({BARE}) FROM STDIN");
+            let mut copy = connection.copy_in_raw(&copy).await?;
+            copy.send(text.as_bytes()).await?;
+            copy.finish().await?;
+            spent += start.elapsed();
+        }
+        sqlx::raw_sql("DROP TABLE bare")
+            .execute(&mut connection)
+            .await?;
+    } else {
+        let mut connection = sqlx::MySqlConnection::connect(url).await?;
+        let make =
+            "DROP TABLE IF EXISTS bare; CREATE TABLE bare AS SELECT * FROM call_records LIMIT 0";
+        sqlx::raw_sql(make).execute(&mut connection).await?;
+        for batch in 0..batches {
+            let text = lines(
+                &change(batch * CALLS / 2, CALLS, batch, None),
+                "','",
+                "'),('",
+            );
+            let text = text.trim_end_matches("'),('");
+            let insert = format!("INSERT INTO bare ({BARE}) VALUES ('{text}')");
+            let start = Instant::now();
+            sqlx::raw_sql(sqlx::AssertSqlSafe(insert))
+                .execute(&mut connection)
+                .await?;
+            spent += start.elapsed();
+        }
+        sqlx::raw_sql("DROP TABLE bare")
+            .execute(&mut connection)
+            .await?;
+    }
+    let per_second = rows as f64 / spent.as_secs_f64();
+    println!("bare bulk    {per_second:9.0} call rows/s, no keys, no numbers, no position");
+    Ok(())
+}
+
+/// The columns of the bare load.
+const BARE: &str = "id, tenant_id, source, uniqueid, lead_id, caller_code, did_id, phone_number, \
+     campaign_id, agent_id, list_id, disposition, counted, term_reason, started_at, day, updated_at";
+
+/// The calls of a change as text.
+fn lines(change: &ChangeSet, between: &str, end: &str) -> String {
+    let mut text = String::new();
+    for (n, (key, call)) in change.calls.iter().enumerate() {
+        let code = call.caller_code.as_deref().unwrap_or_default();
+        let (counted, list) = (u8::from(call.counted), call.list_id.unwrap_or_default());
+        let cells = [
+            n.to_string(),
+            "1".to_owned(),
+            "main".to_owned(),
+            key.uniqueid.clone(),
+            key.lead_id.to_string(),
+            code.to_owned(),
+            "1".to_owned(),
+            call.phone_number.clone(),
+            call.campaign_id.clone(),
+            call.agent_id.clone(),
+            list.to_string(),
+            call.disposition.clone(),
+            counted.to_string(),
+            call.term_reason.clone(),
+            call.started_at.to_string(),
+            call.day.clone(),
+            call.updated_at.to_string(),
+        ];
+        text.push_str(&cells.join(between));
+        text.push_str(end);
+    }
+    text
 }
 
 fn report(name: &str, times: &mut [Duration], rows_per_second: f64) {
