@@ -151,7 +151,8 @@ async fn rekey(tx: &mut SqliteConnection, change: &ChangeSet) -> Result<(), sqlx
          lead_id = m.lead_id FROM (SELECT c.id AS id, j.value ->> 2 AS uniqueid, \
          j.value ->> 3 AS lead_id FROM json_each(?) j CROSS JOIN call_records c ON c.source = ? \
          AND c.uniqueid = j.value ->> 0 AND c.lead_id = j.value ->> 1) m \
-         WHERE call_records.id = m.id";
+         WHERE call_records.id = m.id AND call_records.source = ? \
+         AND call_records.uniqueid IN (SELECT value ->> 0 FROM json_each(?))";
     const SETTLE: &str = "UPDATE call_records SET source = ? WHERE source = ''";
     const REMOVE_HISTORY: &str = "DELETE FROM change_history WHERE id IN \
          (SELECT h.id FROM json_each(?) j CROSS JOIN change_history h ON h.source = ? \
@@ -160,7 +161,8 @@ async fn rekey(tx: &mut SqliteConnection, change: &ChangeSet) -> Result<(), sqlx
          part = m.lead_id FROM (SELECT h.id AS id, j.value ->> 2 AS uniqueid, \
          j.value ->> 3 AS lead_id FROM json_each(?) j CROSS JOIN change_history h ON h.source = ? \
          AND h.subject = j.value ->> 0 AND h.part = j.value ->> 1 AND h.kind = 'call') m \
-         WHERE change_history.id = m.id";
+         WHERE change_history.id = m.id AND change_history.source = ? \
+         AND change_history.subject IN (SELECT value ->> 0 FROM json_each(?))";
     const SETTLE_HISTORY: &str = "UPDATE change_history SET source = ? WHERE source = ''";
     if !change.replaced.is_empty() {
         let keys = change
@@ -180,7 +182,9 @@ async fn rekey(tx: &mut SqliteConnection, change: &ChangeSet) -> Result<(), sqlx
         });
         let moves = json_list(moves)?;
         for (lift, settle) in [(LIFT, SETTLE), (LIFT_HISTORY, SETTLE_HISTORY)] {
+            // Named twice, because SQLite would else look at every row of the table.
             let lift = sqlx::query(lift).bind(&moves).bind(&change.source);
+            let lift = lift.bind(&change.source).bind(&moves);
             lift.execute(&mut *tx).await?;
             let settle = sqlx::query(settle).bind(&change.source);
             settle.execute(&mut *tx).await?;
