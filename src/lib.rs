@@ -121,6 +121,11 @@
 //!
 //! - Where the binlog has a statement instead of rows, a row that is archived or
 //!   wiped before it is read again is known only from the statement's literals.
+//! - Which rows had a status when a statement asked for it (`WHERE status='…' ORDER BY
+//!   … LIMIT 1`) is judged by what is there later; a row that was renamed or deleted
+//!   in between may be taken for another.
+//! - What triggers, functions and views write is in a statement's text nowhere;
+//!   `doctor` tells of those that it may see. With rows in the binlog all of it is.
 //! - The rows of a statement that does not name them (in a stored procedure, with
 //!   variables) are looked for by time, and one outside of it is not found.
 //! - A change whose binlog was deleted before it was read, and whose row is in no

@@ -12,6 +12,7 @@ use sqlx::Error;
 use super::columns::{CALLS, DIALS, Table};
 use super::dialect::{Change, Conflict, Dialect};
 use super::insert::{Insert, rows};
+use super::query::Query;
 use super::session::Tx;
 use super::value::{Field, Value};
 use super::{numbers, progress, statuses};
@@ -163,28 +164,25 @@ async fn dids(
     Ok(found)
 }
 
+/// A table whose rows are named by calls: its name, the two columns that name one,
+/// and a condition.
+type OfCalls = (&'static str, &'static str, &'static str, &'static str);
+
+pub(super) const TABLES: [OfCalls; 2] = [
+    ("call_records", "uniqueid", "lead_id", ""),
+    ("change_history", "subject", "part", " AND kind = 'call'"),
+];
+
 /// Removes the replaced rows and gives the moved ones their new keys, through a
 /// source that no source is called, so that swaps and chains cannot collide.
 async fn rekey(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> {
-    /// The tables, and the columns that name a call in each.
-    const TABLES: [(&str, &str, &str, &str); 2] = [
-        ("call_records", "uniqueid", "lead_id", ""),
-        ("change_history", "subject", "part", " AND kind = 'call'"),
-    ];
     let source = &change.source;
     if !change.replaced.is_empty() {
         let replaced: Vec<Vec<Value<'_>>> = change.replaced.iter().map(values).collect();
-        for (table, name, part, of_calls) in TABLES {
+        for table in TABLES {
             let names = change.replaced.iter().map(|key| key.uniqueid.value());
-            let remove = tx
-                .query(&format!("DELETE FROM {table} WHERE source = "))
-                .bind(source)
-                .sql(&format!("{of_calls} AND {name}"))
-                .among(names)
-                .sql(&format!(" AND ({name}, {part}) IN (SELECT a, b FROM "))
-                .rows("k", &["a", "b"], &replaced)
-                .sql(")");
-            tx.run(remove).await?;
+            let removal = removal(tx, table, source, names, &replaced);
+            tx.run(removal).await?;
         }
     }
     if !change.moved.is_empty() {
@@ -193,33 +191,12 @@ async fn rekey(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> {
             .map(|(old, new)| [values(old), values(new)].concat())
             .collect();
         let lifted = format!("~{source}");
-        for (table, name, part, of_calls) in TABLES {
-            let set = format!("{name} = k.c, {part} = k.d, source = ");
-            let on = format!("{table}.{name} = k.a AND {table}.{part} = k.b{of_calls}");
-            let columns = ["a", "b", "c", "d"];
+        for table in TABLES {
             let names = change.moved.keys().map(|key| key.uniqueid.value());
-            let lift = match tx.dialect() {
-                Dialect::Sqlite | Dialect::Postgres => tx
-                    .query(&format!("UPDATE {table} SET {set}"))
-                    .bind(&lifted)
-                    .sql(" FROM ")
-                    .rows("k", &columns, &moves)
-                    .sql(&format!(" WHERE {on}")),
-                Dialect::MySql => tx
-                    .query(&format!("UPDATE {table} JOIN "))
-                    .rows("k", &columns, &moves)
-                    .sql(&format!(" ON {on} SET {set}"))
-                    .bind(&lifted)
-                    .sql(" WHERE 1 = 1"),
-            };
-            let lift = lift
-                .sql(&format!(" AND {table}.source = "))
-                .bind(source)
-                .sql(&format!(" AND {table}.{name}"))
-                .among(names);
+            let lift = lift(tx, table, (source, &lifted), names, &moves);
             tx.run(lift).await?;
             let settle = tx
-                .query(&format!("UPDATE {table} SET source = "))
+                .query(&format!("UPDATE {} SET source = ", table.0))
                 .bind(source)
                 .sql(" WHERE source = ")
                 .bind(&lifted);
@@ -227,6 +204,56 @@ async fn rekey(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Deletes the rows of calls. The names alone narrow it down by the key; not every
+/// backend does that with pairs.
+pub(super) fn removal<'a>(
+    tx: &Tx,
+    (table, name, part, of_calls): OfCalls,
+    source: &'a str,
+    names: impl IntoIterator<Item = Value<'a>>,
+    calls: &[Vec<Value<'a>>],
+) -> Query<'a> {
+    tx.query(&format!("DELETE FROM {table} WHERE source = "))
+        .bind(source)
+        .sql(&format!("{of_calls} AND {name}"))
+        .among(names)
+        .sql(&format!(" AND ({name}, {part}) IN (SELECT a, b FROM "))
+        .rows("k", &["a", "b"], calls)
+        .sql(")")
+}
+
+/// Gives the rows of calls their new names, in another source.
+pub(super) fn lift<'a>(
+    tx: &Tx,
+    (table, name, part, of_calls): OfCalls,
+    (source, lifted): (&'a str, &'a str),
+    names: impl IntoIterator<Item = Value<'a>>,
+    moves: &[Vec<Value<'a>>],
+) -> Query<'a> {
+    let set = format!("{name} = k.c, {part} = k.d, source = ");
+    let on = format!("{table}.{name} = k.a AND {table}.{part} = k.b{of_calls}");
+    let columns = ["a", "b", "c", "d"];
+    let lift = match tx.dialect() {
+        Dialect::Sqlite | Dialect::Postgres => tx
+            .query(&format!("UPDATE {table} SET {set}"))
+            .bind(lifted)
+            .sql(" FROM ")
+            .rows("k", &columns, moves)
+            .sql(&format!(" WHERE {on}")),
+        Dialect::MySql => tx
+            .query(&format!("UPDATE {table} JOIN "))
+            .rows("k", &columns, moves)
+            .sql(&format!(" ON {on} SET {set}"))
+            .bind(lifted)
+            .sql(" WHERE 1 = 1"),
+    };
+    // Named twice, because SQLite would else look at every row of the table.
+    lift.sql(&format!(" AND {table}.source = "))
+        .bind(source)
+        .sql(&format!(" AND {table}.{name}"))
+        .among(names)
 }
 
 fn values(key: &CallKey) -> Vec<Value<'_>> {

@@ -54,11 +54,20 @@ pub(super) async fn load(
 }
 
 /// The states of a source, to be narrowed down.
-fn of<'a, K: Default, S: Default>(tx: &Tx, table: &Table<K, S>, source: &'a str) -> Query<'a> {
+pub(super) fn of<'a, K: Default, S: Default>(
+    tx: &Tx,
+    table: &Table<K, S>,
+    source: &'a str,
+) -> Query<'a> {
     all(tx, table, &[]).sql(" WHERE x.source = ").bind(source)
 }
 
-fn by_lead<'a>(query: Query<'a>, keys: &'a Keys, (first, last): (i64, i64), at: &str) -> Query<'a> {
+pub(super) fn by_lead<'a>(
+    query: Query<'a>,
+    keys: &'a Keys,
+    (first, last): (i64, i64),
+    at: &str,
+) -> Query<'a> {
     query
         .sql(" AND x.lead_id")
         .among(keys.lead_ids.iter().map(Field::value))

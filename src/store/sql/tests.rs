@@ -7,12 +7,14 @@ use std::path::Path;
 use std::process::Command;
 use std::task::{Context, Waker};
 
-use crate::ledger::ChangeSet;
+use crate::ledger::{ChangeSet, Keys};
 use crate::store::conformance::change::{
     SOURCE, answered, checkpoint, dial_key, dialed, empty, honest, key,
 };
+use crate::store::sql::columns::{CALLS, DIALS};
 use crate::store::sql::session::Pool;
-use crate::store::sql::{SqlStore, open};
+use crate::store::sql::value::Value;
+use crate::store::sql::{SqlStore, commit, load, open};
 use crate::store::tests::sqlite;
 use crate::store::{Dump, Store as _, StoreError};
 
@@ -288,4 +290,52 @@ async fn opening_again_applies_no_migration_twice() {
     let path = folder.path().join("optimizer.db");
     let again = open::for_writing(&url(&path)).await.unwrap();
     assert_eq!(again.name, path.display().to_string());
+}
+
+/// Whatever SQLite's planner makes of them, look-ups and moves go by keys.
+#[tokio::test]
+async fn nothing_is_looked_up_by_reading_a_table() {
+    let (store, _folder) = sqlite("").await;
+    let keys = Keys {
+        lead_ids: [1, 2].into(),
+        ..Keys::default()
+    };
+    let names = || ["a", "b"].map(Value::from);
+    let moves = [vec!["a".into(), 1_i64.into(), "b".into(), 1_i64.into()]];
+    let tx = store.begin_read().await.unwrap();
+    let of_calls = || load::of(&tx, &CALLS, "main");
+    let of_dials = || load::of(&tx, &DIALS, "main");
+    let queries = [
+        of_calls().sql(" AND x.uniqueid").among(names()),
+        of_dials().sql(" AND x.uniqueid").among(names()),
+        of_dials().sql(" AND x.caller_code").among(names()),
+        load::by_lead(of_calls(), &keys, (1, 2), "x.started_at"),
+        load::by_lead(of_dials(), &keys, (1, 2), "x.dialed_at"),
+        commit::removal(&tx, commit::TABLES[0], "main", names(), &moves),
+        commit::removal(&tx, commit::TABLES[1], "main", names(), &moves),
+        commit::lift(&tx, commit::TABLES[0], ("main", "~main"), names(), &moves),
+        commit::lift(&tx, commit::TABLES[1], ("main", "~main"), names(), &moves),
+    ];
+    let mut tx = store.begin_read().await.unwrap();
+    for mut query in queries {
+        query.text = format!("EXPLAIN QUERY PLAN {}", query.text);
+        query.is_packed = false;
+        let text = query.text.clone();
+        for mut row in tx.fetch(query).await.unwrap() {
+            let (_, _, _): (i64, i64, i64) = (
+                row.take().unwrap(),
+                row.take().unwrap(),
+                row.take().unwrap(),
+            );
+            let step: String = row.take().unwrap();
+            let reads_all = [
+                "SCAN x",
+                "SCAN call_records",
+                "SCAN change_history",
+                "SCAN dials",
+            ];
+            let is_bad = reads_all.iter().any(|scan| step.starts_with(scan));
+            assert!(!is_bad, "{step}: {text}");
+        }
+    }
 }

@@ -12,6 +12,11 @@ use crate::rows::{Log, code, dial, link};
 
 const LOG: &str = "vicidial_log";
 
+/// Leads that calls are moved to, each call once, begin here. Nobody dials them: a
+/// call that passes through a lead on its way keeps a DID of that lead in rows, and
+/// a reader of statements never sees it there.
+const MOVED: i64 = 100;
+
 /// Seconds between two statements.
 const STEP: i64 = 7;
 const DAY: i64 = 86_400;
@@ -98,8 +103,8 @@ pub(crate) struct Table {
     dials: Vec<(i64, String)>,
     names: usize,
     told: Vec<Told>,
-    /// Rows are archived in the course of it.
-    archives: bool,
+    /// Rows are archived, deleted or renamed in the course of it.
+    loses: bool,
 }
 
 impl Table {
@@ -113,7 +118,12 @@ impl Table {
             dials: Vec::new(),
             names: 0,
             told: Vec::new(),
-            archives: ops.iter().any(|op| matches!(op, Op::Night | Op::Wipe)),
+            loses: ops.iter().any(|op| {
+                matches!(
+                    op,
+                    Op::Night | Op::Wipe | Op::CleanUp(..) | Op::Rename { .. } | Op::Lead { .. }
+                )
+            }),
         };
         for op in ops {
             table.now += STEP;
@@ -196,8 +206,12 @@ impl Table {
                 let Some((reached, condition)) = self.reached(call, *by) else {
                     return;
                 };
+                if reached.iter().any(|at| self.calls[*at].lead >= MOVED) {
+                    return;
+                }
+                let lead = lead + MOVED;
                 let text = format!("lead_id='{lead}' {condition}");
-                self.update(&reached, &text, &|log| log.lead = *lead);
+                self.update(&reached, &text, &|log| log.lead = lead);
             }
             Op::CleanUp(call, by) => self.clean_up(call, *by),
             Op::Night => self.night(),
@@ -279,10 +293,10 @@ impl Table {
 
     /// The calls that a condition reaches, by their places, and the condition.
     fn reached(&self, call: &Index, by: By) -> Option<(Vec<usize>, String)> {
-        // Whether a row was so before it was archived nobody can say who has seen
-        // it as it was behind the statement (lib.rs, non-guarantees).
+        // Whether a row was so before it was archived, deleted or renamed nobody can
+        // say who has seen only what is there now (lib.rs, non-guarantees).
         let by = match by {
-            By::NewestOfStatus if self.archives => By::Name,
+            By::NewestOfStatus if self.loses => By::Name,
             by => by,
         };
         let call = self.pick(call)?;
