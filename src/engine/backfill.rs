@@ -70,9 +70,6 @@ use rows::{AROUND_SECONDS, Span};
 /// job may hold a table locked for minutes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Time for a row to appear in its table after it is in the binlog.
-const APPEARING: Duration = Duration::from_millis(10);
-
 /// How far behind the present a load without an end goes: the clocks of dialers
 /// and web servers differ.
 pub(in crate::engine) const CLOCKS_SECONDS: i64 = 3600;
@@ -333,7 +330,12 @@ impl<S: Source, St: Store> Backfill<S, St> {
         let Some(expected) = store.progress(&self.merger.source).await? else {
             return Ok(Window::NoPosition);
         };
-        tokio::time::sleep(APPEARING).await;
+        // What the store has already must not be undone by a SELECT that is too early.
+        let committed = self.selection.committed(&expected);
+        let Ok(committed) = tokio::time::timeout(PATIENCE, committed).await else {
+            return Ok(Window::Late);
+        };
+        committed?;
         let now = (self.merger.clock)();
         let rows_max = self.pace.rows_max();
         let read = rows::read(&mut self.selection, calls, window, now, rows_max);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::binlog::{MySqlValue, Row};
+use crate::checkpoint::Checkpoint;
 use crate::source::{Column, Condition, SELECTED_ROWS_MAX, Source, SourceError};
 use crate::vicidial::{Detail, Interpreter, Layout, SaidRow, Table};
 
@@ -55,6 +56,16 @@ impl<S: Source> Selection<S> {
     /// Asks for the columns anew: after a failure they may be others.
     pub(super) fn forget(&mut self) {
         self.layouts.clear();
+    }
+
+    /// As [`Source::committed`], for what a store has.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub(super) async fn committed(&self, store_at: &Checkpoint) -> Result<(), SourceError> {
+        self.source
+            .committed(&store_at.position, &store_at.gtid)
+            .await
     }
 
     /// What the rows of `table` that meet a condition say, read at `now`. A row

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::binlog::{Row, RowChange};
+use crate::vicidial::SaidRow;
 use crate::vicidial::cells::Cells;
 use crate::vicidial::fact::{
     CallBefore, CallName, CallRow, CarrierEnding, Detail, Fact, Origin, SipAnswer,
@@ -97,6 +98,19 @@ impl Interpreter {
     #[must_use]
     pub fn text(layout: &Layout, row: &Row, column: &str) -> Option<String> {
         Cells { layout, row }.some_text(column)
+    }
+
+    /// What a row, perhaps of a partial image, has in its columns, as a statement
+    /// would say it. NULL and what is empty are left out.
+    #[must_use]
+    pub fn said(layout: &Layout, row: &Row) -> SaidRow {
+        let cells = Cells { layout, row };
+        let said = layout.names().filter_map(|name| {
+            let time = || cells.wall_clock(name).map(|wall| wall.to_string());
+            let text = cells.some_text(name).or_else(time)?;
+            Some((name.to_owned(), Some(text)))
+        });
+        said.collect()
     }
 
     fn present(

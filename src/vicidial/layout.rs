@@ -188,6 +188,11 @@ impl Layout {
         Ok(Self { table, fields })
     }
 
+    /// The names of its columns.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
     pub(super) fn field(&self, column: &str) -> Option<&Field> {
         self.fields.get(column)
     }

@@ -230,19 +230,18 @@ impl<S: Source> Intake<S> {
                     .saturating_add(number.saturating_mul(FACTS_A_CHANGE)),
                 ..origin.clone()
             };
-            let new_lead = match change {
-                RowChange::Update { after, .. } => Interpreter::text(layout, after, "lead_id"),
-                RowChange::Insert { .. } | RowChange::Delete { .. } => None,
+            // What it has of a row that is gone by the time it is read again.
+            let (inserted, set) = match change {
+                RowChange::Insert { after } => (vec![Interpreter::said(layout, after)], vec![]),
+                RowChange::Update { after, .. } => (vec![], Interpreter::said(layout, after)),
+                RowChange::Delete { .. } => (vec![], vec![]),
             };
-            let new_lead = new_lead.filter(|_| table == Table::Log);
             let rows = KeyedRows {
                 column,
                 values,
                 effect,
-                set: new_lead
-                    .map(|lead| ("lead_id".to_owned(), Some(lead)))
-                    .into_iter()
-                    .collect(),
+                inserted,
+                set,
                 ..KeyedRows::default()
             };
             self.again(table, rows, &origin);

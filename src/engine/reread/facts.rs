@@ -219,11 +219,7 @@ fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detai
         Some(Detail::CallsOfSecond {
             lead_id,
             second: second(rows.among.prefix.as_ref()?).to_owned(),
-            // What bears the new name now was there then.
-            reach: match renamed_to {
-                Some(to) if !is_there(to) => reach.clone(),
-                Some(_) | None => Reach::default(),
-            },
+            reach: reach.clone(),
             present: present(&kept).cloned().collect(),
             renamed_to: renamed_to.cloned(),
         })
@@ -256,12 +252,19 @@ fn effect(change: &Pending, live: &[&Detail], archived: &[&Detail]) -> Vec<Detai
             let was_archived = |name: &String| present(&archived).any(|there| there == name);
             let gone = rows.values.iter();
             let gone = gone.filter(|name| !is_there(name) && !was_archived(name));
-            gone.map(|uniqueid| Detail::CallDeleted {
-                uniqueid: uniqueid.clone(),
-                lead_id: rows.among.lead_id,
-                started_at: second(uniqueid).parse().unwrap_or(origin.time),
-            })
-            .collect()
+            let deleted = gone.map(|uniqueid| {
+                let began = second(uniqueid).parse().unwrap_or(origin.time);
+                (uniqueid, began)
+            });
+            // What an archiving took before it deleted nothing.
+            let deleted = deleted.filter(|(uniqueid, began)| reach.has(uniqueid, *began));
+            deleted
+                .map(|(uniqueid, started_at)| Detail::CallDeleted {
+                    uniqueid: uniqueid.clone(),
+                    lead_id: rows.among.lead_id,
+                    started_at,
+                })
+                .collect()
         }
         (Effect::Deleted, _) => leads().filter_map(|lead| of_second(lead, None)).collect(),
     }

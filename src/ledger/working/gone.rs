@@ -139,7 +139,13 @@ impl Working {
             Pick::All => meeting.cloned().collect(),
             Pick::GreatestUniqueid => meeting.max().cloned().into_iter().collect(),
             Pick::LeastUniqueid => meeting.min().cloned().into_iter().collect(),
-            Pick::Newest => meeting.max_by_key(time).cloned().into_iter().collect(),
+            // Of several the server takes the first that it finds.
+            Pick::Newest => meeting
+                .rev()
+                .max_by_key(time)
+                .cloned()
+                .into_iter()
+                .collect(),
             Pick::Oldest => meeting.min_by_key(time).cloned().into_iter().collect(),
         };
         for key in reached {

@@ -83,8 +83,9 @@ impl<F: Fn(Table) -> Vec<String>> Context<'_, F> {
         {
             return Some(at_the_time_of(table, &rows));
         }
-        // A row that was there already got its values from the other part.
-        let is_new = insert.on.is_none();
+        // A row that was there already got its values from the other part, or keeps
+        // its own.
+        let is_new = insert.on.is_none() && !(insert.ignore && table == Table::Log);
         Some(Written {
             table,
             rows: WrittenRows::Keyed(Box::new(KeyedRows {
