@@ -34,10 +34,13 @@ impl Working {
                 caller_code,
                 at,
                 leading,
+                sip,
                 ..
-            } => self
-                .dial(caller_code, *at)
-                .is_none_or(|dial| !dial.counted || (dial.did.is_none() && !leading)),
+            } => self.dial(caller_code, *at).is_none_or(|dial| {
+                // A dial is copied each night, and its answer may have come in between.
+                let is_answered = sip.is_some() && dial.sip_code.is_none();
+                !dial.counted || is_answered || (dial.did.is_none() && !leading)
+            }),
             Detail::Carrier {
                 uniqueid,
                 caller_code,

@@ -573,4 +573,5 @@ fn loaded(change: &ChangeSet) -> Loaded {
     }
 }
 
+mod archived;
 mod history;
