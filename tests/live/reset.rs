@@ -99,6 +99,7 @@ fn a_reset_needs_a_stopped_daemon_and_a_yes() {
         ("binlog.000001:5", "there is no event at binlog.000001:5"),
         ("binlog.000999:4", "binlog.000999"),
         ("history:4711", "4711"),
+        ("30d", "the source's binlog does not reach back to"),
     ] {
         let refused = site.didtail(&["checkpoint", "reset", "--to", to, "--yes"]);
         assert!([1, 3].contains(&refused.code), "{to}: {}", refused.stderr);

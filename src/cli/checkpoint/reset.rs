@@ -8,7 +8,7 @@ use super::plan::Plan;
 use super::target::{self, ResetTarget};
 use crate::binlog::{BinlogFile, GtidPosition, Position};
 use crate::checkpoint::Checkpoint;
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Exit, Failure};
 use crate::cli::{Options, only_source, output, runtime};
 use crate::config::{Config, SourceConfig, StoreConfig};
 use crate::source::{MySqlSource, SourceError, Target};
@@ -162,11 +162,7 @@ struct Found {
 
 /// Asks the source. A place that the operator spelt out is also taken without
 /// it, so that a reset can be prepared while the source is down.
-async fn find(
-    config: &Config,
-    source: &SourceConfig,
-    target: &Target,
-) -> Result<Found, SourceError> {
+async fn find(config: &Config, source: &SourceConfig, target: &Target) -> Result<Found, Failure> {
     let connection = match (
         MySqlSource::connect(&source.connect_settings(&config.state)).await,
         target,
@@ -180,9 +176,12 @@ async fn find(
                 binlogs: Err(e),
             });
         }
-        (Err(e), _) => return Err(e),
+        (Err(e), _) => return Err(e.into()),
     };
-    let located = connection.locate(target).await?;
+    let located = connection
+        .locate(target)
+        .await
+        .map_err(unreachable_target)?;
     let binlogs = Ok(connection.binlogs().await?);
     Ok(Found {
         position: located.position,
@@ -190,6 +189,27 @@ async fn find(
         event_time: located.event_time,
         binlogs,
     })
+}
+
+/// A place that the operator asked for and that is not there: nothing is wrong with
+/// the source.
+fn unreachable_target(error: SourceError) -> Failure {
+    let said = match &error {
+        SourceError::Purged { wanted, detail } => (
+            format!("the source's binlog does not reach back to {wanted}: {detail}"),
+            "begin at its oldest with `didtail checkpoint reset --to earliest`, and load what was before with `didtail backfill --since TIME`",
+        ),
+        SourceError::ImpossiblePosition { position, detail } => (
+            format!("there is no event at {position}: {detail}"),
+            "check what was typed: `didtail checkpoint history` lists places that were applied, and SHOW BINARY LOGS on the source its files",
+        ),
+        _ => return error.into(),
+    };
+    let (what, hint) = said;
+    Failure {
+        exit: Exit::Source,
+        ..Failure::operator(what, hint)
+    }
 }
 
 /// The epoch of the store's checkpoint; `None` where there is no store yet.

@@ -46,10 +46,10 @@ async fn look(source: &MySqlSource) -> Result<Finding, SourceError> {
             "vicidial_log has no index that begins with call_date, and is not read through for this",
         ));
     };
-    let (database, log) = (source.database(), Table::Log.name());
+    let (database, calls) = (source.database(), Table::Log.name());
     let sql = format!(
         "SELECT uniqueid, lead_id, call_date, call_date - INTERVAL 1 HOUR \
-         FROM `{database}`.`{log}` FORCE INDEX FOR ORDER BY (`{index}`) \
+         FROM `{database}`.`{calls}` FORCE INDEX FOR ORDER BY (`{index}`) \
          ORDER BY call_date DESC LIMIT {CALLS_MAX}"
     );
     let answer = source.ask("the newest calls", &sql).await?;
@@ -59,24 +59,22 @@ async fn look(source: &MySqlSource) -> Result<Finding, SourceError> {
     };
     let links = of(
         source,
-        Table::LogExtended,
+        Table::LogExtended.name(),
         &["uniqueid", "caller_code"],
         ("uniqueid", calls.iter().map(|call| &call.uniqueid)),
         None,
     )
     .await?;
     let codes: BTreeMap<String, String> = pairs(&links).collect();
-    let dialled: BTreeSet<String> = of(
-        source,
-        Table::DialLog,
-        &["caller_code", "outbound_cid"],
-        ("caller_code", codes.values()),
-        None,
-    )
-    .await?
-    .iter()
-    .filter_map(|row| text(row.first()?))
-    .collect();
+    let log = Table::DialLog.name();
+    let mut dialled: BTreeSet<String> = BTreeSet::new();
+    // Dials are archived long before calls are.
+    for table in [log.to_owned(), format!("{log}_archive")] {
+        let missing = codes.values().filter(|code| !dialled.contains(*code));
+        let key = ("caller_code", missing);
+        let found = of(source, &table, &["caller_code", "outbound_cid"], key, None).await?;
+        dialled.extend(found.iter().filter_map(|row| text(row.first()?)));
+    }
     let is_dialled = |call: &&NewCall| {
         let code = codes.get(&call.uniqueid);
         code.is_some_and(|code| dialled.contains(code))
@@ -85,7 +83,7 @@ async fn look(source: &MySqlSource) -> Result<Finding, SourceError> {
     let window = WallClock::parse(&oldest.since).zip(WallClock::parse(&newest.at));
     let dials = of(
         source,
-        Table::DialLog,
+        log,
         &["lead_id", "call_date"],
         (
             "lead_id",
@@ -135,7 +133,7 @@ fn call(row: &[Cell]) -> Option<NewCall> {
 /// not read it or it does not exist, which another check says.
 async fn of<'v>(
     source: &MySqlSource,
-    table: Table,
+    table: &str,
     columns: &[&str],
     (key, values): (&str, impl Iterator<Item = &'v String>),
     window: Option<(WallClock, WallClock)>,
@@ -149,7 +147,7 @@ async fn of<'v>(
         key: Some((key, &values)),
         window: window.map(|(from, until)| ("call_date", from, until)),
     };
-    match source.select(table.name(), columns, condition).await {
+    match source.select(table, columns, condition).await {
         Err(SourceError::NotGranted { .. } | SourceError::Query { .. }) => Ok(Vec::new()),
         rows => rows,
     }
