@@ -10,7 +10,7 @@ use crate::support::{Ended, Server, Site, wait_until};
 /// Calls before didtail, and as many while it loads; `BACKFILL_CALLS` for more.
 fn calls() -> u32 {
     let said = std::env::var("BACKFILL_CALLS").ok();
-    said.map_or(4000, |calls| calls.parse().expect("a number"))
+    said.map_or(1200, |calls| calls.parse().expect("a number"))
 }
 
 /// A database with calls that no didtail has seen, and a didtail that begins now.

@@ -10,7 +10,7 @@ use crate::support::{Server, Site};
 /// Calls of the past.
 fn rows() -> u64 {
     let said = std::env::var("BACKFILL_ROWS").ok();
-    said.map_or(10_000, |rows| rows.parse().expect("a number"))
+    said.map_or(4_000, |rows| rows.parse().expect("a number"))
 }
 
 /// What belongs to the simulator's old calls, which have nothing but themselves:
