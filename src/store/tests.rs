@@ -22,7 +22,11 @@ conformance::on_backend!(sqlite_store, super::sqlite);
 conformance::on_database!(sqlite_reading, super::sqlite);
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn random_changes_keep_the_twins_equal(batches in batches()) {
