@@ -7,7 +7,7 @@ use crate::vicidial::{Column, Fact, Table};
 
 /// Facts in a batch. Enough that a backlog is applied in large transactions,
 /// few enough that a batch takes a fraction of a second and a few megabytes.
-pub(super) const FACTS_MAX: usize = 4096;
+pub(super) const FACTS_MAX: usize = 2048;
 
 /// Bytes of undecodable events in a batch, kept for quarantine.
 pub(super) const BAD_BYTES_MAX: usize = 1 << 20;
