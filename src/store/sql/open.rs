@@ -19,10 +19,10 @@ use super::migrate;
 use super::session::{PATIENCE, Pool};
 use crate::store::StoreError;
 
-/// Page cache of the writing connection, 8 MB; SQLite wants it negative, in
+/// Page cache of the writing connection, 6 MB; SQLite wants it negative, in
 /// KiB. Those that read have SQLite's own 2 MB each. Together with the batches
 /// under way this keeps the daemon under 100 MB, however large the store is.
-const WRITER_CACHE_KIB: &str = "-8192";
+const WRITER_CACHE_KIB: &str = "-6144";
 
 /// Nothing is memory-mapped: mapped pages count as the daemon's memory, and a
 /// damaged disk then shows as a signal instead of an error.
