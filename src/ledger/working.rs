@@ -238,14 +238,12 @@ impl Working {
             uniqueid: row.uniqueid.clone(),
             lead_id: row.lead_id,
         };
-        let old_key = match before {
-            Some(before) => Some(CallKey {
-                uniqueid: before.uniqueid.clone(),
-                lead_id: before.lead_id,
-            }),
-            // A table has one row of a name: with the same start it is the same call.
-            None => self.of_another_lead(&key, row.started_at),
-        };
+        // An INSERT of a known name makes another call, unless its lead is known to
+        // change behind it: the former row was archived.
+        let old_key = before.map(|before| CallKey {
+            uniqueid: before.uniqueid.clone(),
+            lead_id: before.lead_id,
+        });
         let renamed = old_key.is_some_and(|old| {
             let renamed = old != key;
             if renamed {

@@ -545,6 +545,22 @@ fn a_sale_by_flag_is_one_in_its_own_campaign_only() {
     assert_eq!(successes(&before), (0, 0));
 }
 
+/// Two servers count the same number in the same second, and an archiver takes
+/// the first call's row away before the second's is written.
+#[test]
+fn a_name_that_another_lead_had_in_the_same_second_is_another_call() {
+    let mut second = call("17.1", "NI");
+    if let Detail::Call { row, .. } = &mut second {
+        row.lead_id = 777;
+    }
+    let change = run(&[dial(DID), call("17.1", "SALE"), second]);
+    let calls = change.calls.iter();
+    let calls: Vec<_> = calls
+        .map(|(key, c)| (key.lead_id, c.did.as_deref()))
+        .collect();
+    assert_eq!(calls, [(777, None), (12345, Some(DID))]);
+}
+
 #[test]
 fn only_answered_calls_talk_and_never_less_than_nothing() {
     let talked = |status: &str, seconds| {
