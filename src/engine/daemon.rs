@@ -31,9 +31,6 @@ pub async fn run(
     until_caught_up: bool,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Vec<Summary>, EngineError> {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
     let state = StateFile::open_exclusive(&config.state.path)?;
     let Some(store) = open_store(&config, until_caught_up, &shutdown).await? else {
         return Ok(Vec::new());

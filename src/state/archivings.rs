@@ -53,9 +53,7 @@ impl StateFile {
         for (table, position, before) in rows {
             archivings.push(Archiving {
                 table,
-                position: position
-                    .parse()
-                    .map_err(|e| StateError::corrupt(&self.path, e))?,
+                position: self.position(&position)?,
                 before,
             });
         }
@@ -111,9 +109,7 @@ impl StateFile {
             Ok(InsertedCall {
                 uniqueid,
                 lead: Some(lead).filter(|lead| !lead.is_empty()),
-                position: position
-                    .parse()
-                    .map_err(|e| StateError::corrupt(&self.path, e))?,
+                position: self.position(&position)?,
             })
         };
         rows.into_iter().map(call).collect()

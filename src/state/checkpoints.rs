@@ -224,10 +224,7 @@ impl StateFile {
     fn understand(&self, columns: Columns) -> Result<Checkpoint, StateError> {
         Ok(Checkpoint {
             epoch: u64::try_from(columns.epoch).map_err(|e| StateError::corrupt(&self.path, e))?,
-            position: columns
-                .position
-                .parse()
-                .map_err(|e| StateError::corrupt(&self.path, e))?,
+            position: self.position(&columns.position)?,
             gtid: columns
                 .gtid
                 .parse()

@@ -35,6 +35,7 @@ pub use quarantine::QuarantinedRow;
 pub use schemas::TableSchema;
 pub use status::{Health, Missing, Rereads, StatusNote};
 
+use crate::binlog::Position;
 use lock::Lock;
 
 /// Append only: a step that has been released is never edited.
@@ -198,6 +199,11 @@ impl StateFile {
                 Error::RusqliteError { err, .. } => StateError::of(&self.path, &err),
                 other => StateError::corrupt(&self.path, other),
             })
+    }
+
+    /// Reads a position that was written here.
+    fn position(&self, text: &str) -> Result<Position, StateError> {
+        text.parse().map_err(|e| StateError::corrupt(&self.path, e))
     }
 
     fn error(&self, error: &rusqlite::Error) -> StateError {

@@ -40,9 +40,7 @@ impl StateFile {
         let mut schemas = Vec::with_capacity(rows.len());
         for (position, columns) in rows {
             schemas.push(TableSchema {
-                first_position: position
-                    .parse()
-                    .map_err(|e| StateError::corrupt(&self.path, e))?,
+                first_position: self.position(&position)?,
                 columns: serde_json::from_str(&columns)
                     .map_err(|e| StateError::corrupt(&self.path, e))?,
             });

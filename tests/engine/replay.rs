@@ -98,11 +98,37 @@ fn comparable(dump: &Dump) -> Dump {
         let known = details.split(r#","did":"#).next().unwrap_or_default();
         *details = known.to_owned();
     }
-    // A DID that was only named for a while has a row of zeros or none.
+    forget_named_for_a_while(&mut dump);
+    dump
+}
+
+/// The calls, dials and numbers, without what is about the order in which they were
+/// told; `name` is what is left of the name that a dial has of its call.
+pub(crate) fn without_order(mut dump: Dump, name: fn(&str) -> Option<String>) -> Dump {
+    dump.audit.clear();
+    dump.progress.clear();
+    for call in dump.calls.values_mut() {
+        call.updated_at = 0;
+    }
+    // A dial's key has the time of whichever row named its code first.
+    let dials = std::mem::take(&mut dump.dials).into_iter();
+    dump.dials = dials
+        .map(|((source, mut key), mut dial)| {
+            key.opened_at = 0;
+            dial.uniqueid = dial.uniqueid.as_deref().and_then(name);
+            ((source, key), dial)
+        })
+        .collect();
+    forget_named_for_a_while(&mut dump);
+    dump.daily.retain(|_, counters| !counters.is_zero());
+    dump
+}
+
+/// A DID that was only named for a while has a row of zeros or none.
+fn forget_named_for_a_while(dump: &mut Dump) {
     dump.dids.retain(|_, numbers| {
         numbers.is_some_and(|n| !n.counters.is_zero() || n.last_call_at.is_some())
     });
-    dump
 }
 
 /// The entries that are not in both.

@@ -13,7 +13,7 @@ use proptest::sample::{Index, select};
 
 use crate::day::NUMBERS;
 use crate::events::{self, Change, Part};
-use crate::replay::{cases, differences};
+use crate::replay::{cases, differences, without_order};
 use crate::world::{World, columns};
 
 mod table;
@@ -222,30 +222,10 @@ fn told_as_text(told: &[Told], turns: &[Turn]) -> Dump {
     })
 }
 
-/// The calls, dials and numbers. A statement that finds its rows by their lead
-/// touches more of them than it changes.
-fn comparable(mut dump: Dump) -> Dump {
-    dump.audit.clear();
-    dump.progress.clear();
-    for call in dump.calls.values_mut() {
-        call.updated_at = 0;
-    }
-    // Which of a call's names its dial has, and which of its rows named it first,
-    // follows from when each was read.
-    let dials = std::mem::take(&mut dump.dials).into_iter();
-    dump.dials = dials
-        .map(|((source, mut key), mut dial)| {
-            key.opened_at = 0;
-            dial.uniqueid = None;
-            ((source, key), dial)
-        })
-        .collect();
-    // A DID that was only named for a while has a row of zeros or none.
-    dump.dids.retain(|_, numbers| {
-        numbers.is_some_and(|n| !n.counters.is_zero() || n.last_call_at.is_some())
-    });
-    dump.daily.retain(|_, counters| !counters.is_zero());
-    dump
+/// A statement that finds its rows by their lead touches more of them than it
+/// changes, and which of a call's names its dial has follows from when each was read.
+fn comparable(dump: Dump) -> Dump {
+    without_order(dump, |_| None)
 }
 
 proptest! {
