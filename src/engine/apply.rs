@@ -17,7 +17,8 @@ use crate::engine::cache::StateCache;
 use crate::engine::failover::History;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::{self, Action, EngineError};
-use crate::ledger::{Frame, Keys, Loaded, Rules, Working, further_keys, keys};
+use crate::engine::retention::{Of, Retention};
+use crate::ledger::{Frame, Keys, Loaded, Pruned, Rules, Working, further_keys, keys};
 use crate::source::{Source, SourceError};
 use crate::state::{Health, Missing, Rereads, StateFile, StatusNote};
 use crate::store::{Durable, Store, StoreError, Trail};
@@ -47,6 +48,8 @@ pub(super) struct Keep {
     pub(super) audit_days: u32,
     pub(super) history_days: u32,
     pub(super) quarantine_days: u32,
+    pub(super) dials_days: u32,
+    pub(super) call_records_days: u32,
 }
 
 /// The applying half of the engine.
@@ -66,6 +69,7 @@ pub(super) struct Applier<S, St> {
     remembered_at: i64,
     noted_at: i64,
     aside: AsideLog,
+    retention: Retention,
 }
 
 /// What a note for the operator is about.
@@ -105,12 +109,21 @@ pub(super) struct Setup<S, St> {
 }
 
 impl<S: Source, St: Store> Applier<S, St> {
-    pub(super) fn new(with: Setup<S, St>, stored: Option<Checkpoint>) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        with: Setup<S, St>,
+        stored: Option<Checkpoint>,
+        pruned: Pruned,
+    ) -> Result<Self, EngineError> {
         let now = (with.clock)();
         let note = with.state.status(&with.source)?.unwrap_or_default();
         let local = with.state.checkpoint(&with.source)?;
         let begun = with.state.file_begun(&with.source)?;
         let file_begun = local.map(|local| local.position.file).zip(begun);
+        let Keep {
+            dials_days,
+            call_records_days,
+            ..
+        } = with.keep;
         Ok(Self {
             with,
             stored,
@@ -127,6 +140,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             remembered_at: now,
             noted_at: 0,
             aside: AsideLog::new(),
+            retention: Retention::new(pruned, dials_days, call_records_days),
         })
     }
 
@@ -272,7 +286,13 @@ impl<S: Source, St: Store> Applier<S, St> {
             tokio::time::sleep(pause).await;
             *tries += 1;
             match self.with.store.progress(&self.with.source).await {
-                Ok(stored) => return self.take_stored(stored, batch),
+                Ok(stored) => match self.with.store.pruned(&self.with.source).await {
+                    Ok(pruned) => {
+                        self.retention.pruned = pruned;
+                        return self.take_stored(stored, batch);
+                    }
+                    Err(next) => error = next,
+                },
                 Err(next) => error = next,
             }
         }
@@ -312,6 +332,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             (Some(_) | None, _) => false,
         };
         if rewritten {
+            self.retention.pruned = self.with.store.pruned(&self.with.source).await?;
             self.stored = found;
         }
         Ok(rewritten)
@@ -403,6 +424,7 @@ impl<S: Source, St: Store> Applier<S, St> {
     ) -> Result<Durable, StoreError> {
         let statuses =
             !self.statuses_stored || !Arc::ptr_eq(&rules.statuses, &self.with.rules.statuses);
+        let too_old = working.too_old();
         let change = working.finish(Frame {
             source: self.with.source.clone(),
             tenant: self.with.tenant.clone(),
@@ -419,6 +441,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         self.stored = Some(durable.checkpoint().clone());
         self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
         self.cache.committed(asked, loaded, &change);
+        let now = (self.with.clock)();
+        let source = &self.with.source;
+        self.retention.passed_over(source, too_old, now);
         Ok(durable)
     }
 
@@ -426,7 +451,10 @@ impl<S: Source, St: Store> Applier<S, St> {
     /// that leads to.
     async fn load(&mut self, facts: &[Fact]) -> Result<(Keys, Loaded), StoreError> {
         let mut asked = keys(facts);
-        let mut loaded = Loaded::default();
+        let mut loaded = Loaded {
+            pruned: self.retention.pruned,
+            ..Loaded::default()
+        };
         if facts.is_empty() {
             return Ok((asked, loaded));
         }
@@ -487,7 +515,38 @@ impl<S: Source, St: Store> Applier<S, St> {
                     .await;
             }
         }
+        self.sweep(now).await;
         Ok(())
+    }
+
+    async fn sweep(&mut self, now: i64) {
+        let Some(stored) = &self.stored else {
+            return;
+        };
+        let of = Of {
+            store: self.with.store.as_ref(),
+            source: &self.with.source,
+            tenant: &self.with.tenant,
+        };
+        match self.retention.round(&of, stored, now).await {
+            Ok(round) => {
+                self.stored = Some(round.stored);
+                if round.deleted {
+                    self.cache.clear();
+                }
+                if round.more {
+                    self.pruned_at = 0;
+                }
+            }
+            // A command may have rewritten the store; the next batch finds out.
+            Err(error) => {
+                self.cache.clear();
+                tracing::warn!(
+                    { field::ERROR } = %error,
+                    "could not delete calls and dials that are past their retention"
+                );
+            }
+        }
     }
 
     async fn prune(&mut self, trail: Trail, before: i64) {

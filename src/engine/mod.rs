@@ -22,6 +22,7 @@ mod policy;
 mod recount;
 mod replay;
 mod reread;
+mod retention;
 mod run;
 mod selection;
 mod statuses;

@@ -54,6 +54,10 @@ pub struct Settings {
     pub history_days: u32,
     /// Days to keep quarantined rows; 0 keeps them.
     pub quarantine_days: u32,
+    /// Days to keep dials; 0 keeps them.
+    pub dials_days: u32,
+    /// Days to keep calls; 0 keeps them.
+    pub call_records_days: u32,
     /// Where to end; `None`: never.
     pub until: Option<Position>,
     /// The time.
@@ -139,6 +143,8 @@ pub(super) fn settings(
         audit_days: config.retention.audit_days,
         history_days: config.retention.history_days,
         quarantine_days: config.retention.quarantine_days,
+        dials_days: config.retention.dials_days,
+        call_records_days: config.retention.call_records_days,
         until,
         clock: system_clock,
     }
@@ -185,6 +191,7 @@ pub async fn follow<S: Source, St: Store>(
         warned: Warned::default(),
     };
     let stored = store.progress(&settings.source).await?;
+    let pruned = store.pruned(&settings.source).await?;
     let setup = Setup {
         store,
         state,
@@ -196,11 +203,13 @@ pub async fn follow<S: Source, St: Store>(
             audit_days: settings.audit_days,
             history_days: settings.history_days,
             quarantine_days: settings.quarantine_days,
+            dials_days: settings.dials_days,
+            call_records_days: settings.call_records_days,
         },
         clock: settings.clock,
         epoch: start.epoch,
     };
-    let mut applier = Applier::new(setup, stored)?;
+    let mut applier = Applier::new(setup, stored, pruned)?;
     // The store takes the position before the first row: from now on it is the
     // truth, and another daemon on the same source is noticed at once.
     let first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);

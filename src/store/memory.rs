@@ -14,11 +14,14 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{
-    CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, StatDelta, Subject,
+    Aged, CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, Pruned, StatDelta,
+    Subject,
 };
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
-use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail};
+use crate::store::{
+    Durable, LoadName, LoadNote, Mark, Page, Prune, Store, StoreError, Swept, Trail,
+};
 use crate::vicidial::StatusBook;
 
 /// The name that errors give this store.
@@ -251,6 +254,22 @@ impl Store for MemoryStore {
             Trail::History => state.prune_history(tenant, before, rows_max),
         }))
     }
+
+    async fn pruned(&self, source: &str) -> Result<Pruned, StoreError> {
+        Ok(self.with(|state| {
+            state
+                .contents
+                .pruned
+                .get(source)
+                .copied()
+                .unwrap_or_default()
+        }))
+    }
+
+    async fn sweep(&self, prune: &Prune<'_>) -> Result<Swept, StoreError> {
+        let _turn = self.hold(prune.source).await?;
+        self.with(|state| state.sweep(prune))
+    }
 }
 
 impl State {
@@ -350,13 +369,7 @@ fn find(contents: &Dump, source: &str, tenant: &str, keys: &Keys) -> Loaded {
 impl State {
     /// Applies the whole change, or nothing of it.
     fn apply(&mut self, change: &ChangeSet) -> Result<(), StoreError> {
-        let found = self.contents.progress.get(&change.source);
-        if found != change.expected.as_ref() {
-            return Err(StoreError::OtherWriter {
-                source_name: change.source.clone(),
-                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
-            });
-        }
+        self.demand(&change.source, change.expected.as_ref())?;
         if change.daily.keys().any(|key| key.day.chars().count() != 10) {
             return Err(refused("a day is not YYYY-MM-DD"));
         }
@@ -423,8 +436,60 @@ impl State {
         let key = (tenant.to_owned(), did.to_owned());
         let numbers = self.contents.dids.entry(key).or_default();
         let numbers = numbers.get_or_insert_default();
-        numbers.last_call_at = last_call_at;
-        numbers.last_dial_at = last_dial_at;
+        // Where all rows that would tell are deleted, it stays.
+        if last_call_at.is_some() || numbers.counters.total_calls <= 0 {
+            numbers.last_call_at = last_call_at;
+        }
+        if last_dial_at.is_some() || numbers.counters.dials <= 0 {
+            numbers.last_dial_at = last_dial_at;
+        }
+    }
+
+    fn demand(&self, source: &str, expected: Option<&Checkpoint>) -> Result<(), StoreError> {
+        let found = self.contents.progress.get(source);
+        if found == expected {
+            return Ok(());
+        }
+        Err(StoreError::OtherWriter {
+            source_name: source.to_owned(),
+            actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
+        })
+    }
+
+    fn sweep(&mut self, prune: &Prune<'_>) -> Result<Swept, StoreError> {
+        self.demand(prune.source, Some(prune.expected))?;
+        let contents = &mut self.contents;
+        let source = prune.source.to_owned();
+        let mut pruned = contents.pruned.get(&source).copied().unwrap_or_default();
+        let cutoff = prune.cutoff(pruned);
+        let most = prune.rows_max as usize;
+        let mut rows = 0;
+        match prune.aged {
+            Aged::Calls => contents.calls.retain(|(of, _), call| {
+                let goes = *of == source && call.started_at < cutoff && rows < most;
+                rows += usize::from(goes);
+                !goes
+            }),
+            Aged::Dials => contents.dials.retain(|(of, key), dial| {
+                let newest = dial.dialed_at.max(key.opened_at);
+                let goes = *of == source && newest < cutoff && rows < most;
+                rows += usize::from(goes);
+                !goes
+            }),
+        }
+        let mut checkpoint = prune.expected.clone();
+        if rows > 0 {
+            let known = pruned;
+            pruned.raise(prune.aged, prune.before);
+            checkpoint.revision += u64::from(pruned != known);
+            contents.pruned.insert(source.clone(), pruned);
+            contents.progress.insert(source, checkpoint.clone());
+        }
+        Ok(Swept {
+            rows: rows as u64,
+            pruned,
+            durable: Durable(checkpoint),
+        })
     }
 }
 

@@ -11,6 +11,7 @@ mod invariant;
 mod memory;
 mod page;
 mod read;
+mod retention;
 mod sql;
 
 #[cfg(test)]
@@ -25,10 +26,11 @@ pub use error::StoreError;
 pub use memory::{Fault, Gate, MemoryStore};
 pub use page::{Mark, Page};
 pub use read::{DidSummary, Filter, Split, Totals};
+pub use retention::{Prune, Swept};
 pub use sql::{SqlStore, pending_sql, whole_sql};
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
+use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
 use crate::vicidial::StatusBook;
 
 /// Proof that a checkpoint is durable together with everything before it. Only
@@ -145,4 +147,15 @@ pub trait Store: Send + Sync + 'static {
         before: i64,
         rows_max: u32,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Before which times calls and dials of a source may have been deleted.
+    fn pruned(&self, source: &str) -> impl Future<Output = Result<Pruned, StoreError>> + Send;
+
+    /// Deletes old calls or dials of a source; their numbers stay.
+    ///
+    /// In one transaction, which is a commit of the source: it takes its turn, is
+    /// [`StoreError::OtherWriter`] unless the store is at the expected checkpoint,
+    /// and where it moves the time of [`Store::pruned`] on it raises the revision.
+    /// Where nothing is that old it changes nothing.
+    fn sweep(&self, prune: &Prune<'_>) -> impl Future<Output = Result<Swept, StoreError>> + Send;
 }

@@ -90,7 +90,8 @@ pub(in crate::store) fn contributions() -> String {
     format!("{} UNION ALL {}", of_calls(), of_dials())
 }
 
-fn of_calls() -> String {
+/// Those of calls alone.
+pub(in crate::store) fn of_calls() -> String {
     let outcome = Outcome::ALL.map(|o| {
         let name = o.as_str();
         format!("CASE WHEN outcome = '{name}' THEN 1 ELSE 0 END AS {name}")
@@ -104,11 +105,15 @@ fn of_calls() -> String {
     )
 }
 
-fn of_dials() -> String {
+/// Those of dials alone.
+pub(in crate::store) fn of_dials() -> String {
     format!(
-        "SELECT tenant_id, did_id, day, '', '', NULL, dialed_at, 1, 0, 0, {}, 0, 0 \
-         FROM dials WHERE counted = 1 AND did_id IS NOT NULL",
-        Outcome::ALL.map(|_| "0").join(", "),
+        "SELECT tenant_id, did_id, day, '' AS campaign_id, '' AS disposition, NULL AS call_at, \
+         dialed_at AS dial_at, 1 AS dials, 0 AS total_calls, 0 AS successful_calls, {}, 0 AS dnc, \
+         0 AS talk_seconds FROM dials WHERE counted = 1 AND did_id IS NOT NULL",
+        Outcome::ALL
+            .map(|o| format!("0 AS {}", o.as_str()))
+            .join(", "),
     )
 }
 

@@ -101,7 +101,7 @@ impl Away {
 }
 
 impl Store for Away {
-    forward!(hold commit_held save_load load_note load statuses history page prune);
+    forward!(hold commit_held save_load load_note load statuses history page prune pruned sweep);
 
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         if self.away.swap(false, Ordering::SeqCst) {
@@ -170,7 +170,7 @@ struct SlowToRead {
 }
 
 impl Store for SlowToRead {
-    forward!(hold commit_held save_load load_note progress commit statuses history page prune);
+    forward!(hold commit_held save_load load_note progress commit statuses history page prune pruned sweep);
 
     async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
         tokio::time::sleep(READING).await;

@@ -69,6 +69,12 @@ macro_rules! forward {
             rows_max: u32,
         ) -> u64);
     };
+    (@ pruned) => {
+        forward!(=> pruned(source: &str) -> didtail::ledger::Pruned);
+    };
+    (@ sweep) => {
+        forward!(=> sweep(prune: &didtail::store::Prune<'_>) -> didtail::store::Swept);
+    };
     (=> $name:ident($($argument:ident: $kind:ty),* $(,)?) -> $answer:ty) => {
         async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
             self.inner.$name($($argument),*).await

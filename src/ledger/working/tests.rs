@@ -583,6 +583,7 @@ fn only_answered_calls_talk_and_never_less_than_nothing() {
 
 fn loaded(change: &ChangeSet) -> Loaded {
     Loaded {
+        pruned: crate::ledger::Pruned::default(),
         calls: change.calls.clone(),
         dials: change.dials.clone(),
         dids: BTreeSet::new(),

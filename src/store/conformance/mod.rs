@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod holds;
 pub(crate) mod loads;
 pub(crate) mod reading;
+pub(crate) mod retention;
 pub(crate) mod twins;
 
 use crate::ledger::{AuditEntry, ChangeSet};
@@ -72,6 +73,10 @@ macro_rules! on_backend {
             history::old_history_is_pruned,
             history::loads_are_noted,
             history::pages_name_every_call_and_dial_once,
+            retention::old_rows_go_and_their_numbers_stay,
+            retention::the_time_of_the_rule_moves_on_with_what_is_deleted,
+            retention::nobody_else_may_have_written_before_rows_go,
+            retention::the_last_call_stays_where_no_row_says_better,
         }
     };
 }

@@ -31,6 +31,7 @@ mod open;
 mod page;
 mod progress;
 mod query;
+mod retention;
 mod session;
 mod statuses;
 mod value;
@@ -43,8 +44,10 @@ use std::time::{Duration, Instant};
 use sqlx::Error;
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
-use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail, history};
+use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
+use crate::store::{
+    Durable, LoadName, LoadNote, Mark, Page, Prune, Store, StoreError, Swept, Trail, history,
+};
 use crate::vicidial::StatusBook;
 
 use self::commit::Committed;
@@ -121,10 +124,7 @@ impl SqlStore {
     ) -> Result<Durable, StoreError> {
         match done {
             Ok(Committed::Done) => Ok(Durable(change.checkpoint.clone())),
-            Ok(Committed::NotExpected(found)) => Err(StoreError::OtherWriter {
-                source_name: change.source.clone(),
-                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
-            }),
+            Ok(Committed::NotExpected(found)) => Err(other_writer(&change.source, found)),
             Err(e) => Err(self.error("writing a batch", e)),
         }
     }
@@ -326,6 +326,44 @@ impl Store for SqlStore {
             tx.finish(pruned).await
         };
         prune.await.map_err(|e| self.error(doing, e))
+    }
+
+    async fn pruned(&self, source: &str) -> Result<Pruned, StoreError> {
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let found = retention::read(&mut tx, source).await?;
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("reading what was deleted", e))
+    }
+
+    async fn sweep(&self, prune: &Prune<'_>) -> Result<Swept, StoreError> {
+        let pool = self.writer()?;
+        let sweep = async {
+            let begin = open::begin_writing(pool.dialect());
+            let mut tx = pool.begin(begin, PATIENCE).await?;
+            commit::take_turn(&mut tx, prune.source).await?;
+            let found = progress::read(&mut tx, prune.source).await?;
+            if found.as_ref() != Some(prune.expected) {
+                return Ok(Err(found));
+            }
+            let swept = retention::sweep(&mut tx, prune).await?;
+            tx.commit().await?;
+            Ok(Ok(swept))
+        };
+        match sweep.await {
+            Ok(Ok(swept)) => Ok(swept),
+            Ok(Err(found)) => Err(other_writer(prune.source, found)),
+            Err(e) => Err(self.error("deleting old calls and dials", e)),
+        }
+    }
+}
+
+fn other_writer(source: &str, found: Option<Checkpoint>) -> StoreError {
+    StoreError::OtherWriter {
+        source_name: source.to_owned(),
+        actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
     }
 }
 
