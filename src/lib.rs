@@ -89,6 +89,7 @@
 //! | counted | said of a call with a disposition that is neither empty nor transient | [`ledger::Call::counted`] |
 //! | contribution | what one call or dial adds to the numbers of one DID, by its present state | [`ledger::Contribution`] |
 //! | change set | everything one batch changes, and the position behind it | [`ledger::ChangeSet`] |
+//! | pruned | said of calls and dials that retention deleted: their numbers stay, and what is older than them is not made anew | [`ledger::Pruned`] |
 //! | set aside | said of a row that cannot be understood: kept with its bytes, not counted | [`state::QuarantinedRow`] |
 //! | missing | what was seen and cannot be counted | [`engine::Missing`] |
 //!
@@ -103,6 +104,9 @@
 //!   adds the new one. No event bumps a counter.
 //! - **The numbers add up.** At every commit each counter equals the count over the
 //!   kept calls and dials, and the sum over the days.
+//! - **Retention takes rows, and no numbers.** What is older than the deleted rows and
+//!   not kept is passed over, and told of ([`ledger::Pruned`]); where rows were
+//!   deleted the counters are not less than the count over those that are left.
 //! - **A position stands between groups**, so that a restart sees whole groups.
 //! - **One daemon writes a source.** A commit by a second one fails
 //!   ([`store::StoreError::OtherWriter`]) and changes nothing.
@@ -136,6 +140,8 @@
 //!   database: such calls are counted for VICIdial's.
 //! - After a power cut the newest commits may be gone, rows and position together;
 //!   they are read again, as long as the source still has them.
+//! - A call or a dial that is first seen when it is older than those that retention
+//!   has deleted is not counted: it may have been.
 //! - Success and outcome follow the settings and flags at the time a call is
 //!   judged; a later change of them does not go back over old calls.
 //!

@@ -1,7 +1,8 @@
 //! What the command line and the API ask of the store.
 //!
-//! All-time numbers come from `did_stats`, which is kept; numbers since a time
-//! are counted from the rows, by the same rules (`contributions`).
+//! All-time numbers come from `did_stats` and `did_daily_stats`, which are kept;
+//! numbers since a time and by disposition are counted from the rows that retention
+//! has left, by the same rules (`contributions`).
 
 use std::collections::BTreeMap;
 
@@ -214,8 +215,14 @@ impl SqlStore {
         let read = async {
             let mut tx = self.begin_read().await?;
             let query = tx.query(&format!("SELECT s.{by}, {} FROM ", sums(tx.dialect())));
-            let query = counted(query, filter.since)
-                .sql(" JOIN dids d ON d.id = s.did_id JOIN tenants t ON t.id = d.tenant_id");
+            // What is kept of each day is whole, also where rows were deleted.
+            let is_kept = filter.since.is_none() && by != "disposition";
+            let query = match is_kept {
+                true => query.sql("did_daily_stats s"),
+                false => counted(query, filter.since),
+            };
+            let query =
+                query.sql(" JOIN dids d ON d.id = s.did_id JOIN tenants t ON t.id = d.tenant_id");
             let query =
                 narrowed(query, tenant, filter).sql(&format!(" GROUP BY s.{by} ORDER BY s.{by}"));
             let mut split = Vec::new();
