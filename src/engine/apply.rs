@@ -102,6 +102,8 @@ pub(super) struct Setup<S, St> {
     pub(super) keep: Keep,
     pub(super) clock: Clock,
     pub(super) epoch: u64,
+    /// Of the lease that it writes under.
+    pub(super) fencing_token: Option<u64>,
 }
 
 impl<S: Source, St: Store> Applier<S, St> {
@@ -408,6 +410,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             tenant: self.with.tenant.clone(),
             statuses: statuses.then(|| rules.statuses.as_ref().clone()),
             expected: self.stored.clone(),
+            fencing_token: self.with.fencing_token,
             checkpoint: self.checkpoint_behind(batch),
         });
         let durable = match hold {

@@ -18,7 +18,10 @@ use crate::ledger::{
 };
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
-use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail};
+use crate::store::{
+    Claim, Durable, Grant, LEASE_SECONDS, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Store,
+    StoreError, Trail,
+};
 use crate::vicidial::StatusBook;
 
 /// The name that errors give this store.
@@ -96,6 +99,8 @@ struct State {
     /// The number of the next commit, from 1.
     next_commit: u64,
     faults: BTreeMap<u64, Fault>,
+    /// The lease of each source; its clock is read when it is asked for.
+    leases: BTreeMap<String, LeaseState>,
     /// How far loads are.
     loads: BTreeMap<(String, LoadName), LoadNote>,
 }
@@ -132,6 +137,42 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     type Hold = OwnedMutexGuard<()>;
+
+    async fn claim(&self, source: &str, claim: &Claim<'_>) -> Result<Grant, StoreError> {
+        Ok(self.with(|state| {
+            let lease = state.lease(source);
+            let grant = lease.answer(claim);
+            if let Grant::Held(given) = &grant {
+                lease.holder.clone_from(&given.holder);
+                lease.fencing_token = given.fencing_token;
+                lease.acquired_at = lease.now;
+                lease.expires_at = lease.now + i64::from(claim.seconds);
+            }
+            grant
+        }))
+    }
+
+    async fn renew(&self, source: &str, lease: &Lease) -> Result<bool, StoreError> {
+        Ok(self.with(|state| state.renew(source, lease.fencing_token)))
+    }
+
+    async fn release(&self, source: &str, lease: &Lease) -> Result<(), StoreError> {
+        self.with(|state| {
+            let known = state.lease(source);
+            if known.fencing_token == lease.fencing_token {
+                known.holder.clear();
+                known.expires_at = 0;
+            }
+        });
+        Ok(())
+    }
+
+    async fn lease(&self, source: &str) -> Result<Option<LeaseState>, StoreError> {
+        Ok(self.with(|state| {
+            let is_known = state.leases.contains_key(source);
+            is_known.then(|| state.lease(source).clone())
+        }))
+    }
 
     async fn save_load(
         &self,
@@ -254,6 +295,28 @@ impl Store for MemoryStore {
 }
 
 impl State {
+    /// The lease of a source, with the present time.
+    fn lease(&mut self, source: &str) -> &mut LeaseState {
+        let lease = self.leases.entry(source.to_owned()).or_insert(LeaseState {
+            holder: String::new(),
+            fencing_token: 0,
+            acquired_at: 0,
+            expires_at: 0,
+            now: 0,
+        });
+        lease.now = now();
+        lease
+    }
+
+    fn renew(&mut self, source: &str, token: u64) -> bool {
+        let lease = self.lease(source);
+        let is_ours = lease.fencing_token == token;
+        if is_ours {
+            lease.expires_at = lease.now + i64::from(LEASE_SECONDS);
+        }
+        is_ours
+    }
+
     /// Ids are the places in the order of the keys here.
     fn page(&self, source: &str, behind: Mark, rows_max: u32) -> Option<Page> {
         let count = rows_max as usize;
@@ -350,6 +413,14 @@ fn find(contents: &Dump, source: &str, tenant: &str, keys: &Keys) -> Loaded {
 impl State {
     /// Applies the whole change, or nothing of it.
     fn apply(&mut self, change: &ChangeSet) -> Result<(), StoreError> {
+        if let Some(token) = change.fencing_token
+            && !self.renew(&change.source, token)
+        {
+            return Err(StoreError::LeaseLost {
+                source_name: change.source.clone(),
+                holder: self.lease(&change.source).holder.clone(),
+            });
+        }
         let found = self.contents.progress.get(&change.source);
         if found != change.expected.as_ref() {
             return Err(StoreError::OtherWriter {
@@ -437,6 +508,12 @@ fn refused(why: &str) -> StoreError {
 }
 
 /// True when a moved call would find its new key taken.
+/// The store's own clock, in seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "a store has a clock of its own")]
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
 fn collides(contents: &Dump, change: &ChangeSet) -> bool {
     let of = |key: &CallKey| (change.source.clone(), key.clone());
     let mut taken = BTreeSet::new();

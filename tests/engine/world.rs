@@ -33,6 +33,7 @@ pub(crate) struct World<St = MemoryStore> {
     pub(crate) bad_row: BadRow,
     pub(crate) rules: Rules,
     pub(crate) until: Option<Position>,
+    pub(crate) fencing_token: Option<u64>,
     /// The epoch that an operator ordered last.
     epoch: Cell<u64>,
 }
@@ -81,6 +82,7 @@ impl<St: Store> World<St> {
             bad_row: BadRow::Quarantine,
             rules: rules(),
             until: None,
+            fencing_token: None,
             epoch: Cell::new(1),
         }
     }
@@ -176,6 +178,7 @@ impl<St: Store> World<St> {
             quarantine_days: 0,
             until: self.until.clone(),
             clock: || NOON,
+            fencing_token: self.fencing_token,
         }
     }
 

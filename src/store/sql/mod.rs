@@ -23,6 +23,7 @@ mod dialect;
 mod dump;
 mod error;
 mod insert;
+mod leases;
 mod load;
 mod mend;
 mod migrate;
@@ -44,7 +45,10 @@ use sqlx::Error;
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
-use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail, history};
+use crate::store::{
+    Claim, Durable, Grant, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Store, StoreError,
+    Trail, history,
+};
 use crate::vicidial::StatusBook;
 
 use self::commit::Committed;
@@ -125,6 +129,10 @@ impl SqlStore {
                 source_name: change.source.clone(),
                 actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
             }),
+            Ok(Committed::LeaseLost(holder)) => Err(StoreError::LeaseLost {
+                source_name: change.source.clone(),
+                holder,
+            }),
             Err(e) => Err(self.error("writing a batch", e)),
         }
     }
@@ -169,7 +177,7 @@ impl Store for SqlStore {
         let commit = async {
             let begin = open::begin_writing(pool.dialect());
             let mut tx = pool.begin(begin, PATIENCE).await?;
-            commit::take_turn(&mut tx, &change.source).await?;
+            commit::take_turn(&mut tx, change).await?;
             finish(tx, change, None).await
         };
         self.committed(commit.await, change)
@@ -185,7 +193,7 @@ impl Store for SqlStore {
         loop {
             let begun = async {
                 let mut tx = turn.begin(begin, PATIENCE).await?;
-                commit::take_turn(&mut tx, source).await?;
+                leases::take_turn(&mut tx, source).await?;
                 Ok(tx)
             };
             let error = match begun.await {
@@ -239,6 +247,51 @@ impl Store for SqlStore {
         };
         read.await
             .map_err(|e| self.error("reading how far a load is", e))
+    }
+
+    async fn claim(&self, source: &str, claim: &Claim<'_>) -> Result<Grant, StoreError> {
+        let pool = self.writer()?;
+        let work = async {
+            let mut tx = pool
+                .begin(open::begin_writing(pool.dialect()), PATIENCE)
+                .await?;
+            let grant = leases::claim(&mut tx, source, claim).await?;
+            tx.finish(grant).await
+        };
+        work.await.map_err(|e| self.error("taking a lease", e))
+    }
+
+    async fn renew(&self, source: &str, lease: &Lease) -> Result<bool, StoreError> {
+        let pool = self.writer()?;
+        let work = async {
+            let mut tx = pool
+                .begin(open::begin_writing(pool.dialect()), PATIENCE)
+                .await?;
+            let is_ours = leases::renew(&mut tx, source, lease.fencing_token).await?;
+            tx.finish(is_ours).await
+        };
+        work.await.map_err(|e| self.error("renewing a lease", e))
+    }
+
+    async fn release(&self, source: &str, lease: &Lease) -> Result<(), StoreError> {
+        let pool = self.writer()?;
+        let work = async {
+            let mut tx = pool
+                .begin(open::begin_writing(pool.dialect()), PATIENCE)
+                .await?;
+            leases::release(&mut tx, source, lease).await?;
+            tx.commit().await
+        };
+        work.await.map_err(|e| self.error("giving a lease back", e))
+    }
+
+    async fn lease(&self, source: &str) -> Result<Option<LeaseState>, StoreError> {
+        let work = async {
+            let mut tx = self.begin_read().await?;
+            let found = leases::read(&mut tx, source).await?;
+            tx.finish(found).await
+        };
+        work.await.map_err(|e| self.error("reading a lease", e))
     }
 
     async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
