@@ -69,6 +69,8 @@
 //! | checkpoint | a position up to which everything is applied, and its epoch | [`checkpoint::Checkpoint`] |
 //! | revision | how often a command rewrote the store beside the daemon; whoever sees a new one reads again | [`checkpoint::Checkpoint::revision`] |
 //! | epoch | how often an operator, or another server, moved the position; the higher one wins | [`checkpoint::Checkpoint::epoch`] |
+//! | lease | the right of one daemon to write a source, until it stops renewing it | [`store::Lease`] |
+//! | fencing token | number of a lease, higher with each; a store takes commits of the newest only | [`ledger::ChangeSet::fencing_token`] |
 //! | durable | committed together with everything before it; only a store can say so | [`store::Durable`] |
 //! | watched table | one of the eight tables of VICIdial that are read | [`vicidial::Table`] |
 //! | layout | which cell of a row is which column, in one version of a table | [`vicidial::Layout`] |
@@ -108,8 +110,10 @@
 //!   not kept is passed over, and told of ([`ledger::Pruned`]); where rows were
 //!   deleted the counters are not less than the count over those that are left.
 //! - **A position stands between groups**, so that a restart sees whole groups.
-//! - **One daemon writes a source.** A commit by a second one fails
-//!   ([`store::StoreError::OtherWriter`]) and changes nothing.
+//! - **One daemon writes a source.** Of several one has its lease and the others
+//!   stand by. A commit names the lease's fencing token, and one by whoever lost the
+//!   lease changes nothing ([`store::StoreError::LeaseLost`]); nor does one from
+//!   another position than the store's ([`store::StoreError::OtherWriter`]).
 //! - **Memory is bounded** by constants, not by the size of a group, a backlog or
 //!   a table.
 //! - **Rows and statements give the same numbers.** Rows are states: read again by

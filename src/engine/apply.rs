@@ -6,6 +6,8 @@
 //! nothing changes; if not, everything does. Only the store's own position is
 //! read first, to be sure that nobody else writes this source.
 
+mod housekeeping;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,19 +19,13 @@ use crate::engine::cache::StateCache;
 use crate::engine::failover::History;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::{self, Action, EngineError};
-use crate::engine::retention::{Of, Retention};
+use crate::engine::retention::Retention;
 use crate::ledger::{Frame, Keys, Loaded, Pruned, Rules, Working, further_keys, keys};
 use crate::source::{Source, SourceError};
 use crate::state::{Health, Missing, Rereads, StateFile, StatusNote};
-use crate::store::{Durable, Store, StoreError, Trail};
+use crate::store::{Durable, Store, StoreError};
 use crate::telemetry::field;
 use crate::vicidial::Fact;
-
-/// Seconds between two rounds of deleting rows that are past their retention.
-const PRUNE_INTERVAL_SECONDS: i64 = 600;
-
-/// Rows of a trail deleted in one go, so that a round never holds the store for long.
-const PRUNE_ROWS_MAX: u32 = 20_000;
 
 /// Seconds between two entries in the checkpoint's history while running.
 const REMEMBER_INTERVAL_SECONDS: i64 = 3600;
@@ -106,6 +102,8 @@ pub(super) struct Setup<S, St> {
     pub(super) keep: Keep,
     pub(super) clock: Clock,
     pub(super) epoch: u64,
+    /// Of the lease that it writes under.
+    pub(super) fencing_token: Option<u64>,
 }
 
 impl<S: Source, St: Store> Applier<S, St> {
@@ -430,6 +428,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             tenant: self.with.tenant.clone(),
             statuses: statuses.then(|| rules.statuses.as_ref().clone()),
             expected: self.stored.clone(),
+            fencing_token: self.with.fencing_token,
             checkpoint: self.checkpoint_behind(batch),
         });
         let durable = match hold {
@@ -485,84 +484,6 @@ impl<S: Source, St: Store> Applier<S, St> {
         loaded.dials.extend(found.dials);
         loaded.dids.extend(found.dids);
         Ok(())
-    }
-
-    /// Deletes what is past its retention, and leaves notes for the operator.
-    async fn housekeeping(&mut self) -> Result<(), EngineError> {
-        let now = (self.with.clock)();
-        tell_rest(self.aside.rest(now));
-        if now - self.noted_at >= NOTE_INTERVAL_SECONDS {
-            self.noted_at = now;
-            self.note(Moment::Running)?;
-        }
-        if now - self.remembered_at >= REMEMBER_INTERVAL_SECONDS {
-            self.remembered_at = now;
-            self.remember("hourly")?;
-        }
-        if now - self.pruned_at < PRUNE_INTERVAL_SECONDS {
-            return Ok(());
-        }
-        self.pruned_at = now;
-        self.with
-            .state
-            .prune_quarantine(self.with.keep.quarantine_days)?;
-        for (trail, days) in [
-            (Trail::Audit, self.with.keep.audit_days),
-            (Trail::History, self.with.keep.history_days),
-        ] {
-            if days > 0 {
-                self.prune(trail, now - i64::from(days) * SECONDS_OF_DAY)
-                    .await;
-            }
-        }
-        self.sweep(now).await;
-        Ok(())
-    }
-
-    async fn sweep(&mut self, now: i64) {
-        let Some(stored) = &self.stored else {
-            return;
-        };
-        let of = Of {
-            store: self.with.store.as_ref(),
-            source: &self.with.source,
-            tenant: &self.with.tenant,
-        };
-        match self.retention.round(&of, stored, now).await {
-            Ok(round) => {
-                self.stored = Some(round.stored);
-                if round.deleted {
-                    self.cache.clear();
-                }
-                if round.more {
-                    self.pruned_at = 0;
-                }
-            }
-            // A command may have rewritten the store; the next batch finds out.
-            Err(error) => {
-                self.cache.clear();
-                tracing::warn!(
-                    { field::ERROR } = %error,
-                    "could not delete calls and dials that are past their retention"
-                );
-            }
-        }
-    }
-
-    async fn prune(&mut self, trail: Trail, before: i64) {
-        let store = &self.with.store;
-        match store
-            .prune(&self.with.tenant, trail, before, PRUNE_ROWS_MAX)
-            .await
-        {
-            Ok(rows) if rows == u64::from(PRUNE_ROWS_MAX) => self.pruned_at = 0,
-            Ok(_) => {}
-            // Not worth stopping for: the next round tries again.
-            Err(error) => tracing::warn!(
-                { field::ERROR } = %error,
-                "could not delete rows that are past their retention"
-            ),
-        }
     }
 
     /// Puts the present position into the checkpoint's history.

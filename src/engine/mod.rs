@@ -17,6 +17,7 @@ mod failover;
 mod follow;
 mod intake;
 mod layouts;
+mod lease;
 mod lookup;
 mod policy;
 mod recount;

@@ -127,6 +127,7 @@ impl<St: Store> Recount<'_, St> {
             },
             statuses: None,
             expected: Some(expected),
+            fencing_token: None,
         });
         if change.calls.is_empty() && change.dials.is_empty() {
             return Ok(());

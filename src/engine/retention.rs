@@ -52,6 +52,7 @@ pub(super) struct Of<'a, St> {
     pub(super) store: &'a St,
     pub(super) source: &'a str,
     pub(super) tenant: &'a str,
+    pub(super) fencing_token: Option<u64>,
 }
 
 /// What a round came to.
@@ -114,6 +115,7 @@ impl Retention {
                 source: of.source,
                 tenant: of.tenant,
                 expected: &round.stored,
+                fencing_token: of.fencing_token,
                 aged,
                 before: before - before.rem_euclid(STEP_SECONDS),
                 rows_max: ROWS_MAX,

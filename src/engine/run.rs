@@ -26,7 +26,7 @@ use crate::engine::statuses;
 use crate::ledger::{Prefer, Rules, Success};
 use crate::source::{MySqlSource, Outcome, Source, SourceError, Target, preflight, verdict};
 use crate::state::StateFile;
-use crate::store::{SqlStore, Store};
+use crate::store::{Lease, SqlStore, Store};
 use crate::telemetry::field;
 use crate::vicidial::{Interpreter, Phones, StatusBook, Table, Zone};
 
@@ -62,9 +62,12 @@ pub struct Settings {
     pub until: Option<Position>,
     /// The time.
     pub clock: Clock,
+    /// Token of the lease that it is followed under; `None` where nobody else can
+    /// follow it.
+    pub fencing_token: Option<u64>,
 }
 
-/// Follows one source of the configuration until `shutdown` turns true or, with
+/// Follows one source of the configuration under its lease until `shutdown` turns true or, with
 /// `until_caught_up`, until everything that is in its binlog now is applied.
 ///
 /// # Errors
@@ -74,6 +77,7 @@ pub(super) async fn run_source(
     source_config: &SourceConfig,
     mut state: StateFile,
     store: Arc<SqlStore>,
+    lease: &Lease,
     until_caught_up: bool,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Summary, EngineError> {
@@ -108,7 +112,10 @@ pub(super) async fn run_source(
         }
     }
     let until = until_caught_up.then_some(head);
-    let settings = settings(config, source_config, source.database(), rules, until);
+    let settings = Settings {
+        fencing_token: Some(lease.fencing_token),
+        ..settings(config, source_config, source.database(), rules, until)
+    };
     tracing::info!(
         { field::SOURCE } = name,
         { field::POSITION } = %start.position,
@@ -147,6 +154,7 @@ pub(super) fn settings(
         call_records_days: config.retention.call_records_days,
         until,
         clock: system_clock,
+        fencing_token: None,
     }
 }
 
@@ -208,6 +216,7 @@ pub async fn follow<S: Source, St: Store>(
         },
         clock: settings.clock,
         epoch: start.epoch,
+        fencing_token: settings.fencing_token,
     };
     let mut applier = Applier::new(setup, stored, pruned)?;
     // The store takes the position before the first row: from now on it is the

@@ -115,4 +115,7 @@ pub struct ChangeSet {
     pub expected: Option<Checkpoint>,
     /// The position behind this change.
     pub checkpoint: Checkpoint,
+    /// Token of the lease that the daemon has; `None` from commands beside it, which
+    /// only rewrite what is there.
+    pub fencing_token: Option<u64>,
 }

@@ -568,6 +568,8 @@ pub struct Frame {
     pub expected: Option<Checkpoint>,
     /// The checkpoint behind the change.
     pub checkpoint: Checkpoint,
+    /// As [`ChangeSet::fencing_token`].
+    pub fencing_token: Option<u64>,
 }
 
 impl Working {

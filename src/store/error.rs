@@ -15,6 +15,27 @@ pub enum StoreError {
         /// The store's present position, or `no position`.
         actual: String,
     },
+    /// The lease of the source is over, and another daemon has it.
+    #[error(
+        "this daemon may no longer write the source `{source_name}`: {} has its lease",
+        said(holder)
+    )]
+    LeaseLost {
+        /// The source.
+        source_name: String,
+        /// Who has it now; empty when nobody has.
+        holder: String,
+    },
+    /// Another daemon has the lease of the source, and renews it.
+    #[error(
+        "the source `{source_name}` is followed by {holder}, which has its lease in this store"
+    )]
+    Leased {
+        /// The source.
+        source_name: String,
+        /// Who has it.
+        holder: String,
+    },
     /// Another process held the store's lock for too long.
     #[error("the store {store} is locked by another process")]
     Busy {
@@ -169,6 +190,8 @@ impl StoreError {
             | Self::ReadOnly { .. }
             | Self::Unreachable { .. } => true,
             Self::OtherWriter { .. }
+            | Self::LeaseLost { .. }
+            | Self::Leased { .. }
             | Self::LoginRefused { .. }
             | Self::Forbidden { .. }
             | Self::Tls { .. }
@@ -189,6 +212,14 @@ impl StoreError {
         match self {
             Self::OtherWriter { source_name, .. } => Some(format!(
                 "stop the other daemon of `{source_name}`; look for it with: pgrep -a didtail"
+            )),
+            Self::LeaseLost { .. } => Some(
+                "it stands by and takes over when that one ends; see who writes: didtail status"
+                    .to_owned(),
+            ),
+            Self::Leased { source_name, .. } => Some(format!(
+                "let that daemon do it, or stop it there first (systemctl stop didtail); \
+                 see who writes `{source_name}`: didtail status"
             )),
             Self::Busy { store, .. } => Some(match Backend::of(store) {
                 Backend::File => format!("see who holds it: fuser -v {store}"),
@@ -298,6 +329,11 @@ impl StoreError {
             Self::Other { .. } => None,
         }
     }
+}
+
+/// A holder for people.
+fn said(holder: &str) -> &str {
+    if holder.is_empty() { "nobody" } else { holder }
 }
 
 /// What a store is, by its name in errors.

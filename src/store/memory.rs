@@ -3,6 +3,7 @@
 //! The engine's tests run against it, also those of every crash point, and the
 //! conformance suite keeps it equal to the real backends.
 
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -14,13 +15,13 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{
-    Aged, CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, Pruned, StatDelta,
-    Subject,
+    CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, Pruned, StatDelta, Subject,
 };
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
 use crate::store::{
-    Durable, LoadName, LoadNote, Mark, Page, Prune, Store, StoreError, Swept, Trail,
+    Claim, Durable, Grant, LEASE_SECONDS, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Prune,
+    Store, StoreError, Swept, Trail,
 };
 use crate::vicidial::StatusBook;
 
@@ -99,6 +100,8 @@ struct State {
     /// The number of the next commit, from 1.
     next_commit: u64,
     faults: BTreeMap<u64, Fault>,
+    /// The lease of each source; its clock is read when it is asked for.
+    leases: BTreeMap<String, LeaseState>,
     /// How far loads are.
     loads: BTreeMap<(String, LoadName), LoadNote>,
 }
@@ -135,6 +138,42 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     type Hold = OwnedMutexGuard<()>;
+
+    async fn claim(&self, source: &str, claim: &Claim<'_>) -> Result<Grant, StoreError> {
+        Ok(self.with(|state| {
+            let lease = state.lease(source);
+            let grant = lease.answer(claim);
+            if let Grant::Held(given) = &grant {
+                lease.holder.clone_from(&given.holder);
+                lease.fencing_token = given.fencing_token;
+                lease.acquired_at = lease.now;
+                lease.expires_at = lease.now + i64::from(claim.seconds);
+            }
+            grant
+        }))
+    }
+
+    async fn renew(&self, source: &str, lease: &Lease) -> Result<bool, StoreError> {
+        Ok(self.with(|state| state.renew(source, lease.fencing_token)))
+    }
+
+    async fn release(&self, source: &str, lease: &Lease) -> Result<(), StoreError> {
+        self.with(|state| {
+            let known = state.lease(source);
+            if known.fencing_token == lease.fencing_token {
+                known.holder.clear();
+                known.expires_at = 0;
+            }
+        });
+        Ok(())
+    }
+
+    async fn lease(&self, source: &str) -> Result<Option<LeaseState>, StoreError> {
+        Ok(self.with(|state| {
+            let is_known = state.leases.contains_key(source);
+            is_known.then(|| state.lease(source).clone())
+        }))
+    }
 
     async fn save_load(
         &self,
@@ -273,6 +312,28 @@ impl Store for MemoryStore {
 }
 
 impl State {
+    /// The lease of a source, with the present time.
+    fn lease(&mut self, source: &str) -> &mut LeaseState {
+        let lease = self.leases.entry(source.to_owned()).or_insert(LeaseState {
+            holder: String::new(),
+            fencing_token: 0,
+            acquired_at: 0,
+            expires_at: 0,
+            now: 0,
+        });
+        lease.now = now();
+        lease
+    }
+
+    fn renew(&mut self, source: &str, token: u64) -> bool {
+        let lease = self.lease(source);
+        let is_ours = lease.fencing_token == token;
+        if is_ours {
+            lease.expires_at = lease.now + i64::from(LEASE_SECONDS);
+        }
+        is_ours
+    }
+
     /// Ids are the places in the order of the keys here.
     fn page(&self, source: &str, behind: Mark, rows_max: u32) -> Option<Page> {
         let count = rows_max as usize;
@@ -302,37 +363,6 @@ impl State {
             }
         }
         (rows > 0).then_some(Page { keys, rows, mark })
-    }
-
-    fn prune_audit(&mut self, tenant: &str, before: i64, rows_max: u32) -> u64 {
-        let audit = &mut self.contents.audit;
-        let mut old: Vec<_> = audit
-            .iter()
-            .filter(|((of, _), (_, at))| of == tenant && *at < before)
-            .map(|(key, (_, at))| (*at, key.clone()))
-            .collect();
-        old.sort();
-        old.truncate(rows_max as usize);
-        for (_, key) in &old {
-            audit.remove(key);
-        }
-        old.len() as u64
-    }
-
-    /// Counts entries where a backend counts rows of one or more entries.
-    fn prune_history(&mut self, tenant: &str, before: i64, rows_max: u32) -> u64 {
-        let mut pruned = 0;
-        for ((source, _), entries) in &mut self.history {
-            if self.tenants.get(source).is_none_or(|of| of != tenant) {
-                continue;
-            }
-            entries.retain(|entry| {
-                let goes = entry.at() < Some(before) && pruned < u64::from(rows_max);
-                pruned += u64::from(goes);
-                !goes
-            });
-        }
-        pruned
     }
 }
 
@@ -369,7 +399,11 @@ fn find(contents: &Dump, source: &str, tenant: &str, keys: &Keys) -> Loaded {
 impl State {
     /// Applies the whole change, or nothing of it.
     fn apply(&mut self, change: &ChangeSet) -> Result<(), StoreError> {
-        self.demand(&change.source, change.expected.as_ref())?;
+        self.demand(
+            &change.source,
+            change.expected.as_ref(),
+            change.fencing_token,
+        )?;
         if change.daily.keys().any(|key| key.day.chars().count() != 10) {
             return Err(refused("a day is not YYYY-MM-DD"));
         }
@@ -445,7 +479,21 @@ impl State {
         }
     }
 
-    fn demand(&self, source: &str, expected: Option<&Checkpoint>) -> Result<(), StoreError> {
+    /// The lease, where one is named, and the checkpoint.
+    fn demand(
+        &mut self,
+        source: &str,
+        expected: Option<&Checkpoint>,
+        fencing_token: Option<u64>,
+    ) -> Result<(), StoreError> {
+        if let Some(token) = fencing_token
+            && !self.renew(source, token)
+        {
+            return Err(StoreError::LeaseLost {
+                source_name: source.to_owned(),
+                holder: self.lease(source).holder.clone(),
+            });
+        }
         let found = self.contents.progress.get(source);
         if found == expected {
             return Ok(());
@@ -453,42 +501,6 @@ impl State {
         Err(StoreError::OtherWriter {
             source_name: source.to_owned(),
             actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
-        })
-    }
-
-    fn sweep(&mut self, prune: &Prune<'_>) -> Result<Swept, StoreError> {
-        self.demand(prune.source, Some(prune.expected))?;
-        let contents = &mut self.contents;
-        let source = prune.source.to_owned();
-        let mut pruned = contents.pruned.get(&source).copied().unwrap_or_default();
-        let cutoff = prune.cutoff(pruned);
-        let most = prune.rows_max as usize;
-        let mut rows = 0;
-        match prune.aged {
-            Aged::Calls => contents.calls.retain(|(of, _), call| {
-                let goes = *of == source && call.started_at < cutoff && rows < most;
-                rows += usize::from(goes);
-                !goes
-            }),
-            Aged::Dials => contents.dials.retain(|(of, key), dial| {
-                let newest = dial.dialed_at.max(key.opened_at);
-                let goes = *of == source && newest < cutoff && rows < most;
-                rows += usize::from(goes);
-                !goes
-            }),
-        }
-        let mut checkpoint = prune.expected.clone();
-        if rows > 0 {
-            let known = pruned;
-            pruned.raise(prune.aged, prune.before);
-            checkpoint.revision += u64::from(pruned != known);
-            contents.pruned.insert(source.clone(), pruned);
-            contents.progress.insert(source, checkpoint.clone());
-        }
-        Ok(Swept {
-            rows: rows as u64,
-            pruned,
-            durable: Durable(checkpoint),
         })
     }
 }
@@ -499,6 +511,12 @@ fn refused(why: &str) -> StoreError {
         doing: "writing a batch",
         source: why.into(),
     }
+}
+
+/// The store's own clock, in seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "a store has a clock of its own")]
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 /// True when a moved call would find its new key taken.

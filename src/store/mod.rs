@@ -8,6 +8,7 @@ mod dump;
 mod error;
 mod history;
 mod invariant;
+mod lease;
 mod memory;
 mod page;
 mod read;
@@ -23,6 +24,7 @@ pub use attributed::Attributed;
 pub use backfill::{LoadName, LoadNote, LoadTally};
 pub use dump::{DidNumbers, Dump};
 pub use error::StoreError;
+pub use lease::{Claim, Grant, LEASE_SECONDS, Lease, LeaseState};
 pub use memory::{Fault, Gate, MemoryStore};
 pub use page::{Mark, Page};
 pub use read::{DidSummary, Filter, Split, Totals};
@@ -64,6 +66,8 @@ pub enum Trail {
 /// - A commit costs a bounded number of statements, whatever its size.
 /// - One writer a source: a commit whose `expected` is not the store's present
 ///   checkpoint fails with [`StoreError::OtherWriter`] and changes nothing.
+/// - A commit under a fencing token renews that lease, and fails with
+///   [`StoreError::LeaseLost`] and changes nothing once another one was given.
 /// - From [`Store::hold`] until it is used up or dropped, no other commit of
 ///   the source by any process comes through: those wait. Reading does not.
 pub trait Store: Send + Sync + 'static {
@@ -82,6 +86,34 @@ pub trait Store: Send + Sync + 'static {
         change: &ChangeSet,
         note: Option<(LoadName, &LoadNote)>,
     ) -> impl Future<Output = Result<Durable, StoreError>> + Send;
+
+    /// Asks for the lease of a source.
+    fn claim(
+        &self,
+        source: &str,
+        claim: &Claim<'_>,
+    ) -> impl Future<Output = Result<Grant, StoreError>> + Send;
+
+    /// Makes a lease last again for [`LEASE_SECONDS`]; false when another one was
+    /// given since.
+    fn renew(
+        &self,
+        source: &str,
+        lease: &Lease,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Gives a lease back, so that nobody has to wait for its end.
+    fn release(
+        &self,
+        source: &str,
+        lease: &Lease,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The lease of a source; `None` where none was ever given.
+    fn lease(
+        &self,
+        source: &str,
+    ) -> impl Future<Output = Result<Option<LeaseState>, StoreError>> + Send;
 
     /// Notes how far a load of a source has got.
     fn save_load(

@@ -13,6 +13,8 @@ pub struct Prune<'a> {
     pub tenant: &'a str,
     /// What the store's checkpoint of the source must be.
     pub expected: &'a Checkpoint,
+    /// Token of the lease that the daemon has; see [`crate::ledger::ChangeSet`].
+    pub fencing_token: Option<u64>,
     /// Calls or dials.
     pub aged: Aged,
     /// Nothing older than this is kept, or made anew from now on; seconds since

@@ -19,6 +19,12 @@ macro_rules! forward {
             note: Option<(didtail::store::LoadName, &didtail::store::LoadNote)>,
         ) -> didtail::store::Durable);
     };
+    (@ leases) => {
+        forward!(=> claim(source: &str, claim: &didtail::store::Claim<'_>) -> didtail::store::Grant);
+        forward!(=> renew(source: &str, lease: &didtail::store::Lease) -> bool);
+        forward!(=> release(source: &str, lease: &didtail::store::Lease) -> ());
+        forward!(=> lease(source: &str) -> Option<didtail::store::LeaseState>);
+    };
     (@ save_load) => {
         forward!(=> save_load(
             source: &str,

@@ -38,6 +38,7 @@ async fn sweep(world: &World, aged: Aged, before: i64, rows_max: u32) -> u64 {
         source: SOURCE,
         tenant: TENANT,
         expected: &expected.expect("it was followed"),
+        fencing_token: None,
         aged,
         before,
         rows_max,

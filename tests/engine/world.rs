@@ -35,6 +35,7 @@ pub(crate) struct World<St = MemoryStore> {
     pub(crate) until: Option<Position>,
     /// Days to keep dials and calls.
     pub(crate) keep: (u32, u32),
+    pub(crate) fencing_token: Option<u64>,
     /// The epoch that an operator ordered last.
     epoch: Cell<u64>,
 }
@@ -84,6 +85,7 @@ impl<St: Store> World<St> {
             rules: rules(),
             until: None,
             keep: (0, 0),
+            fencing_token: None,
             epoch: Cell::new(1),
         }
     }
@@ -181,6 +183,7 @@ impl<St: Store> World<St> {
             call_records_days: self.keep.1,
             until: self.until.clone(),
             clock: || NOON,
+            fencing_token: self.fencing_token,
         }
     }
 

@@ -137,6 +137,7 @@ impl<St: Store> Merger<St> {
             statuses: None,
             checkpoint: expected.clone(),
             expected: Some(expected),
+            fencing_token: None,
         });
         if !change.calls.is_empty() || !change.dials.is_empty() {
             // Whoever comes second reads again.

@@ -90,6 +90,7 @@ fn frame() -> Frame {
         tenant: "default".to_owned(),
         statuses: None,
         expected: None,
+        fencing_token: None,
         checkpoint: Checkpoint {
             epoch: 0,
             position: "b.000001:4".parse().expect("valid"),

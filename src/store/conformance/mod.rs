@@ -7,6 +7,7 @@ pub(crate) mod change;
 pub(crate) mod commits;
 pub(crate) mod history;
 pub(crate) mod holds;
+pub(crate) mod leases;
 pub(crate) mod loads;
 pub(crate) mod reading;
 pub(crate) mod retention;
@@ -69,6 +70,9 @@ macro_rules! on_backend {
             commits::ten_thousand_rows_are_one_commit,
             holds::who_holds_the_store_makes_the_next_commit,
             holds::a_hold_that_is_dropped_changes_nothing,
+            leases::one_has_the_lease,
+            leases::a_lease_ends_by_itself,
+            leases::who_lost_the_lease_writes_nothing,
             history::changes_are_kept_in_order_and_follow_a_moved_call,
             history::old_history_is_pruned,
             history::loads_are_noted,

@@ -52,21 +52,23 @@ const ROWS_BUFFERED: usize = 1024;
 /// or two of each; the rest is never opened.
 const SERVER_CONNECTIONS_MAX: u32 = 8;
 
-/// A connection that was idle for so long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(300);
+/// A connection that was idle for so long is closed; sooner than a server ends it.
+const IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// A connection that was idle for longer is tried before it is used: a server
 /// that was started again, or a firewall, may have ended it.
 const IDLE_UNTRIED: Duration = Duration::from_secs(5);
 
-/// A PostgreSQL session of ours: what hangs ends, on the server as well.
+/// A PostgreSQL session of ours: what hangs ends, on the server as well. A daemon
+/// that stands still within a transaction, or whose machine is gone, keeps the locks
+/// of its source from the one that is to take over for so long and not for ever.
 const POSTGRES_SESSION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30min'; \
-     SET idle_in_transaction_session_timeout = '5min'";
+     SET idle_in_transaction_session_timeout = '30s'";
 
-/// A MySQL session of ours. What a batch did not read it need not lock, and text
-/// that is too long is an error.
+/// A MySQL session of ours; the same. What a batch did not read it need not lock, and
+/// text that is too long is an error.
 const MYSQL_SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-     SET SESSION innodb_lock_wait_timeout = 10, \
+     SET SESSION innodb_lock_wait_timeout = 10, wait_timeout = 30, \
      sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')";
 
 /// Begins to read in one snapshot.
