@@ -16,6 +16,7 @@ use super::SqlStore;
 use super::dialect::Dialect;
 use super::error::classify;
 use super::migrate;
+use super::partitions::Partitions;
 use super::session::{PATIENCE, Pool};
 use crate::store::StoreError;
 
@@ -136,6 +137,7 @@ pub(super) async fn for_writing(url: &str) -> Result<SqlStore, StoreError> {
         writer: Some(server(url)?),
         turn: Some(server(url)?),
         readers,
+        partitions: Partitions::default(),
     })
 }
 
@@ -148,6 +150,7 @@ pub(super) async fn for_reading(url: &str) -> Result<SqlStore, StoreError> {
         writer: None,
         turn: None,
         readers: pool,
+        partitions: Partitions::default(),
     })
 }
 
@@ -291,6 +294,7 @@ async fn sqlite_for_writing(url: &str) -> Result<SqlStore, StoreError> {
             writer: Some(writer),
             turn: Some(Pool::Sqlite(pool(1).connect_lazy_with(turn))),
             readers: Pool::Sqlite(readers),
+            partitions: Partitions::default(),
         });
     }
     Err(StoreError::Foreign { store: name })
