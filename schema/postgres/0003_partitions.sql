@@ -120,9 +120,9 @@ BEGIN
         IF at_time NOT BETWEEN 0 AND 4102444800 THEN
             RETURN false;
         END IF;
-        begins := date_trunc(unit, to_timestamp(at_time) AT TIME ZONE ''UTC'');
-        IF begins NOT BETWEEN now() AT TIME ZONE ''UTC'' - INTERVAL ''5 years''
-            AND now() AT TIME ZONE ''UTC'' + INTERVAL ''2 months'' THEN
+        begins := date_trunc(unit, timezone(''UTC'', to_timestamp(at_time)));
+        IF begins < timezone(''UTC'', now()) - INTERVAL ''5 years''
+            OR begins > timezone(''UTC'', now()) + INTERVAL ''2 months'' THEN
             RETURN false;
         END IF;
         part := of_table || ''_p'' || to_char(begins, ''YYYYMMDD'');

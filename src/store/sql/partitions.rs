@@ -51,11 +51,12 @@ impl Parted {
         }
     }
 
-    /// The longest that a partition spans, in seconds.
-    pub(super) fn seconds(self) -> i64 {
+    /// How long a row that is past its retention waits for its partition to be
+    /// dropped, in seconds: twice what one spans.
+    pub(super) fn patience(self) -> i64 {
         match self {
-            Self::Calls | Self::Dials => 31 * 86_400,
-            Self::Audit | Self::History => WEEK_SECONDS,
+            Self::Calls | Self::Dials => 62 * 86_400,
+            Self::Audit | Self::History => 2 * WEEK_SECONDS,
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! On PostgreSQL whole partitions are dropped instead. One by one only those rows
 //! are deleted that are in the default partition, and those whose partition could not
-//! be dropped for longer than one spans, since somebody else keeps theirs.
+//! be dropped for twice as long as one spans, since somebody else keeps theirs.
 
 use sqlx::Error;
 
@@ -139,7 +139,7 @@ fn places(dialect: Dialect, parted: Parted, before: i64) -> Vec<(String, i64)> {
         Dialect::Sqlite | Dialect::MySql => vec![(table.to_owned(), before)],
         Dialect::Postgres => vec![
             (format!("{table}_default"), before),
-            (table.to_owned(), before.saturating_sub(parted.seconds())),
+            (table.to_owned(), before.saturating_sub(parted.patience())),
         ],
     }
 }
