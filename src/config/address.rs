@@ -139,6 +139,7 @@ const POSTGRES_PARAMETERS: Parameters = &[
     ("sslcert", &[]),
     ("sslkey", &[]),
     ("host", &[]),
+    ("patience", &[]),
 ];
 
 const MYSQL_PARAMETERS: Parameters = &[
@@ -156,6 +157,7 @@ const MYSQL_PARAMETERS: Parameters = &[
     ("ssl-cert", &[]),
     ("ssl-key", &[]),
     ("socket", &[]),
+    ("patience", &[]),
 ];
 
 impl StoreUrl {
@@ -199,6 +201,9 @@ impl StoreUrl {
                 let names = names.join(", ");
                 return Err(format!("unknown parameter `{name}`; there are {names}"));
             };
+            if name == "patience" && value.parse::<u16>().is_err() {
+                return Err("`patience` is a number of seconds".to_owned());
+            }
             if !values.is_empty() && !values.contains(&&*value) {
                 let values = values.join(", ");
                 return Err(format!("`{name}` is one of {values}, not `{value}`"));

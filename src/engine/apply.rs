@@ -277,6 +277,8 @@ impl<S: Source, St: Store> Applier<S, St> {
             let pause = pauses.next().unwrap_or_default();
             tracing::warn!(
                 { field::ERROR } = %error,
+                { field::CAUSE } = error.cause(),
+                { field::HINT } = error.hint().unwrap_or_default(),
                 { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                 tries = *tries,
                 "the store failed; the stream waits and nothing is lost"

@@ -52,7 +52,7 @@ async fn open_store(
     let mut pauses = policy::pauses();
     let mut shutdown = shutdown.clone();
     loop {
-        let error = match SqlStore::open(&config.store.address()).await {
+        let error = match SqlStore::open_alone(&config.store.address()).await {
             Ok(store) => return Ok(Some(store)),
             Err(error) => error,
         };
@@ -76,7 +76,8 @@ fn is_away(config: &Config, error: &StoreError) -> bool {
 async fn wait(error: &StoreError, pause: Duration, shutdown: &mut watch::Receiver<bool>) {
     tracing::warn!(
         { field::ERROR } = %error,
-        hint = error.hint().unwrap_or_default(),
+        { field::CAUSE } = error.cause(),
+        { field::HINT } = error.hint().unwrap_or_default(),
         { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
         "the store cannot be used; trying again"
     );

@@ -20,8 +20,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// Longest pause: an outage that ends is noticed within this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Tries on a full disk, about ten seconds together: an operator has to make
-/// room, and must hear of it from the service manager and not from a log line.
+/// Tries on a full disk of this machine, about ten seconds together: an operator has
+/// to make room, and must hear of it from the service manager and not from a log line.
+/// A server's disk has its own operators, and is waited for as the server is.
 const DISK_FULL_TRIES: u32 = 6;
 
 /// What to do.
@@ -47,7 +48,9 @@ pub fn on_source(error: &SourceError) -> Action {
 #[must_use]
 pub fn on_store(error: &StoreError, tries: u32) -> Action {
     match error {
-        StoreError::DiskFull { .. } if tries >= DISK_FULL_TRIES => Action::Stop,
+        StoreError::DiskFull { .. } if tries >= DISK_FULL_TRIES && !error.is_of_server() => {
+            Action::Stop
+        }
         error if error.is_transient() => Action::Retry,
         _ => Action::Stop,
     }

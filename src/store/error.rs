@@ -206,6 +206,49 @@ impl StoreError {
         }
     }
 
+    /// True when it is about a store on a server, which has operators of its own.
+    #[must_use]
+    pub fn is_of_server(&self) -> bool {
+        match self {
+            Self::OtherWriter { .. }
+            | Self::LeaseLost { .. }
+            | Self::Leased { .. }
+            | Self::BadUrl { .. } => false,
+            Self::Busy { store, .. }
+            | Self::Conflict { store, .. }
+            | Self::Crowded { store, .. }
+            | Self::DiskFull { store, .. }
+            | Self::ReadOnly { store, .. }
+            | Self::Unreachable { store, .. }
+            | Self::LoginRefused { store, .. }
+            | Self::Forbidden { store, .. }
+            | Self::Tls { store, .. }
+            | Self::NotWritable { store, .. }
+            | Self::Corrupt { store, .. }
+            | Self::Foreign { store }
+            | Self::NewerSchema { store, .. }
+            | Self::OlderSchema { store, .. }
+            | Self::Missing { store }
+            | Self::Other { store, .. } => Backend::of(store) != Backend::File,
+        }
+    }
+
+    /// What is behind it, in the backend's own words; empty when it says all.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        let mut said: Vec<String> = Vec::new();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // Some wrappers repeat what is in them.
+            if !said.iter().any(|known| known.contains(&text)) {
+                said.push(text);
+            }
+            next = cause.source();
+        }
+        said.join(": ")
+    }
+
     /// What an operator can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -241,10 +284,13 @@ impl StoreError {
             )),
             Self::DiskFull { store, .. } => Some(match Backend::of(store) {
                 Backend::File => {
-                    format!("make room; nothing is lost, didtail goes on by itself: df -h {store}")
+                    format!(
+                        "make room, and start didtail again if it stopped; nothing is lost: \
+                         df -h {store}"
+                    )
                 }
                 Backend::Postgres | Backend::MySql => {
-                    "make room on the server; nothing is lost: start didtail again if it stopped"
+                    "make room on the server; nothing is lost, and didtail goes on by itself"
                         .to_owned()
                 }
             }),
@@ -277,7 +323,9 @@ impl StoreError {
             Self::Corrupt { store, .. } => Some(match Backend::of(store) {
                 Backend::File => format!(
                     "see how far it is damaged: sqlite3 {store} 'PRAGMA integrity_check'; then \
-                     put a copy back in its place: didtail catches up from the copy's position"
+                     put a copy back in its place, without {store}-wal and {store}-shm: didtail \
+                     catches up from the copy's position. Without a copy, move all three away, \
+                     start didtail, and load what VICIdial still has: didtail backfill --since 90d"
                 ),
                 Backend::Postgres | Backend::MySql => {
                     "put a backup of the database back: didtail catches up from its position"

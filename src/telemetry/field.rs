@@ -28,5 +28,7 @@ pub const LAG_SECONDS: &str = "lag_seconds";
 pub const RETRY_MS: &str = "retry_ms";
 /// An error, as text.
 pub const ERROR: &str = "error";
+/// What is behind an error, as text.
+pub const CAUSE: &str = "cause";
 /// How to mend it.
 pub const HINT: &str = "hint";

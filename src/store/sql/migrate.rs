@@ -1,11 +1,13 @@
 //! Bringing a store's schema up to date, or saying how to by hand.
 //!
-//! On a server the steps run under the migrator's own lock, and only when there
-//! are any: the role that the daemon logs in with then needs no right to make
-//! tables.
+//! The steps run under a lock, and only when there are any: the role that the daemon
+//! logs in with then needs no right to make tables. Of several that begin at once, one
+//! works and the others wait, and find nothing left to do.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
+use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 
 use super::dialect::Dialect;
@@ -13,6 +15,13 @@ use super::error::{classify, is_missing_table};
 use super::open;
 use super::session::Pool;
 use crate::store::StoreError;
+use crate::telemetry::field;
+
+/// How long another one may take to bring the schema up to date.
+const PATIENCE_MIGRATING: Duration = Duration::from_secs(1800);
+
+/// Pause between two looks whether it is done.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// The schema's versions, built into the program.
 static SQLITE: Migrator = sqlx::migrate!("schema/sqlite");
@@ -96,25 +105,65 @@ pub(super) async fn run(store: &str, pool: &Pool) -> Result<(), StoreError> {
             known,
         });
     }
-    let migrator = of(dialect);
-    let done = match pool {
-        Pool::Sqlite(pool) => migrator.run(pool).await,
-        Pool::Postgres(pool) => migrator.run(pool).await,
-        Pool::MySql(pool) => match migrator.run(pool).await {
-            // MySQL has no transactions for tables: a step that was cut off is there
-            // in part. Each of its steps can be run again from its beginning.
-            Err(MigrateError::Dirty(version)) => {
-                let forget = "DELETE FROM _sqlx_migrations WHERE success = false AND version = ?";
-                let forgotten = sqlx::query(forget).bind(version).execute(pool).await;
-                match forgotten {
-                    Ok(_) => migrator.run(pool).await,
-                    Err(error) => Err(MigrateError::Execute(error)),
+    let deadline = Instant::now() + PATIENCE_MIGRATING;
+    loop {
+        let error = match apply(pool).await {
+            Ok(()) => return Ok(()),
+            Err(error) => migration_error(store, dialect, error),
+        };
+        // Whoever else is at it may take long over large tables.
+        let is_busy = matches!(error, StoreError::Busy { .. });
+        if !is_busy || Instant::now() >= deadline {
+            return Err(error);
+        }
+        tracing::info!(
+            { field::ADDRESS } = store,
+            "waiting for who else brings the store's schema up to date, or keeps its tables"
+        );
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// Applies the missing steps on a connection of their own, which takes the
+/// migrator's lock with it when it ends, however it ends.
+async fn apply(pool: &Pool) -> Result<(), MigrateError> {
+    let migrator = of(pool.dialect());
+    match pool {
+        // The migrator has no lock here: all steps are one transaction, which keeps
+        // every other writer waiting.
+        Pool::Sqlite(pool) => {
+            let mut one = pool.acquire().await?;
+            let mut tx = one.begin_with("BEGIN IMMEDIATE").await?;
+            migrator.run(&mut *tx).await?;
+            Ok(tx.commit().await?)
+        }
+        Pool::Postgres(pool, _) => {
+            let mut one = pool.acquire().await?.detach();
+            let done = migrator.run(&mut one).await;
+            drop(one.close().await);
+            done
+        }
+        Pool::MySql(pool, _) => {
+            let mut one = pool.acquire().await?.detach();
+            let done = match migrator.run(&mut one).await {
+                // MySQL has no transactions for tables: a step that was cut off is
+                // there in part. Each of its steps can be run again from its
+                // beginning; the lock is kept meanwhile.
+                Err(MigrateError::Dirty(version)) => {
+                    let forget =
+                        "DELETE FROM _sqlx_migrations WHERE success = false AND version = ?";
+                    let forget = sqlx::query(forget).bind(version);
+                    match forget.execute(&mut one).await {
+                        Ok(_) => migrator.run(&mut one).await,
+                        Err(error) => Err(MigrateError::Execute(error)),
+                    }
                 }
-            }
-            done => done,
-        },
-    };
-    done.map_err(|error| migration_error(store, dialect, error))
+                done => done,
+            };
+            drop(one.close().await);
+            done
+        }
+    }
 }
 
 fn migration_error(store: &str, dialect: Dialect, error: MigrateError) -> StoreError {

@@ -23,6 +23,7 @@ mod dialect;
 mod dump;
 mod error;
 mod insert;
+mod intact;
 mod leases;
 mod load;
 mod mend;
@@ -34,6 +35,7 @@ mod partitions;
 mod progress;
 mod query;
 mod retention;
+mod server;
 mod session;
 mod statuses;
 mod value;
@@ -88,7 +90,16 @@ impl SqlStore {
     /// [`StoreError`]; among others when a newer didtail has written it, or its
     /// folder or database does not exist.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        open::for_writing(url).await
+        open::for_writing(url, false).await
+    }
+
+    /// The same for who alone keeps the store open for writing: a file that was not
+    /// closed in order is first looked through, which can take 20 seconds.
+    ///
+    /// # Errors
+    /// As [`SqlStore::open`]; [`StoreError::Corrupt`] when the file is damaged.
+    pub async fn open_alone(url: &str) -> Result<Self, StoreError> {
+        open::for_writing(url, true).await
     }
 
     /// Opens an existing store for reading; it may be in use by a daemon.
@@ -112,10 +123,16 @@ impl SqlStore {
         self.readers.dialect()
     }
 
-    /// Begins to read in one snapshot.
+    /// Begins to read in one snapshot, however long it takes.
     pub(in crate::store) async fn begin_read(&self) -> Result<Tx, Error> {
         let begin = open::begin_reading(self.dialect());
         self.readers.begin(begin, PATIENCE_READING).await
+    }
+
+    /// Begins to read a few rows in one snapshot.
+    async fn begin_look(&self) -> Result<Tx, Error> {
+        let begin = open::begin_reading(self.dialect());
+        self.readers.begin(begin, PATIENCE).await
     }
 
     /// Classes a driver's error of this store.
@@ -153,7 +170,7 @@ impl Store for SqlStore {
 
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         let read = async {
-            let mut tx = self.begin_read().await?;
+            let mut tx = self.begin_look().await?;
             let found = progress::read(&mut tx, source).await?;
             tx.finish(found).await
         };
@@ -242,7 +259,7 @@ impl Store for SqlStore {
         name: LoadName,
     ) -> Result<Option<LoadNote>, StoreError> {
         let read = async {
-            let mut tx = self.begin_read().await?;
+            let mut tx = self.begin_look().await?;
             let found = backfills::read(&mut tx, source, name).await?;
             tx.finish(found).await
         };
@@ -297,7 +314,7 @@ impl Store for SqlStore {
 
     async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
         let read = async {
-            let mut tx = self.begin_read().await?;
+            let mut tx = self.begin_look().await?;
             let found = statuses::read(&mut tx, source).await?;
             tx.finish(found).await
         };
@@ -312,7 +329,7 @@ impl Store for SqlStore {
     ) -> Result<Vec<ChangeEntry>, StoreError> {
         let (kind, name, part) = history::key(subject);
         let read = async {
-            let mut tx = self.begin_read().await?;
+            let mut tx = self.begin_look().await?;
             let read = tx
                 .query("SELECT entries FROM change_history WHERE source = ")
                 .bind(source)
@@ -343,7 +360,7 @@ impl Store for SqlStore {
         rows_max: u32,
     ) -> Result<Option<Page>, StoreError> {
         let read = async {
-            let mut tx = self.begin_read().await?;
+            let mut tx = self.begin_look().await?;
             let found = page::read(&mut tx, source, behind, rows_max).await?;
             tx.finish(found).await
         };

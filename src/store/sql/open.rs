@@ -6,17 +6,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sqlx::pool::PoolOptions;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection as _, Database};
 
 use super::SqlStore;
 use super::dialect::Dialect;
 use super::error::classify;
+use super::intact;
 use super::migrate;
 use super::partitions::Partitions;
+use super::server::{self, server};
 use super::session::{PATIENCE, Pool};
 use crate::store::StoreError;
 
@@ -39,7 +38,7 @@ const READERS_MAX: u32 = 4;
 
 /// Statements each connection keeps prepared: five sizes of each multi-row
 /// statement, and the rest, with room to spare.
-const STATEMENTS_MAX: usize = 128;
+pub(super) const STATEMENTS_MAX: usize = 128;
 
 /// Pages of the write-ahead log before it is moved into the file, 64 MB: a page
 /// that many batches change is then moved once.
@@ -47,30 +46,6 @@ const WAL_PAGES: &str = "16384";
 
 /// Rows handed over from SQLite's thread before it waits for the reader.
 const ROWS_BUFFERED: usize = 1024;
-
-/// Connections to a server for each use: for writing, for waiting for a turn, for
-/// reading. Those who write never wait for those who read. One source needs one
-/// or two of each; the rest is never opened.
-const SERVER_CONNECTIONS_MAX: u32 = 8;
-
-/// A connection that was idle for so long is closed; sooner than a server ends it.
-const IDLE_MAX: Duration = Duration::from_secs(15);
-
-/// A connection that was idle for longer is tried before it is used: a server
-/// that was started again, or a firewall, may have ended it.
-const IDLE_UNTRIED: Duration = Duration::from_secs(5);
-
-/// A PostgreSQL session of ours: what hangs ends, on the server as well. A daemon
-/// that stands still within a transaction, or whose machine is gone, keeps the locks
-/// of its source from the one that is to take over for so long and not for ever.
-const POSTGRES_SESSION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30min'; \
-     SET idle_in_transaction_session_timeout = '30s'";
-
-/// A MySQL session of ours; the same. What a batch did not read it need not lock, and
-/// text that is too long is an error.
-const MYSQL_SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-     SET SESSION innodb_lock_wait_timeout = 10, wait_timeout = 30, \
-     sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')";
 
 /// Begins to read in one snapshot.
 pub(super) fn begin_reading(dialect: Dialect) -> &'static str {
@@ -96,10 +71,14 @@ pub(super) fn begin_loading(dialect: Dialect) -> &'static str {
 }
 
 /// Begins to write; on SQLite nobody else then does.
+///
+/// Writers take turns, so that the lowest isolation is enough. Under a higher one,
+/// that a role or a server may have as its own, who waited for a turn would be undone
+/// when it comes.
 pub(super) fn begin_writing(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => "BEGIN IMMEDIATE",
-        Dialect::Postgres => "BEGIN; SET LOCAL enable_seqscan = off",
+        Dialect::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off",
         Dialect::MySql => "START TRANSACTION",
     }
 }
@@ -118,16 +97,17 @@ impl Dialect {
     }
 }
 
-fn bad(reason: &str) -> StoreError {
+pub(super) fn bad(reason: &str) -> StoreError {
     StoreError::BadUrl {
         reason: reason.to_owned(),
     }
 }
 
-/// Opens for writing, and brings the schema up to date.
-pub(super) async fn for_writing(url: &str) -> Result<SqlStore, StoreError> {
+/// Opens for writing, and brings the schema up to date; who writes alone looks
+/// whether the last one was cut off.
+pub(super) async fn for_writing(url: &str, is_alone: bool) -> Result<SqlStore, StoreError> {
     if Dialect::of_url(url)? == Dialect::Sqlite {
-        return sqlite_for_writing(url).await;
+        return sqlite_for_writing(url, is_alone).await;
     }
     let (name, readers) = connect(url).await?;
     refuse_foreign_tables(&name, &readers).await?;
@@ -160,8 +140,8 @@ pub(super) async fn connect(url: &str) -> Result<(String, Pool), StoreError> {
     let dialect = Dialect::of_url(url)?;
     let name = match dialect {
         Dialect::Sqlite => return sqlite_for_reading(url).await,
-        Dialect::Postgres => server_name("postgres", url),
-        Dialect::MySql => server_name("mysql", url),
+        Dialect::Postgres => server::name("postgres", url),
+        Dialect::MySql => server::name("mysql", url),
     };
     let pool = server(url)?;
     let tried = match pool.begin(begin_reading(dialect), PATIENCE).await {
@@ -175,66 +155,6 @@ pub(super) async fn connect(url: &str) -> Result<(String, Pool), StoreError> {
             Err(classify(&name, dialect, "opening it", error))
         }
     }
-}
-
-/// Connections to a server, made when they are needed.
-fn server(url: &str) -> Result<Pool, StoreError> {
-    match Dialect::of_url(url)? {
-        Dialect::Sqlite => Err(bad("it is a file")),
-        Dialect::Postgres => {
-            let options = PgConnectOptions::from_str(url)
-                .map_err(|_| bad("it is no postgres://USER@HOST/DATABASE"))?
-                .application_name("didtail")
-                .statement_cache_capacity(STATEMENTS_MAX)
-                .disable_statement_logging();
-            let pool = PgPoolOptions::new().after_connect(|connection, _| {
-                Box::pin(async move {
-                    sqlx::raw_sql(POSTGRES_SESSION).execute(connection).await?;
-                    Ok(())
-                })
-            });
-            Ok(Pool::Postgres(server_pool(pool).connect_lazy_with(options)))
-        }
-        Dialect::MySql => {
-            let options = MySqlConnectOptions::from_str(url)
-                .map_err(|_| bad("it is no mysql://USER@HOST/DATABASE"))?
-                .statement_cache_capacity(STATEMENTS_MAX)
-                .disable_statement_logging();
-            let pool = MySqlPoolOptions::new().after_connect(|connection, _| {
-                Box::pin(async move {
-                    sqlx::raw_sql(MYSQL_SESSION).execute(connection).await?;
-                    Ok(())
-                })
-            });
-            Ok(Pool::MySql(server_pool(pool).connect_lazy_with(options)))
-        }
-    }
-}
-
-/// The address without credentials and options.
-fn server_name(scheme: &str, url: &str) -> String {
-    let (_, rest) = url.split_once("://").unwrap_or(("", url));
-    let (place, _) = rest.split_once('?').unwrap_or((rest, ""));
-    let (user, place) = place.rsplit_once('@').unwrap_or(("", place));
-    let (user, _) = user.split_once(':').unwrap_or((user, ""));
-    format!("{scheme}://{user}@{place}")
-}
-
-fn server_pool<DB: Database>(options: PoolOptions<DB>) -> PoolOptions<DB> {
-    options
-        .max_connections(SERVER_CONNECTIONS_MAX)
-        .acquire_timeout(BUSY_TIMEOUT)
-        .max_lifetime(None)
-        .idle_timeout(IDLE_MAX)
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > IDLE_UNTRIED {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
 }
 
 /// A database with other tables of our names must not get ours beside them.
@@ -271,20 +191,26 @@ async fn refuse_foreign_tables(store: &str, pool: &Pool) -> Result<(), StoreErro
 }
 
 /// Makes the file where it is missing.
-async fn sqlite_for_writing(url: &str) -> Result<SqlStore, StoreError> {
+async fn sqlite_for_writing(url: &str, is_alone: bool) -> Result<SqlStore, StoreError> {
     let path = path_of(url)?;
     let name = path.display().to_string();
+    let is_doubtful = is_alone && intact::is_doubtful(&path);
     make_private(&path, &name)?;
     let options = settings(&path)
         .journal_mode(SqliteJournalMode::Wal)
         .pragma("cache_size", WRITER_CACHE_KIB)
         .pragma("wal_autocheckpoint", WAL_PAGES)
+        // Where all calls are sorted it is left to files, or the sort is all in memory.
+        .pragma("temp_store", "memory")
         .synchronous(SqliteSynchronous::Normal);
     let turn = options.clone().busy_timeout(Duration::ZERO);
     let writer = pool(1)
         .connect_with(options)
         .await
         .map_err(|e| classify(&name, Dialect::Sqlite, "opening it", e))?;
+    if is_doubtful {
+        intact::demand(&name, &writer, None).await?;
+    }
     let writer = Pool::Sqlite(writer);
     if !is_foreign(&name, &writer).await? {
         migrate::run(&name, &writer).await?;
@@ -365,7 +291,6 @@ fn settings(path: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(STATEMENTS_MAX)
         .row_buffer_size(ROWS_BUFFERED)
         .pragma("mmap_size", MMAP_BYTES)
-        .pragma("temp_store", "memory")
         .disable_statement_logging()
 }
 

@@ -20,24 +20,42 @@ use sqlx::{
 
 use super::dialect::Dialect;
 use super::query::{Parameter, Query};
+use super::server::postgres_limits;
 use super::value::{Row, Value};
 
-/// How long one statement may take where somebody waits for it. A store that
-/// hangs longer counts as unreachable.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one statement may take. A store that hangs longer counts as
+/// unreachable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Somebody waits for it.
+    Waiting,
+    /// Whole tables are read.
+    Reading,
+}
 
-/// The same for the question why there is no connection.
+/// For statements that somebody waits for.
+pub(super) const PATIENCE: Patience = Patience::Waiting;
+
+/// For those that read whole tables.
+pub(super) const PATIENCE_READING: Patience = Patience::Reading;
+
+/// How long those that somebody waits for may take on SQLite; the address of a
+/// server can say otherwise.
+const PATIENCE_SQLITE: Duration = Duration::from_secs(60);
+
+/// How much longer reading whole tables may take: 30 minutes, without another word.
+const READING: u32 = 30;
+
+/// How long the question may take why there is no connection, and a server's answer
+/// to a good-bye.
 const PATIENCE_ASKING: Duration = Duration::from_secs(5);
 
-/// The same where whole tables are read.
-pub(super) const PATIENCE_READING: Duration = Duration::from_secs(1800);
-
-/// The connections to a store.
+/// The connections to a store; of a server with how long it may take.
 #[derive(Clone, Debug)]
 pub(super) enum Pool {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
-    MySql(MySqlPool),
+    Postgres(PgPool, Duration),
+    MySql(MySqlPool, Duration),
 }
 
 /// One of them.
@@ -63,32 +81,58 @@ impl Pool {
     pub(super) fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
-            Self::MySql(_) => Dialect::MySql,
+            Self::Postgres(..) => Dialect::Postgres,
+            Self::MySql(..) => Dialect::MySql,
+        }
+    }
+
+    fn patience(&self, patience: Patience) -> Duration {
+        let waiting = match self {
+            Self::Sqlite(_) => PATIENCE_SQLITE,
+            Self::Postgres(_, waiting) | Self::MySql(_, waiting) => *waiting,
+        };
+        match patience {
+            Patience::Waiting => waiting,
+            Patience::Reading => waiting * READING,
         }
     }
 
     /// Begins a transaction.
-    pub(super) async fn begin(&self, begin: &'static str, patience: Duration) -> Result<Tx, Error> {
+    pub(super) async fn begin(&self, begin: &'static str, patience: Patience) -> Result<Tx, Error> {
         let connection = match self {
             Self::Sqlite(pool) => Connection::Sqlite(Box::pin(pool.acquire()).await?),
-            Self::Postgres(pool) => Connection::Postgres(Box::pin(acquire(pool)).await?),
-            Self::MySql(pool) => Connection::MySql(Box::pin(acquire(pool)).await?),
+            Self::Postgres(pool, _) => Connection::Postgres(Box::pin(acquire(pool)).await?),
+            Self::MySql(pool, _) => Connection::MySql(Box::pin(acquire(pool)).await?),
         };
+        let patience = self.patience(patience);
+        let dialect = self.dialect();
         let mut tx = Tx {
             connection,
-            dialect: self.dialect(),
+            dialect,
             patience,
             is_over: false,
         };
+        let mut begin = begin.to_owned();
+        if dialect == Dialect::Postgres {
+            begin += &postgres_limits(patience);
+        }
         tx.control(begin).await?;
         Ok(tx)
     }
 
-    /// Closes all connections.
+    /// Closes all connections. A server that does not take its leave is not waited for.
     pub(super) async fn close(&self) {
-        each!(Self, self, pool => pool.close().await);
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool, _) => in_short(pool.close()).await,
+            Self::MySql(pool, _) => in_short(pool.close()).await,
+        }
     }
+}
+
+async fn in_short(closing: impl Future<Output = ()>) {
+    // Whoever does not answer has noticed nothing of it, and neither have we.
+    drop(tokio::time::timeout(PATIENCE_ASKING, closing).await);
 }
 
 /// A connection of a server's pool. A pool tries again by itself where a server
@@ -139,7 +183,7 @@ impl Tx {
 
     /// Makes it durable.
     pub(in crate::store) async fn commit(mut self) -> Result<(), Error> {
-        self.control("COMMIT").await?;
+        self.control("COMMIT".to_owned()).await?;
         self.is_over = true;
         Ok(())
     }
@@ -151,8 +195,8 @@ impl Tx {
     }
 
     /// A statement without parameters that is no query.
-    pub(super) async fn control(&mut self, statement: &'static str) -> Result<(), Error> {
-        let statement = sqlx::raw_sql(statement);
+    async fn control(&mut self, statement: String) -> Result<(), Error> {
+        let statement = sqlx::raw_sql(AssertSqlSafe(statement));
         let done = async {
             each!(Connection, &mut self.connection, one => {
                 statement.execute(&mut **one).await.map(|_| ())
@@ -229,7 +273,7 @@ impl Tx {
 }
 
 /// Gives up when the backend does not answer.
-pub(super) async fn within<T>(
+async fn within<T>(
     patience: Duration,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {

@@ -26,7 +26,7 @@ fn url(path: &Path) -> String {
 fn writer(store: &SqlStore) -> &sqlx::SqlitePool {
     match store.writer().unwrap() {
         Pool::Sqlite(pool) => pool,
-        Pool::Postgres(_) | Pool::MySql(_) => panic!("no SQLite"),
+        Pool::Postgres(..) | Pool::MySql(..) => panic!("no SQLite"),
     }
 }
 
@@ -288,7 +288,7 @@ async fn opening_again_applies_no_migration_twice() {
     let (store, folder) = sqlite("").await;
     store.close().await;
     let path = folder.path().join("optimizer.db");
-    let again = open::for_writing(&url(&path)).await.unwrap();
+    let again = open::for_writing(&url(&path), false).await.unwrap();
     assert_eq!(again.name, path.display().to_string());
 }
 
