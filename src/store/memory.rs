@@ -381,9 +381,8 @@ fn find(contents: &Dump, source: &str, tenant: &str, keys: &Keys) -> Loaded {
     for ((of, key), dial) in &contents.dials {
         let by_lead = dial.lead_id.is_some_and(|id| keys.lead_ids.contains(&id));
         let by_call = dial.uniqueid.as_ref();
-        let in_time = keys
-            .code_times
-            .is_none_or(|(first, last)| (first..=last).contains(&key.opened_at));
+        let times = keys.code_times;
+        let in_time = times.is_none_or(|(from, to)| (from..=to).contains(&key.opened_at));
         let wanted = in_time && keys.caller_codes.contains(&key.caller_code)
             || by_call.is_some_and(|id| keys.uniqueids.contains(id))
             || by_lead && within(dial.dialed_at);
