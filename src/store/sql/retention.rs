@@ -47,16 +47,7 @@ pub(super) async fn sweep(tx: &mut Tx, prune: &Prune<'_>) -> Result<Swept, Error
     }
     let mut deleted = 0;
     if !ids.is_empty() {
-        let table = parted(prune.aged).table();
-        let ids = ids.iter().copied().map(Value::from);
-        let delete = tx
-            .query(&format!("DELETE FROM {table} WHERE source = "))
-            .bind(prune.source)
-            .sql(" AND opened_at < ")
-            .bind(cutoff)
-            .sql(" AND id")
-            .among(ids);
-        deleted = tx.run(delete).await?;
+        deleted = tx.run(deletion(tx, prune, cutoff, &ids)).await?;
     }
     Ok(Swept {
         rows: deleted,
@@ -64,6 +55,24 @@ pub(super) async fn sweep(tx: &mut Tx, prune: &Prune<'_>) -> Result<Swept, Error
         pruned,
         durable: Durable(checkpoint),
     })
+}
+
+/// Deletes rows by their ids. SQLite would read all rows of a source that is named
+/// besides; PostgreSQL finds an id by the source and within the partition.
+pub(super) fn deletion<'a>(tx: &Tx, prune: &Prune<'a>, cutoff: i64, ids: &'a [i64]) -> Query<'a> {
+    let table = parted(prune.aged).table();
+    let ids = ids.iter().copied().map(Value::from);
+    let delete = tx
+        .query(&format!("DELETE FROM {table} WHERE id"))
+        .among(ids);
+    match tx.dialect() {
+        Dialect::Sqlite | Dialect::MySql => delete,
+        Dialect::Postgres => delete
+            .sql(" AND source = ")
+            .bind(prune.source)
+            .sql(" AND opened_at < ")
+            .bind(cutoff),
+    }
 }
 
 fn parted(aged: Aged) -> Parted {
