@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 
 use didtail::ledger::{Counters, DailyKey};
 use didtail::store::Dump;
-use didtail::vicidial::Zone;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -21,7 +20,7 @@ use crate::day::NUMBERS;
 use crate::events::{Change, NOON, Row};
 use crate::replay::{cases, differences, without_order};
 use crate::rows::{Log, carrier, code, dial, dial_cid, link};
-use crate::world::{SOURCE, TENANT, World};
+use crate::world::TENANT;
 
 mod expected;
 mod pauses;
