@@ -32,6 +32,9 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 /// that was started again, or a firewall, may have ended it.
 const IDLE_UNTRIED: Duration = Duration::from_secs(5);
 
+/// How long such a try may take.
+const PING_MAX: Duration = Duration::from_secs(2);
+
 /// The part of an address's options that is didtail's own: seconds that a statement
 /// may take where somebody waits for it.
 const PATIENCE_PARAMETER: &str = "patience";
@@ -147,10 +150,13 @@ fn bounded<DB: Database>(options: PoolOptions<DB>, patience: Duration) -> PoolOp
         .max_lifetime(None)
         .idle_timeout(IDLE_MAX)
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let in_time = PING_MAX.min(patience / 4);
             Box::pin(async move {
                 if meta.idle_for > IDLE_UNTRIED {
-                    connection.ping().await?;
+                    // Of a link that is lost nobody hears anything: another takes its place.
+                    let pinged = tokio::time::timeout(in_time, connection.ping());
+                    pinged.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
                 }
                 Ok(true)
             })
