@@ -69,6 +69,8 @@
 //! | checkpoint | a position up to which everything is applied, and its epoch | [`checkpoint::Checkpoint`] |
 //! | revision | how often a command rewrote the store beside the daemon; whoever sees a new one reads again | [`checkpoint::Checkpoint::revision`] |
 //! | epoch | how often an operator, or another server, moved the position; the higher one wins | [`checkpoint::Checkpoint::epoch`] |
+//! | lease | the right of one daemon to write a source, until it stops renewing it | [`store::Lease`] |
+//! | fencing token | number of a lease, higher with each; a store takes commits of the newest only | [`ledger::ChangeSet::fencing_token`] |
 //! | durable | committed together with everything before it; only a store can say so | [`store::Durable`] |
 //! | watched table | one of the eight tables of VICIdial that are read | [`vicidial::Table`] |
 //! | layout | which cell of a row is which column, in one version of a table | [`vicidial::Layout`] |
@@ -89,6 +91,7 @@
 //! | counted | said of a call with a disposition that is neither empty nor transient | [`ledger::Call::counted`] |
 //! | contribution | what one call or dial adds to the numbers of one DID, by its present state | [`ledger::Contribution`] |
 //! | change set | everything one batch changes, and the position behind it | [`ledger::ChangeSet`] |
+//! | pruned | said of calls and dials that retention deleted: their numbers stay, and what is older than them is not made anew | [`ledger::Pruned`] |
 //! | set aside | said of a row that cannot be understood: kept with its bytes, not counted | [`state::QuarantinedRow`] |
 //! | missing | what was seen and cannot be counted | [`engine::Missing`] |
 //!
@@ -103,9 +106,14 @@
 //!   adds the new one. No event bumps a counter.
 //! - **The numbers add up.** At every commit each counter equals the count over the
 //!   kept calls and dials, and the sum over the days.
+//! - **Retention takes rows, and no numbers.** What is older than the deleted rows and
+//!   not kept is passed over, and told of ([`ledger::Pruned`]); where rows were
+//!   deleted the counters are not less than the count over those that are left.
 //! - **A position stands between groups**, so that a restart sees whole groups.
-//! - **One daemon writes a source.** A commit by a second one fails
-//!   ([`store::StoreError::OtherWriter`]) and changes nothing.
+//! - **One daemon writes a source.** Of several one has its lease and the others
+//!   stand by. A commit names the lease's fencing token, and one by whoever lost the
+//!   lease changes nothing ([`store::StoreError::LeaseLost`]); nor does one from
+//!   another position than the store's ([`store::StoreError::OtherWriter`]).
 //! - **Memory is bounded** by constants, not by the size of a group, a backlog or
 //!   a table.
 //! - **Rows and statements give the same numbers.** Rows are states: read again by
@@ -136,6 +144,8 @@
 //!   database: such calls are counted for VICIdial's.
 //! - After a power cut the newest commits may be gone, rows and position together;
 //!   they are read again, as long as the source still has them.
+//! - A call or a dial that is first seen when it is older than those that retention
+//!   has deleted is not counted: it may have been.
 //! - Success and outcome follow the settings and flags at the time a call is
 //!   judged; a later change of them does not go back over old calls.
 //!

@@ -30,6 +30,10 @@ const DAY: u64 = 86_400;
 /// over stretches without calls. Tables that its user may not read are named, with
 /// the GRANT that lets it.
 ///
+/// What is older than [retention] has kept is not counted again: it may have been
+/// counted and deleted. Such dials still give calls their DIDs. `passed over` says
+/// how many rows that were. While a load is under way the daemon deletes nothing.
+///
 /// Stopped or killed, the same command goes on where it was. `unchanged` counts
 /// calls that were known just so in all that `didtail verify` compares; how their
 /// DIDs were found may be known better now.
@@ -163,15 +167,22 @@ fn summary(load: &Loaded) -> String {
         ("unchanged", tally.unchanged.to_string()),
         ("only archived", tally.archived.to_string()),
         ("dials", format!("{} counted from now on", tally.dials)),
-        (
-            "took",
-            format!(
-                "{:.1} s for {} rows, without pauses",
-                std::time::Duration::from_millis(tally.millis).as_secs_f64(),
-                tally.rows
-            ),
-        ),
     ]);
+    if tally.too_old > 0 {
+        let passed_over = format!(
+            "{} rows of calls and dials, older than [retention] keeps: not counted, since they may have been",
+            tally.too_old
+        );
+        pairs.push(("passed over", passed_over));
+    }
+    pairs.extend([(
+        "took",
+        format!(
+            "{:.1} s for {} rows, without pauses",
+            std::time::Duration::from_millis(tally.millis).as_secs_f64(),
+            tally.rows
+        ),
+    )]);
     output::pairs(&pairs) + &output::unread(&load.unreadable)
 }
 

@@ -18,7 +18,8 @@ const BAR: &str = "{bar:40} {pos} of {len} calls and dials, {eta} left";
 /// [dispositions], of attribution.prefer or of the time zone (restart the daemon
 /// first, so that both judge alike), or when flags of VICIdial's statuses that
 /// were changed shall hold for the past too. Days and DIDs are found anew as
-/// far as their dials are kept. The daemon may run.
+/// far as their dials are kept; calls that [retention] has deleted stay counted as
+/// they were. The daemon may run.
 ///
 /// Examples:
 ///   didtail recount --dry-run

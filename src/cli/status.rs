@@ -8,7 +8,7 @@ use super::{Options, output, runtime, time};
 use crate::config::Config;
 use crate::ledger::Attribution;
 use crate::state::{Rereads, StateError, StateFile, StatusNote};
-use crate::store::{Attributed, LoadName, LoadNote, SqlStore, Store as _, StoreError};
+use crate::store::{Attributed, LeaseState, LoadName, LoadNote, SqlStore, Store as _, StoreError};
 
 /// Seconds of the second column of the attribution's shares.
 const RECENTLY_SECONDS: i64 = 24 * 3600;
@@ -17,7 +17,8 @@ const RECENTLY_SECONDS: i64 = 24 * 3600;
 ///
 /// Also how the DIDs of the counted calls are known: by a report, by the call's
 /// caller code, by its lead's newest dial, or not at all. Reads the state file
-/// and the store; works with the daemon up or down.
+/// and the store; works with the daemon up or down. Where several daemons may follow
+/// a source, it says which one does (the lease).
 ///
 /// Examples:
 ///   didtail status
@@ -54,6 +55,9 @@ struct SourceStatus {
     quarantined: u64,
     /// Of all counted calls, and of those of the last day.
     attributed: Option<[Attributed; 2]>,
+    /// Who may write the source, and whether that is the daemon of this machine.
+    lease: Option<LeaseState>,
+    own_lease: bool,
     /// Loads of calls of the past, by who asked for them.
     loads: Vec<(LoadName, LoadNote)>,
 }
@@ -64,6 +68,10 @@ async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<Source
         Err(StoreError::Missing { .. }) => None,
         Err(e) => return Err(e.into()),
     };
+    let own = match state {
+        Some(state) => state.daemon_name()?,
+        None => None,
+    };
     let mut all = Vec::new();
     for source in &config.sources {
         let name = source.name.clone();
@@ -73,12 +81,13 @@ async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<Source
             note = state.status(&name)?;
             quarantined = state.quarantine_count(&name)?;
         }
-        let (mut attributed, mut loads) = (None, Vec::new());
+        let (mut attributed, mut loads, mut lease) = (None, Vec::new(), None);
         if let Some(store) = &store {
             for load in [LoadName::StartAt, LoadName::Command] {
                 let note = store.load_note(&name, load).await?;
                 loads.extend(note.map(|note| (load, note)));
             }
+            lease = store.lease(&name).await?;
             checkpoint = store.progress(&name).await?.or(checkpoint);
             let recently = time::now() - RECENTLY_SECONDS;
             attributed = Some([
@@ -86,8 +95,13 @@ async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<Source
                 store.attributed(&name, Some(recently)).await?,
             ]);
         }
+        let own_lease = lease
+            .as_ref()
+            .is_some_and(|lease| Some(&lease.holder) == own.as_ref());
         all.push(SourceStatus {
             name,
+            lease,
+            own_lease,
             note,
             position: checkpoint.as_ref().map(|c| c.position.to_string()),
             gtid: checkpoint
@@ -117,6 +131,7 @@ impl SourceStatus {
         let mut pairs = vec![
             ("source", self.name.clone()),
             ("daemon", daemon(holder)),
+            ("lease", self.lease()),
             ("position", self.position.clone().unwrap_or_else(none)),
             (
                 "newest change",
@@ -127,7 +142,7 @@ impl SourceStatus {
             ),
         ];
         if !self.gtid.is_empty() {
-            pairs.insert(3, ("gtid", self.gtid.clone()));
+            pairs.insert(4, ("gtid", self.gtid.clone()));
         }
         if let Some(note) = &self.note {
             let missing = note.missing.phrases();
@@ -203,6 +218,36 @@ impl SourceStatus {
         text
     }
 
+    /// Who follows the source, for people.
+    fn lease(&self) -> String {
+        let Some(lease) = &self.lease else {
+            return "nobody has it".to_owned();
+        };
+        let whose = if self.own_lease {
+            "this machine's daemon"
+        } else {
+            "another daemon"
+        };
+        let LeaseState {
+            holder,
+            expires_at,
+            now,
+            ..
+        } = lease;
+        if lease.is_held() {
+            let since = time::format(lease.acquired_at);
+            format!(
+                "{whose}, {holder}, since {since}, ends in {} s if not renewed",
+                expires_at - now
+            )
+        } else if holder.is_empty() {
+            "nobody has it".to_owned()
+        } else {
+            let ago = now - expires_at;
+            format!("nobody has it; {whose}, {holder}, let it end {ago} s ago")
+        }
+    }
+
     fn document(&self, holder: Option<Option<u32>>) -> Value {
         let shares = |of: &Attributed| {
             let mut document = json!({ "calls": of.calls(), "looked_up_dials": of.looked_up });
@@ -217,6 +262,15 @@ impl SourceStatus {
             "running": holder.is_some(),
             "pid": holder.flatten(),
             "health": note.map(|note| note.health),
+            "lease": self.lease.as_ref().map(|lease| json!({
+                "held": lease.is_held(),
+                "holder": lease.holder,
+                "is_this_daemon": self.own_lease,
+                "fencing_token": lease.fencing_token,
+                "acquired_at": time::format(lease.acquired_at),
+                "expires_at": time::format(lease.expires_at),
+                "seconds_left": (lease.expires_at - lease.now).max(0),
+            })),
             "position": self.position,
             "gtid": self.gtid,
             "event_time": self.event_time.map(time::format),

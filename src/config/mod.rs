@@ -228,7 +228,8 @@ pub enum BadRow {
     Stop,
 }
 
-/// `[retention]`, in days of 24 hours; 0 keeps for ever.
+/// `[retention]`, in days of 24 hours; 0 keeps for ever. What goes with dials and
+/// calls, and what stays: [`crate::ledger::Pruned`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionConfig {
     /// `audit_log`. Default 7.
@@ -237,9 +238,9 @@ pub struct RetentionConfig {
     pub history_days: u32,
     /// Quarantined rows. Default 30.
     pub quarantine_days: u32,
-    /// `dials`. Default 90.
+    /// `dials`; they go a day later. Default 90.
     pub dials_days: u32,
-    /// `call_records`. Default 0.
+    /// `call_records`; they go a day later. Default 0.
     pub call_records_days: u32,
 }
 

@@ -6,6 +6,8 @@
 //! nothing changes; if not, everything does. Only the store's own position is
 //! read first, to be sure that nobody else writes this source.
 
+mod housekeeping;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,18 +19,13 @@ use crate::engine::cache::StateCache;
 use crate::engine::failover::History;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::{self, Action, EngineError};
-use crate::ledger::{Frame, Keys, Loaded, Rules, Working, further_keys, keys};
+use crate::engine::retention::Retention;
+use crate::ledger::{Frame, Keys, Loaded, Pruned, Rules, Working, further_keys, keys};
 use crate::source::{Source, SourceError};
 use crate::state::{Health, Missing, Rereads, StateFile, StatusNote};
-use crate::store::{Durable, Store, StoreError, Trail};
+use crate::store::{Durable, Store, StoreError};
 use crate::telemetry::field;
 use crate::vicidial::Fact;
-
-/// Seconds between two rounds of deleting rows that are past their retention.
-const PRUNE_INTERVAL_SECONDS: i64 = 600;
-
-/// Rows of a trail deleted in one go, so that a round never holds the store for long.
-const PRUNE_ROWS_MAX: u32 = 20_000;
 
 /// Seconds between two entries in the checkpoint's history while running.
 const REMEMBER_INTERVAL_SECONDS: i64 = 3600;
@@ -47,6 +44,8 @@ pub(super) struct Keep {
     pub(super) audit_days: u32,
     pub(super) history_days: u32,
     pub(super) quarantine_days: u32,
+    pub(super) dials_days: u32,
+    pub(super) call_records_days: u32,
 }
 
 /// The applying half of the engine.
@@ -66,6 +65,7 @@ pub(super) struct Applier<S, St> {
     remembered_at: i64,
     noted_at: i64,
     aside: AsideLog,
+    retention: Retention,
 }
 
 /// What a note for the operator is about.
@@ -102,15 +102,26 @@ pub(super) struct Setup<S, St> {
     pub(super) keep: Keep,
     pub(super) clock: Clock,
     pub(super) epoch: u64,
+    /// Of the lease that it writes under.
+    pub(super) fencing_token: Option<u64>,
 }
 
 impl<S: Source, St: Store> Applier<S, St> {
-    pub(super) fn new(with: Setup<S, St>, stored: Option<Checkpoint>) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        with: Setup<S, St>,
+        stored: Option<Checkpoint>,
+        pruned: Pruned,
+    ) -> Result<Self, EngineError> {
         let now = (with.clock)();
         let note = with.state.status(&with.source)?.unwrap_or_default();
         let local = with.state.checkpoint(&with.source)?;
         let begun = with.state.file_begun(&with.source)?;
         let file_begun = local.map(|local| local.position.file).zip(begun);
+        let Keep {
+            dials_days,
+            call_records_days,
+            ..
+        } = with.keep;
         Ok(Self {
             with,
             stored,
@@ -127,6 +138,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             remembered_at: now,
             noted_at: 0,
             aside: AsideLog::new(),
+            retention: Retention::new(pruned, dials_days, call_records_days),
         })
     }
 
@@ -274,7 +286,13 @@ impl<S: Source, St: Store> Applier<S, St> {
             tokio::time::sleep(pause).await;
             *tries += 1;
             match self.with.store.progress(&self.with.source).await {
-                Ok(stored) => return self.take_stored(stored, batch),
+                Ok(stored) => match self.with.store.pruned(&self.with.source).await {
+                    Ok(pruned) => {
+                        self.retention.pruned = pruned;
+                        return self.take_stored(stored, batch);
+                    }
+                    Err(next) => error = next,
+                },
                 Err(next) => error = next,
             }
         }
@@ -314,6 +332,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             (Some(_) | None, _) => false,
         };
         if rewritten {
+            self.retention.pruned = self.with.store.pruned(&self.with.source).await?;
             self.stored = found;
         }
         Ok(rewritten)
@@ -405,11 +424,13 @@ impl<S: Source, St: Store> Applier<S, St> {
     ) -> Result<Durable, StoreError> {
         let statuses =
             !self.statuses_stored || !Arc::ptr_eq(&rules.statuses, &self.with.rules.statuses);
+        let too_old = working.too_old();
         let change = working.finish(Frame {
             source: self.with.source.clone(),
             tenant: self.with.tenant.clone(),
             statuses: statuses.then(|| rules.statuses.as_ref().clone()),
             expected: self.stored.clone(),
+            fencing_token: self.with.fencing_token,
             checkpoint: self.checkpoint_behind(batch),
         });
         let durable = match hold {
@@ -421,6 +442,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         self.stored = Some(durable.checkpoint().clone());
         self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
         self.cache.committed(asked, loaded, &change);
+        let now = (self.with.clock)();
+        let source = &self.with.source;
+        self.retention.passed_over(source, too_old, now);
         Ok(durable)
     }
 
@@ -428,7 +452,10 @@ impl<S: Source, St: Store> Applier<S, St> {
     /// that leads to.
     async fn load(&mut self, facts: &[Fact]) -> Result<(Keys, Loaded), StoreError> {
         let mut asked = keys(facts);
-        let mut loaded = Loaded::default();
+        let mut loaded = Loaded {
+            pruned: self.retention.pruned,
+            ..Loaded::default()
+        };
         if facts.is_empty() {
             return Ok((asked, loaded));
         }
@@ -459,53 +486,6 @@ impl<S: Source, St: Store> Applier<S, St> {
         loaded.dials.extend(found.dials);
         loaded.dids.extend(found.dids);
         Ok(())
-    }
-
-    /// Deletes what is past its retention, and leaves notes for the operator.
-    async fn housekeeping(&mut self) -> Result<(), EngineError> {
-        let now = (self.with.clock)();
-        tell_rest(self.aside.rest(now));
-        if now - self.noted_at >= NOTE_INTERVAL_SECONDS {
-            self.noted_at = now;
-            self.note(Moment::Running)?;
-        }
-        if now - self.remembered_at >= REMEMBER_INTERVAL_SECONDS {
-            self.remembered_at = now;
-            self.remember("hourly")?;
-        }
-        if now - self.pruned_at < PRUNE_INTERVAL_SECONDS {
-            return Ok(());
-        }
-        self.pruned_at = now;
-        self.with
-            .state
-            .prune_quarantine(self.with.keep.quarantine_days)?;
-        for (trail, days) in [
-            (Trail::Audit, self.with.keep.audit_days),
-            (Trail::History, self.with.keep.history_days),
-        ] {
-            if days > 0 {
-                self.prune(trail, now - i64::from(days) * SECONDS_OF_DAY)
-                    .await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn prune(&mut self, trail: Trail, before: i64) {
-        let store = &self.with.store;
-        match store
-            .prune(&self.with.tenant, trail, before, PRUNE_ROWS_MAX)
-            .await
-        {
-            Ok(rows) if rows == u64::from(PRUNE_ROWS_MAX) => self.pruned_at = 0,
-            Ok(_) => {}
-            // Not worth stopping for: the next round tries again.
-            Err(error) => tracing::warn!(
-                { field::ERROR } = %error,
-                "could not delete rows that are past their retention"
-            ),
-        }
     }
 
     /// Puts the present position into the checkpoint's history.

@@ -8,10 +8,11 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, SourceConfig};
 use crate::engine::follow::Summary;
+use crate::engine::lease::{self, Kept};
 use crate::engine::policy::{self, Action, EngineError};
 use crate::engine::run::{run_source, system_clock};
 use crate::state::{Health, StateFile, StatusNote};
-use crate::store::{SqlStore, StoreError};
+use crate::store::{Grant, Lease, SqlStore, StoreError};
 use crate::telemetry::field;
 
 /// How long a source that cannot be followed is left alone while others can.
@@ -169,17 +170,23 @@ impl Job {
         };
         let mut shutdown = self.shutdown.clone();
         let mut pauses = policy::pauses();
+        let mut restarts = true;
         loop {
-            let ended = run_source(
-                &config,
-                source,
-                self.state.beside()?,
-                Arc::clone(&self.store),
-                self.until_caught_up,
-                self.shutdown.clone(),
-            );
-            let error = match Box::pin(ended).await {
+            let ended = match self.lease(source, restarts).await {
+                Ok(Some(lease)) => {
+                    restarts = false;
+                    match self.follow_under(&config, source, &lease).await {
+                        (ended, Kept::ToTheEnd) => ended,
+                        // Standing by until it is free again.
+                        (_, Kept::Lost) => continue,
+                    }
+                }
+                Ok(None) => return Ok(None),
+                Err(error) => Err(error),
+            };
+            let error = match ended {
                 Ok(summary) => return Ok(Some(summary)),
+                Err(EngineError::Store(StoreError::LeaseLost { .. })) => continue,
                 // Once it follows it waits for the store; before, it begins again.
                 Err(EngineError::Store(error))
                     if !self.until_caught_up && is_away(&config, &error) =>
@@ -201,7 +208,7 @@ impl Job {
                 { field::RETRY_MS } = u64::try_from(AGAIN_AFTER.as_millis()).unwrap_or(u64::MAX),
                 "this source is not followed; the others are"
             );
-            self.note(source, &error)?;
+            self.note(source, Some(&error))?;
             tokio::select! {
                 () = tokio::time::sleep(AGAIN_AFTER) => {}
                 _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
@@ -209,14 +216,104 @@ impl Job {
         }
     }
 
-    /// Leaves a note of why the source is not followed.
-    fn note(&mut self, source: &SourceConfig, error: &EngineError) -> Result<(), EngineError> {
+    /// Takes the lease of the source; a daemon stands by for it. `None` when it was
+    /// time to stop before.
+    async fn lease(
+        &mut self,
+        source: &SourceConfig,
+        restarts: bool,
+    ) -> Result<Option<Lease>, EngineError> {
+        let name = source.name.as_str();
+        let own = self.state.daemon_name()?.unwrap_or_default();
+        if self.until_caught_up {
+            return Ok(Some(lease::take(self.store.as_ref(), name, &own).await?));
+        }
+        let mut shutdown = self.shutdown.clone();
+        let mut stands_by = false;
+        loop {
+            let restarts = restarts && !stands_by;
+            match lease::ask(self.store.as_ref(), name, &own, restarts).await? {
+                Grant::Held(lease) => {
+                    tracing::info!(
+                        { field::SOURCE } = name,
+                        holder = lease.holder,
+                        fencing_token = lease.fencing_token,
+                        "has the lease of the source"
+                    );
+                    return Ok(Some(lease));
+                }
+                Grant::Taken { holder, ends_in } if !stands_by => {
+                    tracing::info!(
+                        { field::SOURCE } = name,
+                        holder,
+                        ends_in,
+                        "standing by: another daemon has the lease of the source"
+                    );
+                    stands_by = true;
+                    self.note(source, None)?;
+                }
+                Grant::Taken { .. } => {}
+            }
+            if lease::look_later(&mut shutdown).await {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Follows the source as long as it has the lease.
+    async fn follow_under(
+        &mut self,
+        config: &Config,
+        source: &SourceConfig,
+        lease: &Lease,
+    ) -> (Result<Summary, EngineError>, Kept) {
+        let state = match self.state.beside() {
+            Ok(state) => state,
+            Err(error) => return (Err(error.into()), Kept::ToTheEnd),
+        };
+        let stop = watch::Sender::new(false);
+        let store = Arc::clone(&self.store);
+        let until_caught_up = self.until_caught_up;
+        let work = run_source(
+            config,
+            source,
+            state,
+            store,
+            lease,
+            until_caught_up,
+            stop.subscribe(),
+        );
+        let under = (self.store.as_ref(), source.name.as_str(), lease);
+        let shutdown = self.shutdown.clone();
+        let (ended, kept) = lease::keep(under, shutdown, &stop, Box::pin(work)).await;
+        let is_lost = kept == Kept::Lost
+            || matches!(ended, Err(EngineError::Store(StoreError::LeaseLost { .. })));
+        if is_lost {
+            tracing::warn!(
+                { field::SOURCE } = source.name,
+                "another daemon took the lease of the source; nothing more is written here"
+            );
+        }
+        (ended, kept)
+    }
+
+    /// Leaves a note of why the source is not followed: what failed, or that
+    /// another daemon does it.
+    fn note(
+        &mut self,
+        source: &SourceConfig,
+        error: Option<&EngineError>,
+    ) -> Result<(), EngineError> {
         let now = system_clock();
         let known = self.state.status(&source.name)?;
+        let health = match error {
+            Some(_) => Health::Stopped,
+            None => Health::Standby,
+        };
         let note = StatusNote {
-            health: Health::Stopped,
-            last_error: Some(error.to_string()),
-            last_error_at: Some(now),
+            health,
+            last_error: error.map(ToString::to_string),
+            last_error_at: error.map(|_| now),
             saved_at: now,
             ..known.unwrap_or_default()
         };

@@ -64,7 +64,11 @@ pub(super) fn concerns_all(error: &EngineError) -> bool {
     match error {
         EngineError::Source(_)
         | EngineError::BadRow { .. }
-        | EngineError::Store(StoreError::OtherWriter { .. }) => false,
+        | EngineError::Store(
+            StoreError::OtherWriter { .. }
+            | StoreError::LeaseLost { .. }
+            | StoreError::Leased { .. },
+        ) => false,
         EngineError::Store(_)
         | EngineError::State(_)
         | EngineError::Replay { .. }

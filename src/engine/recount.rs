@@ -115,6 +115,7 @@ impl<St: Store> Recount<'_, St> {
         let further = further_keys(&[], &page.keys, &loaded);
         let more = self.store.load(source, tenant, &further).await?;
         loaded.dials.extend(more.dials);
+        loaded.pruned = self.store.pruned(source).await?;
         let mut working = Working::new(loaded);
         working.recount(&self.rules, &page.keys, &self.origin);
         let change = working.finish(Frame {
@@ -126,6 +127,7 @@ impl<St: Store> Recount<'_, St> {
             },
             statuses: None,
             expected: Some(expected),
+            fencing_token: None,
         });
         if change.calls.is_empty() && change.dials.is_empty() {
             return Ok(());

@@ -31,6 +31,8 @@
 //! nothing: checksums, numbers without a gap, one server in all of them, the place
 //! at which the store stands between two groups, with the same GTIDs.
 
+mod survey;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,24 +40,21 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::binlog::{DecodeError, GtidPosition, Position, Reader, Step, Watch};
+use crate::binlog::{GtidPosition, Position};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SourceConfig, SourceTimeZone};
 use crate::engine::follow::Summary;
+use crate::engine::lease::{self, Kept};
 use crate::engine::policy::EngineError;
-use crate::engine::run::{FIRST_EPOCH, decide, follow, rules, rules_in, settings};
+use crate::engine::run::{FIRST_EPOCH, Settings, decide, follow, rules, rules_in, settings};
 use crate::ledger::Rules;
-use crate::source::{EventStream, FileSource, FilesBefore, MySqlSource, Source, SourceError};
+use crate::source::{FileSource, FilesBefore, MySqlSource, SourceError};
 use crate::state::StateFile;
 use crate::store::{SqlStore, Store};
 use crate::telemetry::field;
-use crate::vicidial::{StatusBook, Table, Zone, written};
+use crate::vicidial::{StatusBook, Zone};
 
-/// Code of the first event of every file.
-const FORMAT_DESCRIPTION: u8 = 15;
-
-/// Flag of an event that is in no file.
-const ARTIFICIAL: u16 = crate::binlog::ARTIFICIAL_FLAG;
+use self::survey::{Survey, survey};
 
 /// How long the source may take to answer before the files are read without it.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
@@ -101,22 +100,6 @@ pub struct Replayed {
     pub summary: Option<Summary>,
 }
 
-/// What reading the files through has shown.
-#[derive(Debug)]
-struct Survey {
-    first: Position,
-    /// The end of the last complete group.
-    end: Position,
-    bytes: u64,
-    cut_off: Option<Position>,
-    /// The GTIDs where the store stands, if that is between two groups.
-    at_store: Option<GtidPosition>,
-    /// The first statement that changes a watched table.
-    statement: Option<Position>,
-    /// The first rows of a table whose columns the file does not name.
-    unnamed: Option<(Table, Position)>,
-}
-
 /// Applies binlog files to the configured source's numbers.
 ///
 /// # Errors
@@ -133,11 +116,62 @@ pub async fn replay(
         .first()
         .ok_or_else(|| EngineError::Bug("a configuration without a source".to_owned()))?;
     let name = source_config.name.as_str();
-    let mut files = FileSource::open(&wanted.files)?;
+    let files = FileSource::open(&wanted.files)?;
     consecutive(&files)?;
-    let mut state = StateFile::open_exclusive(&config.state.path)?;
-    let store = SqlStore::open(&config.store.address()).await?;
-    let known = decide(state.checkpoint(name)?, &store, name).await?;
+    let state = StateFile::open_exclusive(&config.state.path)?;
+    let store = Arc::new(SqlStore::open(&config.store.address()).await?);
+    let holder = state.daemon_name()?.unwrap_or_default();
+    let lease = lease::take(store.as_ref(), name, &holder).await?;
+    let stop = watch::Sender::new(false);
+    let into = Target {
+        state,
+        store: Arc::clone(&store),
+        fencing_token: lease.fencing_token,
+    };
+    let work = replay_into(
+        into,
+        config,
+        source_config,
+        files,
+        wanted,
+        progress,
+        stop.subscribe(),
+    );
+    let under = (store.as_ref(), name, &lease);
+    let (ended, kept) = lease::keep(under, shutdown, &stop, Box::pin(work)).await;
+    store.close().await;
+    match ended {
+        Ok(_) if kept == Kept::Lost => Err(refused(
+            "another daemon took the source over while its files were replayed",
+            "start it again; what was replayed is kept",
+        )),
+        ended => ended,
+    }
+}
+
+/// Where the files are applied to.
+struct Target {
+    state: StateFile,
+    store: Arc<SqlStore>,
+    fencing_token: u64,
+}
+
+async fn replay_into(
+    into: Target,
+    config: &Config,
+    source_config: &SourceConfig,
+    mut files: FileSource,
+    wanted: &Replay,
+    progress: &Progress,
+    shutdown: watch::Receiver<bool>,
+) -> Result<Replayed, EngineError> {
+    let name = source_config.name.as_str();
+    let Target {
+        mut state,
+        store,
+        fencing_token,
+    } = into;
+    let known = decide(state.checkpoint(name)?, store.as_ref(), name).await?;
     files.count_bytes(&progress.done);
     let total: u64 = files.names().filter_map(|file| files.length(file)).sum();
     progress.total.store(total, Ordering::Relaxed);
@@ -161,7 +195,6 @@ pub async fn replay(
         done.nothing_new = true;
         done.from = stands.clone().unwrap_or(done.from);
         done.to = stands.unwrap_or(done.to);
-        store.close().await;
         return Ok(done);
     };
     let live = connect(config, source_config).await?;
@@ -198,19 +231,13 @@ pub async fn replay(
         { field::EPOCH } = start.epoch,
         "replaying binlog files"
     );
-    let settings = settings(
-        config,
-        source_config,
-        database,
-        rules,
-        Some(survey.end.clone()),
-    );
+    let until = Some(survey.end.clone());
+    let settings = Settings {
+        fencing_token: Some(fencing_token),
+        ..settings(config, source_config, database, rules, until)
+    };
     let source = FilesBefore::new(files, survey.end, live.ok().map(Arc::new), goes_on);
-    let store = Arc::new(store);
-    let kept = Arc::clone(&store);
-    let ended = follow(Arc::new(source), kept, state, settings, start, shutdown).await;
-    store.close().await;
-    let summary = ended?;
+    let summary = follow(Arc::new(source), store, state, settings, start, shutdown).await?;
     if let Ok(to) = summary.position.parse() {
         done.to = to;
     }
@@ -248,128 +275,6 @@ fn consecutive(files: &FileSource) -> Result<(), EngineError> {
         }
     }
     Ok(())
-}
-
-/// Reads everything once. `None`: it was asked to stop.
-async fn survey(
-    files: &FileSource,
-    database: &str,
-    at: Option<&Position>,
-    shutdown: &watch::Receiver<bool>,
-) -> Result<Option<Survey>, EngineError> {
-    let nothing = || refused("there is no file to replay", "name the files");
-    let first = files.start().ok_or_else(nothing)?;
-    let last = files.names().last().cloned().ok_or_else(nothing)?;
-    let watch = Watch::new(database, &Table::NAMES);
-    let mut reader = Reader::new(watch, first.clone(), GtidPosition::default());
-    let mut stream = files.stream(&first).await?;
-    let mut found = Survey {
-        end: first.clone(),
-        first,
-        bytes: 0,
-        cut_off: None,
-        at_store: None,
-        statement: None,
-        unnamed: None,
-    };
-    let mut server: Option<(u32, Position)> = None;
-    while !*shutdown.borrow() {
-        if at == Some(reader.position()) {
-            found.at_store = Some(reader.gtid().clone());
-        }
-        let event = match stream.try_next() {
-            None => {
-                found.end = reader.position().clone();
-                return Ok(Some(found));
-            }
-            Some(Err(SourceError::Truncated { position })) => {
-                let cut: Option<Position> = position.parse().ok();
-                if cut.as_ref().is_none_or(|cut| cut.file != last) {
-                    return Err(cut_in_the_middle(&position));
-                }
-                found.cut_off = cut;
-                found.end = reader.position().clone();
-                return Ok(Some(found));
-            }
-            Some(event) => event.map_err(of_file)?,
-        };
-        let header = event.header;
-        found.bytes += u64::from(header.size);
-        if header.code == FORMAT_DESCRIPTION && header.flags & ARTIFICIAL == 0 {
-            let here = reader.position().clone();
-            match &server {
-                Some((id, place)) if *id != header.server_id => {
-                    return Err(refused(
-                        format!(
-                            "{} was written by server {id} and {} by server {}",
-                            place.file, here.file, header.server_id
-                        ),
-                        "give the files of one server",
-                    ));
-                }
-                Some(_) => {}
-                None => server = Some((header.server_id, here)),
-            }
-        }
-        match reader.event(event) {
-            Ok(Step::Payload(mut payload)) => {
-                while let Ok(Some(inner)) = payload.next_event() {
-                    let step = reader.inner(inner);
-                    found.note(step, reader.position());
-                }
-                reader.end_payload();
-            }
-            step => found.note(step, reader.position()),
-        }
-    }
-    Ok(None)
-}
-
-impl Survey {
-    /// Notes what a step asks of a source. What cannot be decoded is told when it
-    /// is applied.
-    fn note(&mut self, step: Result<Step<'_>, DecodeError>, place: &Position) {
-        match step {
-            Ok(Step::Rows(rows)) if self.unnamed.is_none() => {
-                let table = Table::of_rank(rows.table.watched);
-                if let Some(table) = table.filter(|_| rows.table.column_names.is_none()) {
-                    self.unnamed = Some((table, place.clone()));
-                }
-            }
-            Ok(Step::Statement(statement)) if self.statement.is_none() => {
-                let ranks = statement.watched.iter().copied();
-                let named: Vec<Table> = ranks.filter_map(Table::of_rank).collect();
-                let time = i64::from(statement.timestamp);
-                if !written(&statement.text, &named, |_| Vec::new(), time).is_empty() {
-                    self.statement = Some(place.clone());
-                }
-            }
-            Ok(_) | Err(_) => {}
-        }
-    }
-}
-
-/// What is wrong in a file, told as such: the same of a stream speaks of the way
-/// to the source.
-fn of_file(error: SourceError) -> SourceError {
-    match error {
-        SourceError::Damaged { detail } | SourceError::NotABinlog { detail } => SourceError::File {
-            detail: format!("a file is damaged at {detail}"),
-            fix: "nothing was changed. Copy the file again; `mysqlbinlog --verify-binlog-checksum \
-                  FILE` says whether it is whole. Where the source's own file is like that, replay \
-                  the files before it, then those behind it with --skip-gap, and load what it held \
-                  with `didtail verify --repair`"
-                .to_owned(),
-        },
-        error => error,
-    }
-}
-
-fn cut_in_the_middle(position: &str) -> EngineError {
-    refused(
-        format!("the file ends within the event at {position}, and more files follow"),
-        "copy the file again. If it is as long as on the server, the server crashed there: replay the files up to this one, then the others with --skip-gap",
-    )
 }
 
 /// Where to begin; `None` when everything is applied already.

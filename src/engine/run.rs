@@ -26,7 +26,7 @@ use crate::engine::statuses;
 use crate::ledger::{Prefer, Rules, Success};
 use crate::source::{MySqlSource, Outcome, Source, SourceError, Target, preflight, verdict};
 use crate::state::StateFile;
-use crate::store::{SqlStore, Store};
+use crate::store::{Lease, SqlStore, Store};
 use crate::telemetry::field;
 use crate::vicidial::{Interpreter, Phones, StatusBook, Table, Zone};
 
@@ -54,13 +54,20 @@ pub struct Settings {
     pub history_days: u32,
     /// Days to keep quarantined rows; 0 keeps them.
     pub quarantine_days: u32,
+    /// Days to keep dials; 0 keeps them.
+    pub dials_days: u32,
+    /// Days to keep calls; 0 keeps them.
+    pub call_records_days: u32,
     /// Where to end; `None`: never.
     pub until: Option<Position>,
     /// The time.
     pub clock: Clock,
+    /// Token of the lease that it is followed under; `None` where nobody else can
+    /// follow it.
+    pub fencing_token: Option<u64>,
 }
 
-/// Follows one source of the configuration until `shutdown` turns true or, with
+/// Follows one source of the configuration under its lease until `shutdown` turns true or, with
 /// `until_caught_up`, until everything that is in its binlog now is applied.
 ///
 /// # Errors
@@ -70,6 +77,7 @@ pub(super) async fn run_source(
     source_config: &SourceConfig,
     mut state: StateFile,
     store: Arc<SqlStore>,
+    lease: &Lease,
     until_caught_up: bool,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Summary, EngineError> {
@@ -104,7 +112,10 @@ pub(super) async fn run_source(
         }
     }
     let until = until_caught_up.then_some(head);
-    let settings = settings(config, source_config, source.database(), rules, until);
+    let settings = Settings {
+        fencing_token: Some(lease.fencing_token),
+        ..settings(config, source_config, source.database(), rules, until)
+    };
     tracing::info!(
         { field::SOURCE } = name,
         { field::POSITION } = %start.position,
@@ -139,8 +150,11 @@ pub(super) fn settings(
         audit_days: config.retention.audit_days,
         history_days: config.retention.history_days,
         quarantine_days: config.retention.quarantine_days,
+        dials_days: config.retention.dials_days,
+        call_records_days: config.retention.call_records_days,
         until,
         clock: system_clock,
+        fencing_token: None,
     }
 }
 
@@ -185,6 +199,7 @@ pub async fn follow<S: Source, St: Store>(
         warned: Warned::default(),
     };
     let stored = store.progress(&settings.source).await?;
+    let pruned = store.pruned(&settings.source).await?;
     let setup = Setup {
         store,
         state,
@@ -196,11 +211,14 @@ pub async fn follow<S: Source, St: Store>(
             audit_days: settings.audit_days,
             history_days: settings.history_days,
             quarantine_days: settings.quarantine_days,
+            dials_days: settings.dials_days,
+            call_records_days: settings.call_records_days,
         },
         clock: settings.clock,
         epoch: start.epoch,
+        fencing_token: settings.fencing_token,
     };
-    let mut applier = Applier::new(setup, stored)?;
+    let mut applier = Applier::new(setup, stored, pruned)?;
     // The store takes the position before the first row: from now on it is the
     // truth, and another daemon on the same source is noticed at once.
     let first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{Call, CallKey, ChangeEntry, Counters, Dial, DialKey, Subject};
+use crate::ledger::{Call, CallKey, ChangeEntry, Counters, Dial, DialKey, Pruned, Subject};
 use crate::vicidial::StatusBook;
 
 /// The states a batch must see before it can be applied.
@@ -34,6 +34,9 @@ pub struct Loaded {
     pub dials: BTreeMap<DialKey, Dial>,
     /// Those of [`Keys::dids`] that exist.
     pub dids: BTreeSet<String>,
+    /// What was deleted, and is therefore not to be made anew. Not filled in by
+    /// [`crate::store::Store::load`]: see [`crate::store::Store::pruned`].
+    pub pruned: Pruned,
 }
 
 /// How a DID's numbers change.
@@ -112,4 +115,7 @@ pub struct ChangeSet {
     pub expected: Option<Checkpoint>,
     /// The position behind this change.
     pub checkpoint: Checkpoint,
+    /// Token of the lease that the daemon has; `None` from commands beside it, which
+    /// only rewrite what is there.
+    pub fencing_token: Option<u64>,
 }

@@ -47,6 +47,7 @@ pub(super) fn settle(working: Working, frame: Frame) -> ChangeSet {
         statuses: frame.statuses,
         expected: frame.expected,
         checkpoint: frame.checkpoint,
+        fencing_token: frame.fencing_token,
     };
     for gone in &change.replaced.clone() {
         let before = loaded.calls.get(gone).and_then(|call| call.contribution());

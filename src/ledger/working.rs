@@ -34,6 +34,8 @@ pub struct Working {
     table: &'static str,
     /// The rows at work were found by SELECT.
     looks_up: bool,
+    /// Rows about calls and dials that may have been deleted.
+    too_old: u64,
     calls_of_lead: BTreeMap<u64, BTreeSet<CallKey>>,
     dials_of_lead: BTreeMap<u64, BTreeSet<DialKey>>,
     dials_of_uniqueid: BTreeMap<String, BTreeSet<DialKey>>,
@@ -53,6 +55,7 @@ impl Working {
             origin: Origin::new(&Arc::from(""), 0, 0, 0),
             table: "",
             looks_up: false,
+            too_old: 0,
             calls_of_lead: BTreeMap::new(),
             dials_of_lead: BTreeMap::new(),
             dials_of_uniqueid: BTreeMap::new(),
@@ -85,6 +88,19 @@ impl Working {
             }
         }
         self.loaded.dids.extend(more.dids.iter().cloned());
+    }
+
+    /// How many rows were about a call or a dial that is older than what is kept
+    /// ([`crate::ledger::Pruned`]), and not known: they count for nothing.
+    #[must_use]
+    pub fn too_old(&self) -> u64 {
+        self.too_old
+    }
+
+    /// True for a call that is in the store or will be.
+    #[must_use]
+    pub fn knows(&self, key: &CallKey) -> bool {
+        self.calls.contains_key(key)
     }
 
     /// Applies one fact. Facts about statuses change the rules for those behind them.
@@ -144,7 +160,7 @@ impl Working {
                 sip,
             } => {
                 let did = did.as_ref().filter(|did| self.may_count(rules, did));
-                let looked_up = self.looks_up;
+                let looked_up = self.looks_up || self.was_deleted(caller_code, *at);
                 self.of_dial(rules, caller_code, *at, *lead_id, |dial| {
                     if let Some(did) = did.filter(|_| *leading || dial.did.is_none()) {
                         dial.did = Some(did.clone());
@@ -229,6 +245,16 @@ impl Working {
         }
     }
 
+    /// True for a dial that is not known as counted and too old to become so: it
+    /// may have been counted, and deleted since.
+    fn was_deleted(&mut self, code: &str, at: i64) -> bool {
+        let known = self.nearest(code, at);
+        let known = known.and_then(|key| self.dials.get(&key));
+        let is_old = self.loaded.pruned.has_dial(at) && known.is_none_or(|dial| !dial.counted);
+        self.too_old += u64::from(is_old && !self.looks_up);
+        is_old
+    }
+
     fn may_count(&self, rules: &Rules, did: &str) -> bool {
         rules.create_dids || self.loaded.dids.contains(did)
     }
@@ -256,6 +282,10 @@ impl Working {
         if is_new && self.looks_up {
             return;
         }
+        if is_new && self.loaded.pruned.has_call(row.started_at) {
+            self.too_old += 1;
+            return;
+        }
         let mut call = known.unwrap_or_default();
         let mut previous = std::mem::replace(&mut call.disposition, row.status.clone());
         let moved = call.started_at != row.started_at;
@@ -276,8 +306,9 @@ impl Working {
         if is_new || moved || renamed || call.attribution == Attribution::None {
             self.attribute(rules, &key, &mut call);
         }
-        // VICIdial writes a row again only when the call is there.
-        call.removed = false;
+        // VICIdial writes a row again only when the call is there. Of an old one a
+        // replay may say so, and the twin that would tell again is deleted.
+        call.removed &= self.loaded.pruned.has_call(call.started_at);
         rules.judge(&mut call);
         // What the row image says, not what is known: so a replay over newer
         // states writes the same entries and no others.
@@ -537,6 +568,8 @@ pub struct Frame {
     pub expected: Option<Checkpoint>,
     /// The checkpoint behind the change.
     pub checkpoint: Checkpoint,
+    /// As [`ChangeSet::fencing_token`].
+    pub fencing_token: Option<u64>,
 }
 
 impl Working {

@@ -16,6 +16,8 @@ pub enum Health {
     Running,
     /// It goes on, and something is missing in the numbers; `missing` names it.
     Incomplete,
+    /// Another daemon has the source's lease; it takes over when that ends.
+    Standby,
     /// It waits for something to be mended, or was shut down.
     #[default]
     Stopped,

@@ -76,6 +76,9 @@ pub struct LoadTally {
     pub archived: u64,
     /// Dials that count from now on.
     pub dials: u64,
+    /// Rows about calls and dials that are older than what is kept, and were
+    /// passed over: see [`crate::ledger::Pruned`].
+    pub too_old: u64,
     /// Milliseconds spent on windows, without the pauses between them.
     pub millis: u64,
 }
@@ -90,6 +93,7 @@ impl LoadTally {
         self.unchanged += other.unchanged;
         self.archived += other.archived;
         self.dials += other.dials;
+        self.too_old += other.too_old;
         self.millis += other.millis;
     }
 }

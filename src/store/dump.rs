@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{Call, CallKey, Contribution, Counters, DailyKey, Dial, DialKey};
+use crate::ledger::{Call, CallKey, Contribution, Counters, DailyKey, Dial, DialKey, Pruned};
 use crate::vicidial::StatusBook;
 
 /// The contents of a store. Compares equal with that of another backend after
@@ -27,6 +27,8 @@ pub struct Dump {
     pub statuses: BTreeMap<String, StatusBook>,
     /// The checkpoint of each source.
     pub progress: BTreeMap<String, Checkpoint>,
+    /// What was deleted of each source, if anything was.
+    pub pruned: BTreeMap<String, Pruned>,
 }
 
 /// A row of `did_stats`.

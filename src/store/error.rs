@@ -15,6 +15,27 @@ pub enum StoreError {
         /// The store's present position, or `no position`.
         actual: String,
     },
+    /// The lease of the source is over, and another daemon has it.
+    #[error(
+        "this daemon may no longer write the source `{source_name}`: {} has its lease",
+        said(holder)
+    )]
+    LeaseLost {
+        /// The source.
+        source_name: String,
+        /// Who has it now; empty when nobody has.
+        holder: String,
+    },
+    /// Another daemon has the lease of the source, and renews it.
+    #[error(
+        "the source `{source_name}` is followed by {holder}, which has its lease in this store"
+    )]
+    Leased {
+        /// The source.
+        source_name: String,
+        /// Who has it.
+        holder: String,
+    },
     /// Another process held the store's lock for too long.
     #[error("the store {store} is locked by another process")]
     Busy {
@@ -169,6 +190,8 @@ impl StoreError {
             | Self::ReadOnly { .. }
             | Self::Unreachable { .. } => true,
             Self::OtherWriter { .. }
+            | Self::LeaseLost { .. }
+            | Self::Leased { .. }
             | Self::LoginRefused { .. }
             | Self::Forbidden { .. }
             | Self::Tls { .. }
@@ -187,7 +210,10 @@ impl StoreError {
     #[must_use]
     pub fn is_of_server(&self) -> bool {
         match self {
-            Self::OtherWriter { .. } | Self::BadUrl { .. } => false,
+            Self::OtherWriter { .. }
+            | Self::LeaseLost { .. }
+            | Self::Leased { .. }
+            | Self::BadUrl { .. } => false,
             Self::Busy { store, .. }
             | Self::Conflict { store, .. }
             | Self::Crowded { store, .. }
@@ -230,6 +256,14 @@ impl StoreError {
             Self::OtherWriter { source_name, .. } => Some(format!(
                 "stop the other daemon of `{source_name}`; look for it with: pgrep -a didtail"
             )),
+            Self::LeaseLost { .. } => Some(
+                "it stands by and takes over when that one ends; see who writes: didtail status"
+                    .to_owned(),
+            ),
+            Self::Leased { source_name, .. } => Some(format!(
+                "let that daemon do it, or stop it there first (systemctl stop didtail); \
+                 see who writes `{source_name}`: didtail status"
+            )),
             Self::Busy { store, .. } => Some(match Backend::of(store) {
                 Backend::File => format!("see who holds it: fuser -v {store}"),
                 Backend::Postgres => "see who holds locks: SELECT pid, state, query FROM \
@@ -256,7 +290,8 @@ impl StoreError {
                     )
                 }
                 Backend::Postgres | Backend::MySql => {
-                    "make room on the server; nothing is lost, and didtail goes on by itself".to_owned()
+                    "make room on the server; nothing is lost, and didtail goes on by itself"
+                        .to_owned()
                 }
             }),
             Self::ReadOnly { .. } => Some(
@@ -342,6 +377,11 @@ impl StoreError {
             Self::Other { .. } => None,
         }
     }
+}
+
+/// A holder for people.
+fn said(holder: &str) -> &str {
+    if holder.is_empty() { "nobody" } else { holder }
 }
 
 /// What a store is, by its name in errors.

@@ -3,6 +3,7 @@
 //! The engine's tests run against it, also those of every crash point, and the
 //! conformance suite keeps it equal to the real backends.
 
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -14,11 +15,14 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{
-    CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, StatDelta, Subject,
+    CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, Pruned, StatDelta, Subject,
 };
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
-use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail};
+use crate::store::{
+    Claim, Durable, Grant, LEASE_SECONDS, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Prune,
+    Store, StoreError, Swept, Trail,
+};
 use crate::vicidial::StatusBook;
 
 /// The name that errors give this store.
@@ -96,6 +100,8 @@ struct State {
     /// The number of the next commit, from 1.
     next_commit: u64,
     faults: BTreeMap<u64, Fault>,
+    /// The lease of each source; its clock is read when it is asked for.
+    leases: BTreeMap<String, LeaseState>,
     /// How far loads are.
     loads: BTreeMap<(String, LoadName), LoadNote>,
 }
@@ -132,6 +138,42 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     type Hold = OwnedMutexGuard<()>;
+
+    async fn claim(&self, source: &str, claim: &Claim<'_>) -> Result<Grant, StoreError> {
+        Ok(self.with(|state| {
+            let lease = state.lease(source);
+            let grant = lease.answer(claim);
+            if let Grant::Held(given) = &grant {
+                lease.holder.clone_from(&given.holder);
+                lease.fencing_token = given.fencing_token;
+                lease.acquired_at = lease.now;
+                lease.expires_at = lease.now + i64::from(claim.seconds);
+            }
+            grant
+        }))
+    }
+
+    async fn renew(&self, source: &str, lease: &Lease) -> Result<bool, StoreError> {
+        Ok(self.with(|state| state.renew(source, lease.fencing_token)))
+    }
+
+    async fn release(&self, source: &str, lease: &Lease) -> Result<(), StoreError> {
+        self.with(|state| {
+            let known = state.lease(source);
+            if known.fencing_token == lease.fencing_token {
+                known.holder.clear();
+                known.expires_at = 0;
+            }
+        });
+        Ok(())
+    }
+
+    async fn lease(&self, source: &str) -> Result<Option<LeaseState>, StoreError> {
+        Ok(self.with(|state| {
+            let is_known = state.leases.contains_key(source);
+            is_known.then(|| state.lease(source).clone())
+        }))
+    }
 
     async fn save_load(
         &self,
@@ -251,9 +293,47 @@ impl Store for MemoryStore {
             Trail::History => state.prune_history(tenant, before, rows_max),
         }))
     }
+
+    async fn pruned(&self, source: &str) -> Result<Pruned, StoreError> {
+        Ok(self.with(|state| {
+            state
+                .contents
+                .pruned
+                .get(source)
+                .copied()
+                .unwrap_or_default()
+        }))
+    }
+
+    async fn sweep(&self, prune: &Prune<'_>) -> Result<Swept, StoreError> {
+        let _turn = self.hold(prune.source).await?;
+        self.with(|state| state.sweep(prune))
+    }
 }
 
 impl State {
+    /// The lease of a source, with the present time.
+    fn lease(&mut self, source: &str) -> &mut LeaseState {
+        let lease = self.leases.entry(source.to_owned()).or_insert(LeaseState {
+            holder: String::new(),
+            fencing_token: 0,
+            acquired_at: 0,
+            expires_at: 0,
+            now: 0,
+        });
+        lease.now = now();
+        lease
+    }
+
+    fn renew(&mut self, source: &str, token: u64) -> bool {
+        let lease = self.lease(source);
+        let is_ours = lease.fencing_token == token;
+        if is_ours {
+            lease.expires_at = lease.now + i64::from(LEASE_SECONDS);
+        }
+        is_ours
+    }
+
     /// Ids are the places in the order of the keys here.
     fn page(&self, source: &str, behind: Mark, rows_max: u32) -> Option<Page> {
         let count = rows_max as usize;
@@ -283,37 +363,6 @@ impl State {
             }
         }
         (rows > 0).then_some(Page { keys, rows, mark })
-    }
-
-    fn prune_audit(&mut self, tenant: &str, before: i64, rows_max: u32) -> u64 {
-        let audit = &mut self.contents.audit;
-        let mut old: Vec<_> = audit
-            .iter()
-            .filter(|((of, _), (_, at))| of == tenant && *at < before)
-            .map(|(key, (_, at))| (*at, key.clone()))
-            .collect();
-        old.sort();
-        old.truncate(rows_max as usize);
-        for (_, key) in &old {
-            audit.remove(key);
-        }
-        old.len() as u64
-    }
-
-    /// Counts entries where a backend counts rows of one or more entries.
-    fn prune_history(&mut self, tenant: &str, before: i64, rows_max: u32) -> u64 {
-        let mut pruned = 0;
-        for ((source, _), entries) in &mut self.history {
-            if self.tenants.get(source).is_none_or(|of| of != tenant) {
-                continue;
-            }
-            entries.retain(|entry| {
-                let goes = entry.at() < Some(before) && pruned < u64::from(rows_max);
-                pruned += u64::from(goes);
-                !goes
-            });
-        }
-        pruned
     }
 }
 
@@ -350,13 +399,11 @@ fn find(contents: &Dump, source: &str, tenant: &str, keys: &Keys) -> Loaded {
 impl State {
     /// Applies the whole change, or nothing of it.
     fn apply(&mut self, change: &ChangeSet) -> Result<(), StoreError> {
-        let found = self.contents.progress.get(&change.source);
-        if found != change.expected.as_ref() {
-            return Err(StoreError::OtherWriter {
-                source_name: change.source.clone(),
-                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
-            });
-        }
+        self.demand(
+            &change.source,
+            change.expected.as_ref(),
+            change.fencing_token,
+        )?;
         if change.daily.keys().any(|key| key.day.chars().count() != 10) {
             return Err(refused("a day is not YYYY-MM-DD"));
         }
@@ -423,8 +470,38 @@ impl State {
         let key = (tenant.to_owned(), did.to_owned());
         let numbers = self.contents.dids.entry(key).or_default();
         let numbers = numbers.get_or_insert_default();
-        numbers.last_call_at = last_call_at;
-        numbers.last_dial_at = last_dial_at;
+        // Where all rows that would tell are deleted, it stays.
+        if last_call_at.is_some() || numbers.counters.total_calls <= 0 {
+            numbers.last_call_at = last_call_at;
+        }
+        if last_dial_at.is_some() || numbers.counters.dials <= 0 {
+            numbers.last_dial_at = last_dial_at;
+        }
+    }
+
+    /// The lease, where one is named, and the checkpoint.
+    fn demand(
+        &mut self,
+        source: &str,
+        expected: Option<&Checkpoint>,
+        fencing_token: Option<u64>,
+    ) -> Result<(), StoreError> {
+        if let Some(token) = fencing_token
+            && !self.renew(source, token)
+        {
+            return Err(StoreError::LeaseLost {
+                source_name: source.to_owned(),
+                holder: self.lease(source).holder.clone(),
+            });
+        }
+        let found = self.contents.progress.get(source);
+        if found == expected {
+            return Ok(());
+        }
+        Err(StoreError::OtherWriter {
+            source_name: source.to_owned(),
+            actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
+        })
     }
 }
 
@@ -434,6 +511,12 @@ fn refused(why: &str) -> StoreError {
         doing: "writing a batch",
         source: why.into(),
     }
+}
+
+/// The store's own clock, in seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "a store has a clock of its own")]
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 /// True when a moved call would find its new key taken.

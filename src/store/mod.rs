@@ -8,9 +8,11 @@ mod dump;
 mod error;
 mod history;
 mod invariant;
+mod lease;
 mod memory;
 mod page;
 mod read;
+mod retention;
 mod sql;
 
 #[cfg(test)]
@@ -22,13 +24,15 @@ pub use attributed::Attributed;
 pub use backfill::{LoadName, LoadNote, LoadTally};
 pub use dump::{DidNumbers, Dump};
 pub use error::StoreError;
+pub use lease::{Claim, Grant, LEASE_SECONDS, Lease, LeaseState};
 pub use memory::{Fault, Gate, MemoryStore};
 pub use page::{Mark, Page};
 pub use read::{DidSummary, Filter, Split, Totals};
+pub use retention::{Prune, Swept};
 pub use sql::{SqlStore, pending_sql, whole_sql};
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
+use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
 use crate::vicidial::StatusBook;
 
 /// Proof that a checkpoint is durable together with everything before it. Only
@@ -62,6 +66,8 @@ pub enum Trail {
 /// - A commit costs a bounded number of statements, whatever its size.
 /// - One writer a source: a commit whose `expected` is not the store's present
 ///   checkpoint fails with [`StoreError::OtherWriter`] and changes nothing.
+/// - A commit under a fencing token renews that lease, and fails with
+///   [`StoreError::LeaseLost`] and changes nothing once another one was given.
 /// - From [`Store::hold`] until it is used up or dropped, no other commit of
 ///   the source by any process comes through: those wait. Reading does not.
 pub trait Store: Send + Sync + 'static {
@@ -80,6 +86,34 @@ pub trait Store: Send + Sync + 'static {
         change: &ChangeSet,
         note: Option<(LoadName, &LoadNote)>,
     ) -> impl Future<Output = Result<Durable, StoreError>> + Send;
+
+    /// Asks for the lease of a source.
+    fn claim(
+        &self,
+        source: &str,
+        claim: &Claim<'_>,
+    ) -> impl Future<Output = Result<Grant, StoreError>> + Send;
+
+    /// Makes a lease last again for [`LEASE_SECONDS`]; false when another one was
+    /// given since.
+    fn renew(
+        &self,
+        source: &str,
+        lease: &Lease,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Gives a lease back, so that nobody has to wait for its end.
+    fn release(
+        &self,
+        source: &str,
+        lease: &Lease,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The lease of a source; `None` where none was ever given.
+    fn lease(
+        &self,
+        source: &str,
+    ) -> impl Future<Output = Result<Option<LeaseState>, StoreError>> + Send;
 
     /// Notes how far a load of a source has got.
     fn save_load(
@@ -145,4 +179,15 @@ pub trait Store: Send + Sync + 'static {
         before: i64,
         rows_max: u32,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Before which times calls and dials of a source may have been deleted.
+    fn pruned(&self, source: &str) -> impl Future<Output = Result<Pruned, StoreError>> + Send;
+
+    /// Deletes old calls or dials of a source; their numbers stay.
+    ///
+    /// In one transaction, which is a commit of the source: it takes its turn, is
+    /// [`StoreError::OtherWriter`] unless the store is at the expected checkpoint,
+    /// and where it moves the time of [`Store::pruned`] on it raises the revision.
+    /// Where nothing is that old it changes nothing.
+    fn sweep(&self, prune: &Prune<'_>) -> impl Future<Output = Result<Swept, StoreError>> + Send;
 }

@@ -1,7 +1,8 @@
 //! What the command line and the API ask of the store.
 //!
-//! All-time numbers come from `did_stats`, which is kept; numbers since a time
-//! are counted from the rows, by the same rules (`contributions`).
+//! All-time numbers come from `did_stats` and `did_daily_stats`, which are kept;
+//! numbers since a time and by disposition are counted from the rows that retention
+//! has left, by the same rules (`contributions`).
 
 use std::collections::BTreeMap;
 
@@ -90,7 +91,8 @@ pub(in crate::store) fn contributions() -> String {
     format!("{} UNION ALL {}", of_calls(), of_dials())
 }
 
-fn of_calls() -> String {
+/// Those of calls alone.
+pub(in crate::store) fn of_calls() -> String {
     let outcome = Outcome::ALL.map(|o| {
         let name = o.as_str();
         format!("CASE WHEN outcome = '{name}' THEN 1 ELSE 0 END AS {name}")
@@ -104,11 +106,15 @@ fn of_calls() -> String {
     )
 }
 
-fn of_dials() -> String {
+/// Those of dials alone.
+pub(in crate::store) fn of_dials() -> String {
     format!(
-        "SELECT tenant_id, did_id, day, '', '', NULL, dialed_at, 1, 0, 0, {}, 0, 0 \
-         FROM dials WHERE counted = 1 AND did_id IS NOT NULL",
-        Outcome::ALL.map(|_| "0").join(", "),
+        "SELECT tenant_id, did_id, day, '' AS campaign_id, '' AS disposition, NULL AS call_at, \
+         dialed_at AS dial_at, 1 AS dials, 0 AS total_calls, 0 AS successful_calls, {}, 0 AS dnc, \
+         0 AS talk_seconds FROM dials WHERE counted = 1 AND did_id IS NOT NULL",
+        Outcome::ALL
+            .map(|o| format!("0 AS {}", o.as_str()))
+            .join(", "),
     )
 }
 
@@ -209,8 +215,14 @@ impl SqlStore {
         let read = async {
             let mut tx = self.begin_read().await?;
             let query = tx.query(&format!("SELECT s.{by}, {} FROM ", sums(tx.dialect())));
-            let query = counted(query, filter.since)
-                .sql(" JOIN dids d ON d.id = s.did_id JOIN tenants t ON t.id = d.tenant_id");
+            // What is kept of each day is whole, also where rows were deleted.
+            let is_kept = filter.since.is_none() && by != "disposition";
+            let query = match is_kept {
+                true => query.sql("did_daily_stats s"),
+                false => counted(query, filter.since),
+            };
+            let query =
+                query.sql(" JOIN dids d ON d.id = s.did_id JOIN tenants t ON t.id = d.tenant_id");
             let query =
                 narrowed(query, tenant, filter).sql(&format!(" GROUP BY s.{by} ORDER BY s.{by}"));
             let mut split = Vec::new();

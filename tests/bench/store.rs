@@ -328,6 +328,7 @@ fn change(from: u64, count: u64, nth: u64, expected: Option<Checkpoint>) -> Chan
         history: BTreeMap::new(),
         statuses: None,
         expected,
+        fencing_token: None,
         checkpoint: Checkpoint {
             epoch: 1,
             position,

@@ -124,6 +124,7 @@ async fn what_a_command_rewrote_is_read_again() {
         tenant: TENANT.to_owned(),
         statuses: None,
         expected: Some(before),
+        fencing_token: None,
         checkpoint: after,
     });
     world.store.commit(&change).await.expect("commits");

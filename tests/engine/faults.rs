@@ -8,7 +8,7 @@ use didtail::checkpoint::Checkpoint;
 use didtail::engine::EngineError;
 use didtail::ledger::{ChangeSet, Frame, Keys, Loaded, Working};
 use didtail::source::{Fault as SourceFault, SourceError};
-use didtail::store::{Durable, Fault, Gate, MemoryStore, Store, StoreError};
+use didtail::store::{Claim, Durable, Fault, Gate, Grant, MemoryStore, Store, StoreError};
 
 use crate::events::{self, Part};
 use crate::forward::forward;
@@ -101,7 +101,7 @@ impl Away {
 }
 
 impl Store for Away {
-    forward!(hold commit_held save_load load_note load statuses history page prune);
+    forward!(hold leases commit_held save_load load_note load statuses history page prune pruned sweep);
 
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         if self.away.swap(false, Ordering::SeqCst) {
@@ -142,6 +142,7 @@ async fn a_store_that_is_rewritten_all_the_time_takes_what_comes() {
                 tenant: TENANT.to_owned(),
                 statuses: None,
                 expected: Some(expected),
+                fencing_token: None,
                 checkpoint,
             });
             let committed = store.commit_held(hold, &change, None).await;
@@ -170,7 +171,7 @@ struct SlowToRead {
 }
 
 impl Store for SlowToRead {
-    forward!(hold commit_held save_load load_note progress commit statuses history page prune);
+    forward!(hold leases commit_held save_load load_note progress commit statuses history page prune pruned sweep);
 
     async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
         tokio::time::sleep(READING).await;
@@ -209,6 +210,38 @@ async fn another_writer_stops_the_engine() {
         engine.stop().await.expect("the other goes on");
     }
     assert_eq!(world.numbers(DID).total_calls, 2);
+}
+
+/// A daemon that was paused for longer than its lease wakes up and has rows to
+/// apply: the store refuses them, although nothing was written meanwhile.
+#[tokio::test(start_paused = true)]
+async fn who_lost_the_lease_stops_and_writes_nothing() {
+    let mut world = World::new();
+    let claim = |holder| Claim {
+        holder,
+        restarts: false,
+        seconds: 60,
+    };
+    let held = |grant| match grant {
+        Grant::Held(lease) => lease,
+        taken @ Grant::Taken { .. } => panic!("{taken:?}"),
+    };
+    let store = (*world.store).clone();
+    let one = held(store.claim(SOURCE, &claim("one")).await.expect("a claim"));
+    world.fencing_token = Some(one.fencing_token);
+    let engine = world.start().await;
+    let end = world.group(&one_call(0));
+    world.applied(&end).await;
+    store.release(SOURCE, &one).await.expect("given back");
+    held(store.claim(SOURCE, &claim("two")).await.expect("a claim"));
+    let before = store.dump();
+    world.group(&one_call(1));
+    let lost = engine.ended().await.expect_err("it must stop");
+    assert!(
+        matches!(lost, EngineError::Store(StoreError::LeaseLost { ref holder, .. }) if holder == "two"),
+        "{lost}"
+    );
+    assert_eq!(store.dump(), before);
 }
 
 /// While a commit hangs nothing else is written; then everything is.

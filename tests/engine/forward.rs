@@ -19,6 +19,12 @@ macro_rules! forward {
             note: Option<(didtail::store::LoadName, &didtail::store::LoadNote)>,
         ) -> didtail::store::Durable);
     };
+    (@ leases) => {
+        forward!(=> claim(source: &str, claim: &didtail::store::Claim<'_>) -> didtail::store::Grant);
+        forward!(=> renew(source: &str, lease: &didtail::store::Lease) -> bool);
+        forward!(=> release(source: &str, lease: &didtail::store::Lease) -> ());
+        forward!(=> lease(source: &str) -> Option<didtail::store::LeaseState>);
+    };
     (@ save_load) => {
         forward!(=> save_load(
             source: &str,
@@ -68,6 +74,12 @@ macro_rules! forward {
             before: i64,
             rows_max: u32,
         ) -> u64);
+    };
+    (@ pruned) => {
+        forward!(=> pruned(source: &str) -> didtail::ledger::Pruned);
+    };
+    (@ sweep) => {
+        forward!(=> sweep(prune: &didtail::store::Prune<'_>) -> didtail::store::Swept);
     };
     (=> $name:ident($($argument:ident: $kind:ty),* $(,)?) -> $answer:ty) => {
         async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {

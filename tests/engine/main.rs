@@ -11,6 +11,7 @@ mod interleaving;
 mod loads;
 mod model;
 mod replay;
+mod retention;
 mod rows;
 mod statements;
 mod stories;

@@ -255,7 +255,7 @@ struct Crashing {
 }
 
 impl Store for Crashing {
-    forward!(hold commit_held save_load load_note progress load statuses history page prune);
+    forward!(hold leases commit_held save_load load_note progress load statuses history page prune pruned sweep);
 
     async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
         let crash = self.crash.lock().expect("no panic").take();

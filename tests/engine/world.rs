@@ -33,6 +33,9 @@ pub(crate) struct World<St = MemoryStore> {
     pub(crate) bad_row: BadRow,
     pub(crate) rules: Rules,
     pub(crate) until: Option<Position>,
+    /// Days to keep dials and calls.
+    pub(crate) keep: (u32, u32),
+    pub(crate) fencing_token: Option<u64>,
     /// The epoch that an operator ordered last.
     epoch: Cell<u64>,
 }
@@ -81,6 +84,8 @@ impl<St: Store> World<St> {
             bad_row: BadRow::Quarantine,
             rules: rules(),
             until: None,
+            keep: (0, 0),
+            fencing_token: None,
             epoch: Cell::new(1),
         }
     }
@@ -174,8 +179,11 @@ impl<St: Store> World<St> {
             audit_days: 0,
             history_days: 0,
             quarantine_days: 0,
+            dials_days: self.keep.0,
+            call_records_days: self.keep.1,
             until: self.until.clone(),
             clock: || NOON,
+            fencing_token: self.fencing_token,
         }
     }
 

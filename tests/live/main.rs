@@ -27,6 +27,7 @@ mod failover;
 mod hidden;
 mod keep_up;
 mod kill;
+mod leases;
 mod lies;
 mod matrix;
 mod numbers;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Daemon, Ended, Server, Site, wait_until};
+use crate::support::{Ended, Server, Site, wait_until};
 
 /// Longer than the transaction at work, shorter than a service manager waits.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
@@ -60,29 +60,6 @@ fn a_second_daemon_on_the_same_state_file_is_refused() {
 }
 
 #[test]
-fn of_two_daemons_on_one_store_one_gives_way_and_the_numbers_stay_right() {
-    let server = Server::shared();
-    let site = Site::new(server, "same_store");
-    let other = Site::beside(server, "same_store");
-    let (mine, theirs) = (site.path("store.db"), other.path("store.db"));
-    let (mine, theirs) = (mine.to_str(), theirs.to_str());
-    let shared = other
-        .config()
-        .replace(theirs.expect("plain"), mine.expect("plain"));
-    other.configure(&shared);
-    site.calls(100, 1);
-    let first = site.following();
-    site.wait_for_end(server);
-    let second = other.following();
-    site.calls(300, 2);
-    let (gone, stays) = one_gives_way(first, second);
-    gone.fails(4, "another didtail writes the source", "pgrep -a didtail");
-    site.wait_for_end(server);
-    stays.stop();
-    site.assert_equals_source();
-}
-
-#[test]
 fn a_server_id_that_is_taken_is_refused() {
     let site = Site::new(Server::shared(), "taken_id");
     let config = site.config();
@@ -123,23 +100,4 @@ fn two_daemons_of_one_machine_are_two_replicas() {
     for site in [&site, &other] {
         site.assert_equals_source();
     }
-}
-
-/// How the first of two to end has ended, and the other, which must run on.
-#[track_caller]
-fn one_gives_way(mut first: Daemon, mut second: Daemon) -> (Ended, Daemon) {
-    let first_gone = wait_until("one of two daemons gives way", || {
-        match (first.is_running(), second.is_running()) {
-            (true, true) => None,
-            (false, true) => Some(true),
-            (true, false) => Some(false),
-            (false, false) => panic!("both: {}\n{}", first.log(), second.log()),
-        }
-    });
-    let (mut gone, stays) = if first_gone {
-        (first, second)
-    } else {
-        (second, first)
-    };
-    (gone.wait(), stays)
 }

@@ -331,6 +331,7 @@ async fn copied(url: &str, file: &Path) {
         source: "main".to_owned(),
         tenant: "default".to_owned(),
         expected: None,
+        fencing_token: None,
         checkpoint,
         statuses: None,
     });

@@ -51,8 +51,8 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
                 arguments.what
             ),
             "`didtail stats` shows the DIDs. A call is not there before its first row was \
-             applied (`didtail status`), when it is not an outbound one, or when it was made \
-             before didtail began",
+             applied (`didtail status`), when it is not an outbound one, when it was made \
+             before didtail began, or when it is older than [retention] keeps (its numbers stay)",
         ));
     };
     if options.json {

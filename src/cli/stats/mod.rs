@@ -17,6 +17,9 @@ pub(in crate::cli) use table::screen;
 ///
 /// Without a DID, one row each, most calls first. With one, its numbers by day.
 /// The rates are in percent of the calls, `avg talk` is by answered calls.
+/// All-time numbers, also by day and campaign, are whole. Those since a time and
+/// those by disposition are of the calls and dials that [retention] keeps.
+///
 /// Reads the store; the daemon may run.
 ///
 /// Examples:

@@ -130,6 +130,7 @@ async fn anchor(
             tenant: source.tenant.clone(),
             statuses: Some(ends.rules.statuses.as_ref().clone()),
             expected: None,
+            fencing_token: None,
             checkpoint,
         });
         let durable = ends.store.commit(&first).await?;

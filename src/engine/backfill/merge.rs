@@ -106,9 +106,14 @@ impl<St: Store> Merger<St> {
             };
             if let Detail::Call { row, .. } = &fact.detail {
                 merging.tally.archived += u64::from(applied && *kind == Kind::Archived);
-                merging.calls.insert(key_of(row));
+                let key = key_of(row);
+                let is_old = merging.loaded.pruned.has_call(row.started_at);
+                if !is_old || merging.working.knows(&key) {
+                    merging.calls.insert(key);
+                }
             }
         }
+        merging.tally.too_old = merging.working.too_old();
         merging
     }
 
@@ -132,6 +137,7 @@ impl<St: Store> Merger<St> {
             statuses: None,
             checkpoint: expected.clone(),
             expected: Some(expected),
+            fencing_token: None,
         });
         if !change.calls.is_empty() || !change.dials.is_empty() {
             // Whoever comes second reads again.
@@ -200,7 +206,9 @@ impl<St: Store> Merger<St> {
             asked.dids.clear();
         }
         let (source, tenant) = (&self.source, &self.tenant);
+        let pruned = self.store.pruned(source).await?;
         let mut loaded = self.store.load(source, tenant, &asked).await?;
+        loaded.pruned = pruned;
         let further = further_keys(&facts, &asked, &loaded);
         if further != Keys::default() {
             let more = self.store.load(source, tenant, &further).await?;

@@ -83,6 +83,9 @@ pub struct Verified {
     pub calls: u64,
     /// Calls that VICIdial has from before the first one that the store has.
     pub not_loaded: u64,
+    /// Rows about calls and dials that are older than what is kept, and are not
+    /// compared: see [`crate::ledger::Pruned`].
+    pub too_old: u64,
     /// When that first one began; seconds since 1970 (UTC).
     pub first_known: Option<i64>,
     /// From when on the store should have every call, whether it has one of that
@@ -115,6 +118,7 @@ pub struct Verified {
 pub(super) struct Window {
     calls: BTreeSet<CallKey>,
     not_loaded: u64,
+    too_old: u64,
     /// By name, lead and time.
     differences: BTreeMap<(String, u64, i64), Difference>,
 }
@@ -128,6 +132,7 @@ impl Verified {
             done: 0,
             calls: 0,
             not_loaded: 0,
+            too_old: 0,
             first_known: None,
             known_since: None,
             missing: 0,
@@ -189,6 +194,7 @@ impl Verified {
     pub(super) fn counted(&mut self, window: &Window) {
         self.calls += u64::try_from(window.calls.len()).unwrap_or(u64::MAX);
         self.not_loaded += window.not_loaded;
+        self.too_old += window.too_old;
     }
 
     /// Nothing differs.
@@ -215,6 +221,7 @@ impl Window {
         let mut window = Self {
             calls: merging.calls.clone(),
             not_loaded: 0,
+            too_old: merging.tally.too_old,
             differences: BTreeMap::new(),
         };
         for (before, (key, call)) in merging.working.differing_calls() {
@@ -307,6 +314,7 @@ impl Window {
         Self {
             calls: self.calls.clone(),
             not_loaded: self.not_loaded,
+            too_old: self.too_old,
             differences: BTreeMap::new(),
         }
     }

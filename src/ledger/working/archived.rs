@@ -63,10 +63,11 @@ impl Working {
             | Detail::LookedUp(_)
             | Detail::Status(_) => false,
         };
+        let too_old = self.too_old;
         if adds {
             self.apply(rules, fact);
         }
-        adds
+        adds && self.too_old == too_old
     }
 
     fn dial(&self, code: &str, at: i64) -> Option<&Dial> {

@@ -80,7 +80,11 @@ impl Working {
             .as_ref()
             .and_then(|code| self.nearest(code, call.started_at))
             .and_then(|key| self.dials.get(&key));
+        // Its own dial may be deleted, and one of its lead be left.
+        let is_old = self.loaded.pruned.has_dial(call.started_at);
+        let keeps = is_old && self.stored_keys.contains_key(key);
         let by_lead = self.newest_of_lead(key.lead_id, call.started_at);
+        let by_lead = by_lead.filter(|_| !keeps);
         let unnamed = self.said_of(key);
         let mut own = by_code.into_iter().chain(unnamed);
         let ending = own
@@ -92,7 +96,8 @@ impl Working {
                 Some(_) => by_code,
                 None => by_lead,
             });
-        if let Some(dial) = ending {
+        let has_answer = call.hangup_cause.is_some() || call.sip_code.is_some();
+        if let Some(dial) = ending.filter(|dial| dial.has_ending() || !(is_old && has_answer)) {
             call.hangup_cause = dial.hangup_cause;
             call.sip_code = dial.sip_code;
             call.sip_reason.clone_from(&dial.sip_reason);

@@ -90,6 +90,7 @@ fn frame() -> Frame {
         tenant: "default".to_owned(),
         statuses: None,
         expected: None,
+        fencing_token: None,
         checkpoint: Checkpoint {
             epoch: 0,
             position: "b.000001:4".parse().expect("valid"),
@@ -583,6 +584,7 @@ fn only_answered_calls_talk_and_never_less_than_nothing() {
 
 fn loaded(change: &ChangeSet) -> Loaded {
     Loaded {
+        pruned: crate::ledger::Pruned::default(),
         calls: change.calls.clone(),
         dials: change.dials.clone(),
         dids: BTreeSet::new(),

@@ -88,6 +88,7 @@ pub(crate) fn empty(dump: &Dump) -> ChangeSet {
         statuses: None,
         expected,
         checkpoint: checkpoint(next),
+        fencing_token: None,
     }
 }
 

@@ -7,8 +7,10 @@ pub(crate) mod change;
 pub(crate) mod commits;
 pub(crate) mod history;
 pub(crate) mod holds;
+pub(crate) mod leases;
 pub(crate) mod loads;
 pub(crate) mod reading;
+pub(crate) mod retention;
 pub(crate) mod twins;
 
 use crate::ledger::{AuditEntry, ChangeSet};
@@ -68,10 +70,17 @@ macro_rules! on_backend {
             commits::ten_thousand_rows_are_one_commit,
             holds::who_holds_the_store_makes_the_next_commit,
             holds::a_hold_that_is_dropped_changes_nothing,
+            leases::one_has_the_lease,
+            leases::a_lease_ends_by_itself,
+            leases::who_lost_the_lease_writes_nothing,
             history::changes_are_kept_in_order_and_follow_a_moved_call,
             history::old_history_is_pruned,
             history::loads_are_noted,
             history::pages_name_every_call_and_dial_once,
+            retention::old_rows_go_and_their_numbers_stay,
+            retention::the_time_of_the_rule_moves_on_with_what_is_deleted,
+            retention::nobody_else_may_have_written_before_rows_go,
+            retention::the_last_call_stays_where_no_row_says_better,
         }
     };
 }

@@ -12,6 +12,7 @@ use sqlx::Error;
 use super::columns::{CALLS, DIALS, Table};
 use super::dialect::{Change, Conflict, Dialect};
 use super::insert::{Insert, rows};
+use super::leases::{self, Turn};
 use super::query::Query;
 use super::session::Tx;
 use super::value::{Field, Value};
@@ -27,33 +28,28 @@ pub(super) enum Committed {
     Done,
     /// The store was not at the expected checkpoint; nothing was changed.
     NotExpected(Option<Checkpoint>),
+    /// The lease that the change was made under is over, and this one has it now;
+    /// nothing was changed.
+    LeaseLost(String),
 }
 
-/// Waits until no other transaction writes the source, and keeps others waiting.
-///
-/// The row of `source_leases` is what writers of a source meet at: it can be made
-/// and locked in one step, before there is any progress.
-pub(super) async fn take_turn(tx: &mut Tx, source: &str) -> Result<(), Error> {
-    const TURN: Insert<'_> = Insert {
-        table: "source_leases",
-        columns: &["source"],
-        fixed: &[("holder", "''"), ("acquired_at", "0"), ("expires_at", "0")],
-        key: &["source"],
-        then: Conflict::Change(&[("source", Change::Replace)]),
-    };
-    match tx.dialect() {
-        // Its transaction is the only one that writes.
-        Dialect::Sqlite => Ok(()),
-        Dialect::Postgres | Dialect::MySql => {
-            let put = |row: &mut Vec<_>, source| row.push(Value::Text(Some(source)));
-            tx.insert(&TURN, rows([source], put)).await
-        }
+/// Waits until it may write the change.
+pub(super) async fn take_turn(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> {
+    match change.fencing_token {
+        // The lease is renewed first of all, and that locks the same row.
+        Some(_) => Ok(()),
+        None => leases::take_turn(tx, &change.source).await,
     }
 }
 
 /// Writes the change in a transaction whose turn it is, unless the store is
-/// elsewhere.
+/// elsewhere or the lease is over.
 pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<Committed, Error> {
+    if let Some(token) = change.fencing_token
+        && let Turn::Lost(holder) = leases::take_turn_under(tx, &change.source, token).await?
+    {
+        return Ok(Committed::LeaseLost(holder));
+    }
     let found = progress::read(tx, &change.source).await?;
     if found != change.expected {
         return Ok(Committed::NotExpected(found));

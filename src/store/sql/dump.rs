@@ -6,7 +6,7 @@ use sqlx::Error;
 
 use super::columns::{CALLS, DIALS};
 use super::session::Tx;
-use super::{SqlStore, load, progress, statuses};
+use super::{SqlStore, load, progress, retention, statuses};
 use crate::ledger::{Counters, DailyKey};
 use crate::store::read::counters;
 use crate::store::{DidNumbers, Dump, StoreError};
@@ -55,6 +55,10 @@ async fn dump(tx: &mut Tx) -> Result<Dump, Error> {
         if let Some(checkpoint) = progress::read(tx, &source).await? {
             dump.progress.insert(source, checkpoint);
         }
+    }
+    for source in sources(tx, "SELECT source FROM retention").await? {
+        let pruned = retention::read(tx, &source).await?;
+        dump.pruned.insert(source, pruned);
     }
     Ok(dump)
 }

@@ -24,6 +24,7 @@ mod dump;
 mod error;
 mod insert;
 mod intact;
+mod leases;
 mod load;
 mod mend;
 mod migrate;
@@ -32,6 +33,7 @@ mod open;
 mod page;
 mod progress;
 mod query;
+mod retention;
 mod server;
 mod session;
 mod statuses;
@@ -45,12 +47,16 @@ use std::time::{Duration, Instant};
 use sqlx::Error;
 
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Subject};
-use crate::store::{Durable, LoadName, LoadNote, Mark, Page, Store, StoreError, Trail, history};
+use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
+use crate::store::{
+    Claim, Durable, Grant, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Prune, Store,
+    StoreError, Swept, Trail, history,
+};
 use crate::vicidial::StatusBook;
 
 use self::commit::Committed;
 use self::error::classify;
+use self::leases::Turn;
 use self::session::{PATIENCE, PATIENCE_READING, Pool};
 
 pub(in crate::store) use self::dialect::Dialect;
@@ -138,10 +144,8 @@ impl SqlStore {
     ) -> Result<Durable, StoreError> {
         match done {
             Ok(Committed::Done) => Ok(Durable(change.checkpoint.clone())),
-            Ok(Committed::NotExpected(found)) => Err(StoreError::OtherWriter {
-                source_name: change.source.clone(),
-                actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
-            }),
+            Ok(Committed::NotExpected(found)) => Err(other_writer(&change.source, found)),
+            Ok(Committed::LeaseLost(holder)) => Err(lease_lost(&change.source, holder)),
             Err(e) => Err(self.error("writing a batch", e)),
         }
     }
@@ -186,7 +190,7 @@ impl Store for SqlStore {
         let commit = async {
             let begin = open::begin_writing(pool.dialect());
             let mut tx = pool.begin(begin, PATIENCE).await?;
-            commit::take_turn(&mut tx, &change.source).await?;
+            commit::take_turn(&mut tx, change).await?;
             finish(tx, change, None).await
         };
         self.committed(commit.await, change)
@@ -202,7 +206,7 @@ impl Store for SqlStore {
         loop {
             let begun = async {
                 let mut tx = turn.begin(begin, PATIENCE).await?;
-                commit::take_turn(&mut tx, source).await?;
+                leases::take_turn(&mut tx, source).await?;
                 Ok(tx)
             };
             let error = match begun.await {
@@ -256,6 +260,51 @@ impl Store for SqlStore {
         };
         read.await
             .map_err(|e| self.error("reading how far a load is", e))
+    }
+
+    async fn claim(&self, source: &str, claim: &Claim<'_>) -> Result<Grant, StoreError> {
+        let pool = self.writer()?;
+        let work = async {
+            let mut tx = pool
+                .begin(open::begin_writing(pool.dialect()), PATIENCE)
+                .await?;
+            let grant = leases::claim(&mut tx, source, claim).await?;
+            tx.finish(grant).await
+        };
+        work.await.map_err(|e| self.error("taking a lease", e))
+    }
+
+    async fn renew(&self, source: &str, lease: &Lease) -> Result<bool, StoreError> {
+        let pool = self.writer()?;
+        let work = async {
+            let mut tx = pool
+                .begin(open::begin_writing(pool.dialect()), PATIENCE)
+                .await?;
+            let is_ours = leases::renew(&mut tx, source, lease.fencing_token).await?;
+            tx.finish(is_ours).await
+        };
+        work.await.map_err(|e| self.error("renewing a lease", e))
+    }
+
+    async fn release(&self, source: &str, lease: &Lease) -> Result<(), StoreError> {
+        let pool = self.writer()?;
+        let work = async {
+            let mut tx = pool
+                .begin(open::begin_writing(pool.dialect()), PATIENCE)
+                .await?;
+            leases::release(&mut tx, source, lease).await?;
+            tx.commit().await
+        };
+        work.await.map_err(|e| self.error("giving a lease back", e))
+    }
+
+    async fn lease(&self, source: &str) -> Result<Option<LeaseState>, StoreError> {
+        let work = async {
+            let mut tx = self.begin_read().await?;
+            let found = leases::read(&mut tx, source).await?;
+            tx.finish(found).await
+        };
+        work.await.map_err(|e| self.error("reading a lease", e))
     }
 
     async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
@@ -343,6 +392,55 @@ impl Store for SqlStore {
             tx.finish(pruned).await
         };
         prune.await.map_err(|e| self.error(doing, e))
+    }
+
+    async fn pruned(&self, source: &str) -> Result<Pruned, StoreError> {
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let found = retention::read(&mut tx, source).await?;
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("reading what was deleted", e))
+    }
+
+    async fn sweep(&self, prune: &Prune<'_>) -> Result<Swept, StoreError> {
+        let pool = self.writer()?;
+        let sweep = async {
+            let begin = open::begin_writing(pool.dialect());
+            let mut tx = pool.begin(begin, PATIENCE).await?;
+            if let Some(token) = prune.fencing_token {
+                let turn = leases::take_turn_under(&mut tx, prune.source, token).await?;
+                if let Turn::Lost(holder) = turn {
+                    return Ok(Err(lease_lost(prune.source, holder)));
+                }
+            } else {
+                leases::take_turn(&mut tx, prune.source).await?;
+            }
+            let found = progress::read(&mut tx, prune.source).await?;
+            if found.as_ref() != Some(prune.expected) {
+                return Ok(Err(other_writer(prune.source, found)));
+            }
+            let swept = retention::sweep(&mut tx, prune).await?;
+            tx.commit().await?;
+            Ok(Ok(swept))
+        };
+        let swept = sweep.await;
+        swept.map_err(|e| self.error("deleting old calls and dials", e))?
+    }
+}
+
+fn lease_lost(source: &str, holder: String) -> StoreError {
+    StoreError::LeaseLost {
+        source_name: source.to_owned(),
+        holder,
+    }
+}
+
+fn other_writer(source: &str, found: Option<Checkpoint>) -> StoreError {
+    StoreError::OtherWriter {
+        source_name: source.to_owned(),
+        actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
     }
 }
 

@@ -56,11 +56,14 @@ async fn find_last_anew(
     owner: &Owner<'_>,
     stats: &BTreeMap<String, StatDelta>,
 ) -> Result<(), Error> {
-    const FIND: &str = "UPDATE did_stats SET \
-         last_call_at = (SELECT c.started_at FROM call_records c WHERE c.did_id = did_stats.did_id \
+    // Where all rows that would tell are deleted, it stays.
+    const FIND: &str = "UPDATE did_stats SET last_call_at = coalesce(\
+         (SELECT c.started_at FROM call_records c WHERE c.did_id = did_stats.did_id \
          AND c.counted = 1 ORDER BY c.started_at DESC LIMIT 1), \
-         last_dial_at = (SELECT x.dialed_at FROM dials x WHERE x.did_id = did_stats.did_id \
-         AND x.counted = 1 ORDER BY x.dialed_at DESC LIMIT 1) WHERE tenant_id = ";
+         CASE WHEN total_calls > 0 THEN last_call_at END), last_dial_at = coalesce(\
+         (SELECT x.dialed_at FROM dials x WHERE x.did_id = did_stats.did_id \
+         AND x.counted = 1 ORDER BY x.dialed_at DESC LIMIT 1), \
+         CASE WHEN dials > 0 THEN last_dial_at END) WHERE tenant_id = ";
     let asked: Vec<Value<'_>> = stats
         .iter()
         .filter(|(_, delta)| delta.find_last_anew)

@@ -197,6 +197,8 @@ async fn sqlite_for_writing(url: &str, is_alone: bool) -> Result<SqlStore, Store
         .journal_mode(SqliteJournalMode::Wal)
         .pragma("cache_size", WRITER_CACHE_KIB)
         .pragma("wal_autocheckpoint", WAL_PAGES)
+        // Where all calls are sorted it is left to files, or the sort is all in memory.
+        .pragma("temp_store", "memory")
         .synchronous(SqliteSynchronous::Normal);
     let turn = options.clone().busy_timeout(Duration::ZERO);
     let writer = pool(1)
@@ -285,7 +287,6 @@ fn settings(path: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(STATEMENTS_MAX)
         .row_buffer_size(ROWS_BUFFERED)
         .pragma("mmap_size", MMAP_BYTES)
-        .pragma("temp_store", "memory")
         .disable_statement_logging()
 }
 

@@ -25,8 +25,8 @@ use crate::store::StoreError;
 /// or two of each; the rest is never opened.
 const SERVER_CONNECTIONS_MAX: u32 = 8;
 
-/// A connection that was idle for so long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(300);
+/// A connection that was idle for so long is closed; sooner than a server ends it.
+const IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// A connection that was idle for longer is tried before it is used: a server
 /// that was started again, or a firewall, may have ended it.
@@ -46,9 +46,10 @@ const PATIENCE_DEFAULT: Duration = Duration::from_secs(60);
 /// that is lost would not be noticed in a day.
 const PATIENCE_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
 
-/// How much longer than a statement may take a session lasts on the server of which
-/// nothing is heard.
-const SILENT_SESSION: u32 = 2;
+/// How long a session lasts on the server of which nothing is heard: a daemon that
+/// stands still within a transaction, or whose machine is gone, keeps the locks of its
+/// source from the one that is to take over for so long.
+const SILENT_SESSION: Duration = Duration::from_secs(30);
 
 /// Connections to a server, made when they are needed.
 pub(super) fn server(url: &str) -> Result<Pool, StoreError> {
@@ -87,7 +88,7 @@ pub(super) fn server(url: &str) -> Result<Pool, StoreError> {
                  SET SESSION innodb_lock_wait_timeout = {}, wait_timeout = {}, \
                  sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
                 lock_wait.as_secs(),
-                (patience * SILENT_SESSION).as_secs(),
+                SILENT_SESSION.min(patience * 2).as_secs(),
             );
             let pool = MySqlPoolOptions::new().after_connect(move |connection, _| {
                 let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));
@@ -108,7 +109,7 @@ pub(super) fn postgres_limits(patience: Duration) -> String {
     format!(
         "; SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}",
         patience.as_millis(),
-        (patience * SILENT_SESSION).as_millis(),
+        SILENT_SESSION.min(patience * 2).as_millis(),
     )
 }
 
