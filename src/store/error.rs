@@ -249,6 +249,13 @@ impl StoreError {
         said.join(": ")
     }
 
+    /// True when a certificate is good, and of another host.
+    fn is_of_another_name(&self) -> bool {
+        // What rustls says of it; it has no type that reaches this far.
+        let cause = self.cause();
+        cause.contains("not valid for") || cause.contains("NotValidForName")
+    }
+
     /// What an operator can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -305,6 +312,14 @@ impl StoreError {
                     .to_owned(),
             ),
             Self::Forbidden { store, .. } => Some(Backend::of(store).grants(store)),
+            Self::Tls { store, .. } if self.is_of_another_name() => Some(format!(
+                "write the host in [store] url as the server's certificate names it, or let \
+                 its authority be enough: {}",
+                match Backend::of(store) {
+                    Backend::File | Backend::Postgres => "?sslmode=verify-ca",
+                    Backend::MySql => "?ssl-mode=VERIFY_CA",
+                }
+            )),
             Self::Tls { store, .. } => Some(match Backend::of(store) {
                 Backend::File | Backend::Postgres => "give the authority's certificate with \
                      ?sslmode=verify-full&sslrootcert=/path/ca.pem in [store] url, or, in a \

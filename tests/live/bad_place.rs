@@ -118,7 +118,6 @@ fn a_full_disk_stops_it_and_room_lets_it_go_on() {
     daemon.wait_for("the store works again");
     daemon.stop();
     site.catch_up();
-    std::os::unix::fs::symlink(disk.file("store.db"), site.path("store.db"))
-        .expect("a link");
+    std::os::unix::fs::symlink(disk.file("store.db"), site.path("store.db")).expect("a link");
     site.assert_equals_source();
 }

@@ -166,9 +166,7 @@ fn postgres_undoes_transactions() {
         "{}",
         daemon.log()
     );
-    rig.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
-    );
+    rig.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
 
     // As engines that know nothing but serializable transactions do, at COMMIT.
     rig.sql(
@@ -226,7 +224,10 @@ fn undoes_transactions(kind: &'static str) {
     rig.sql("CREATE DATABASE other");
     rig.sql("CREATE TABLE other.heavy (n INT PRIMARY KEY, m INT)");
     let rows: Vec<String> = (0..2000).map(|n| format!("({n}, 0)")).collect();
-    rig.sql(&format!("INSERT INTO other.heavy VALUES {}", rows.join(",")));
+    rig.sql(&format!(
+        "INSERT INTO other.heavy VALUES {}",
+        rows.join(",")
+    ));
     let opposite = "START TRANSACTION; UPDATE other.heavy SET m = m + 1; \
          SELECT count(*) FROM replication_progress FOR UPDATE; DO SLEEP(0.2); \
          SELECT count(*) FROM did_stats FOR UPDATE; COMMIT; DO SLEEP(0.1)";

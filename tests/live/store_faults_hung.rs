@@ -33,7 +33,11 @@ fn hangs(kind: &'static str) {
     // Nor can it be opened: that is told soon, with what to look for.
     let other = rig.site.didtail(&["stats"]);
     other.fails(4, "cannot be reached", "whether the server runs");
-    assert!(other.stderr.contains("no answer within"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("no answer within"),
+        "{}",
+        other.stderr
+    );
     rig.server.freeze(false);
     rig.site.wait_for_end(rig.source);
     daemon.wait_for("the store works again");

@@ -208,7 +208,10 @@ fn full(kind: &'static str, size: &str, arguments: &[&str], said: &str) {
         });
     }
     let log = daemon.log();
-    assert!(log.contains(said) || log.contains("cannot be reached"), "{log}");
+    assert!(
+        log.contains(said) || log.contains("cannot be reached"),
+        "{log}"
+    );
     assert!(daemon.is_running(), "{log}");
     std::fs::remove_file(&ballast).expect("room");
     if !rig.server.is_running() {

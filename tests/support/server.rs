@@ -95,6 +95,11 @@ impl Server {
         command
     }
 
+    /// Its kind, as a name in a database can be.
+    pub fn name(&self) -> String {
+        self.kind.replace(['-', '.'], "_")
+    }
+
     /// Whether it has not ended by itself.
     pub fn is_running(&self) -> bool {
         let mut command = Command::new(program());

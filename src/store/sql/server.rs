@@ -55,6 +55,7 @@ const SILENT_SESSION: Duration = Duration::from_secs(30);
 pub(super) fn server(url: &str) -> Result<Pool, StoreError> {
     let dialect = Dialect::of_url(url)?;
     let (url, patience) = patience(url)?;
+    look_at_files(dialect, &url)?;
     // Before a statement counts as hung, it says that a lock is in its way.
     let lock_wait = BUSY_TIMEOUT.min(patience / 2).max(Duration::from_secs(1));
     match dialect {
@@ -133,6 +134,32 @@ fn patience(url: &str) -> Result<(String, Duration), StoreError> {
         url.query_pairs_mut().extend_pairs(others);
     }
     Ok((url.into(), patience))
+}
+
+/// Says which file of the address's TLS options cannot be used: the driver would say
+/// that some file is not there, or that nobody knows the server's authority.
+fn look_at_files(dialect: Dialect, url: &str) -> Result<(), StoreError> {
+    let parsed = Url::parse(url).map_err(|_| bad("it is no address"))?;
+    let wrong = |cause: String| StoreError::Tls {
+        store: match dialect {
+            Dialect::Sqlite | Dialect::Postgres => name("postgres", url),
+            Dialect::MySql => name("mysql", url),
+        },
+        source: cause.into(),
+    };
+    for (option, path) in parsed.query_pairs() {
+        let holds = match &*option {
+            "sslrootcert" | "ssl-ca" | "sslcert" | "ssl-cert" => "CERTIFICATE-----",
+            "sslkey" | "ssl-key" => "PRIVATE KEY-----",
+            _ => continue,
+        };
+        let text = std::fs::read(&*path).map_err(|e| wrong(format!("{option}={path}: {e}")))?;
+        if !String::from_utf8_lossy(&text).contains(holds) {
+            let holds = holds.trim_end_matches('-');
+            return Err(wrong(format!("{option}={path} holds no PEM of a {holds}")));
+        }
+    }
+    Ok(())
 }
 
 /// The address without credentials and options.
