@@ -243,22 +243,51 @@ impl<S: Source, St: Store> Applier<S, St> {
             self.cache.clear();
             let mut error = error;
             if matches!(error, StoreError::OtherWriter { .. }) {
-                // A command that loads many calls rewrites the store more often
-                // than a batch can be made anew: nobody may, this time.
-                match self.with.store.hold(&self.with.source).await {
-                    Ok(held) => {
-                        let was_lost = tries > 1 && self.was_committed(batch).await?;
-                        if was_lost || self.was_rewritten().await? {
-                            hold = Some(held);
-                            continue;
-                        }
+                match self.look_behind(batch, tries).await {
+                    Ok(Some(held)) => {
+                        hold = Some(held);
+                        continue;
                     }
+                    Ok(None) => {}
                     Err(of_store) => error = of_store,
                 }
+            }
+            if matches!(error, StoreError::WentBack { .. }) {
+                return Err(error.into());
             }
             self.wait_for_store(error, batch, &mut tries, &mut pauses)
                 .await?;
         }
+    }
+
+    /// Whether it was another writer who changed the store. If not, the batch only has
+    /// to be applied to what is there now, by who has the right to the next commit: a
+    /// command that loads many calls rewrites the store more often than a batch can be
+    /// made anew, so that nobody may, this time.
+    async fn look_behind(
+        &mut self,
+        batch: &Batch,
+        tries: u32,
+    ) -> Result<Option<St::Hold>, StoreError> {
+        let held = self.with.store.hold(&self.with.source).await?;
+        let was_lost = tries > 1 && self.was_committed(batch).await?;
+        if was_lost || self.was_rewritten().await? {
+            return Ok(Some(held));
+        }
+        let found = self.with.store.progress(&self.with.source).await?;
+        self.went_back(found.as_ref()).map_or(Ok(None), Err)
+    }
+
+    /// The error of a store that is where it was before: its server lost commits that
+    /// it had called durable. What is behind them is read again.
+    fn went_back(&self, found: Option<&Checkpoint>) -> Option<StoreError> {
+        let (found, known) = (found?, self.stored.as_ref()?);
+        let is_before = found.epoch == known.epoch && found.position < known.position;
+        is_before.then(|| StoreError::WentBack {
+            source_name: self.with.source.clone(),
+            actual: found.position.to_string(),
+            known: known.position.to_string(),
+        })
     }
 
     /// Waits until the store says where it stands. Before that no commit is
@@ -314,6 +343,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         if is_at(self.stored.as_ref()) || is_at(Some(&committed)) {
             self.stored = stored;
             return Ok(());
+        }
+        if let Some(error) = self.went_back(stored.as_ref()) {
+            return Err(error.into());
         }
         let actual = stored.map_or("no position".to_owned(), |c| c.position.to_string());
         Err(StoreError::OtherWriter {

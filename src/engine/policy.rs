@@ -66,6 +66,7 @@ pub(super) fn concerns_all(error: &EngineError) -> bool {
         | EngineError::BadRow { .. }
         | EngineError::Store(
             StoreError::OtherWriter { .. }
+            | StoreError::WentBack { .. }
             | StoreError::LeaseLost { .. }
             | StoreError::Leased { .. },
         ) => false,

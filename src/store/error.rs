@@ -36,6 +36,20 @@ pub enum StoreError {
         /// Who has it.
         holder: String,
     },
+    /// The store is where it was before: its server lost commits that it had called
+    /// durable, as a standby does that takes over and had not got all.
+    #[error(
+        "the store has forgotten what was committed of the source `{source_name}`: it is at \
+         {actual}, and was at {known}"
+    )]
+    WentBack {
+        /// The source.
+        source_name: String,
+        /// The store's present position.
+        actual: String,
+        /// The last one that it had said to be durable.
+        known: String,
+    },
     /// Another process held the store's lock for too long.
     #[error("the store {store} is locked by another process")]
     Busy {
@@ -184,6 +198,7 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Busy { .. }
+            | Self::WentBack { .. }
             | Self::Conflict { .. }
             | Self::Crowded { .. }
             | Self::DiskFull { .. }
@@ -211,6 +226,7 @@ impl StoreError {
     pub fn is_of_server(&self) -> bool {
         match self {
             Self::OtherWriter { .. }
+            | Self::WentBack { .. }
             | Self::LeaseLost { .. }
             | Self::Leased { .. }
             | Self::BadUrl { .. } => false,
@@ -271,6 +287,12 @@ impl StoreError {
                 "let that daemon do it, or stop it there first (systemctl stop didtail); \
                  see who writes `{source_name}`: didtail status"
             )),
+            Self::WentBack { .. } => Some(
+                "didtail reads again what the store lacks, as long as the source still has it; \
+                 let the store's server keep what it commits (synchronous_commit = on; \
+                 innodb_flush_log_at_trx_commit = 1), on its standbys too"
+                    .to_owned(),
+            ),
             Self::Busy { store, .. } => Some(match Backend::of(store) {
                 Backend::File => format!("see who holds it: fuser -v {store}"),
                 Backend::Postgres => "see who holds locks: SELECT pid, state, query FROM \
