@@ -1,5 +1,12 @@
 //! Applies batches to the store, one transaction each, in order.
 //!
+//! # Two at a time
+//! While the store commits one batch the next one is applied to the states already:
+//! to those that the store will have, by the change that is on its way. It is sent
+//! when the one before is durable, and made anew should that one have failed. So
+//! there is never more than one commit under way, and each names the position that
+//! the store must have.
+//!
 //! # Why a lost answer does no harm
 //! After a failed commit nobody knows whether it happened. The states are then
 //! loaded again and the same facts applied to them: if the commit did happen,
@@ -7,9 +14,12 @@
 //! read first, to be sure that nobody else writes this source.
 
 mod housekeeping;
+mod insist;
+mod prepare;
 
 use std::sync::Arc;
-use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use crate::binlog::{BinlogFile, Position};
 use crate::checkpoint::Checkpoint;
@@ -18,14 +28,15 @@ use crate::engine::batch::{Batch, Tally};
 use crate::engine::cache::StateCache;
 use crate::engine::failover::History;
 use crate::engine::lookup::LookUp;
-use crate::engine::policy::{self, Action, EngineError};
+use crate::engine::policy::EngineError;
 use crate::engine::retention::Retention;
-use crate::ledger::{Frame, Keys, Loaded, Pruned, Rules, Working, further_keys, keys};
+use crate::ledger::{Pruned, Rules};
 use crate::source::{Source, SourceError};
 use crate::state::{Health, Missing, Rereads, StateFile, StatusNote};
 use crate::store::{Durable, Store, StoreError};
 use crate::telemetry::field;
-use crate::vicidial::Fact;
+
+use self::prepare::Prepared;
 
 /// Seconds between two entries in the checkpoint's history while running.
 const REMEMBER_INTERVAL_SECONDS: i64 = 3600;
@@ -53,8 +64,10 @@ pub(super) struct Applier<S, St> {
     pub(super) with: Setup<S, St>,
     /// The store's checkpoint as last seen.
     stored: Option<Checkpoint>,
-    /// The end of the last applied batch.
+    /// The end of the last batch that was taken.
     applied_to: Option<Position>,
+    /// The batch that the store commits at this moment.
+    under_way: Option<UnderWay>,
     /// The file of that, and when it was begun.
     file_begun: Option<(BinlogFile, i64)>,
     cache: StateCache,
@@ -66,6 +79,21 @@ pub(super) struct Applier<S, St> {
     noted_at: i64,
     aside: AsideLog,
     retention: Retention,
+}
+
+/// A commit under way; given up when it is dropped.
+struct UnderWay {
+    prepared: Arc<Prepared>,
+    /// The one task that waits for it.
+    commit: JoinSet<Result<Durable, StoreError>>,
+    /// How it ended, once it did.
+    ended: Option<Result<Durable, EndedBy>>,
+}
+
+/// Why a commit that was under way failed.
+enum EndedBy {
+    Store(StoreError),
+    Bug(String),
 }
 
 /// What a note for the operator is about.
@@ -126,6 +154,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             with,
             stored,
             applied_to: None,
+            under_way: None,
             file_begun,
             cache: StateCache::new(),
             statuses_stored: false,
@@ -162,14 +191,16 @@ impl<S: Source, St: Store> Applier<S, St> {
         self.applied_to = None;
         self.file_begun = None;
         let at = Batch::new(there.position.clone(), there.gtid.clone(), None);
-        self.apply(at).await
+        self.apply(at).await?;
+        self.settle().await
     }
 
-    /// Applies a batch, however often it takes.
+    /// Applies a batch and hands it to the store; [`Applier::settle`] waits until it
+    /// is durable, as does the next batch.
     ///
     /// # Errors
-    /// [`EngineError`] also when the batch does not begin where the last one
-    /// ended: applying it would skip what lies between.
+    /// [`EngineError`] of this batch or of the one before. Also when it does not
+    /// begin where the last one ended: applying it would skip what lies between.
     pub(super) async fn apply(&mut self, batch: Batch) -> Result<(), EngineError> {
         if let Some(end) = self.applied_to.as_ref().filter(|end| **end != batch.begin) {
             return Err(EngineError::Bug(format!(
@@ -177,8 +208,36 @@ impl<S: Source, St: Store> Applier<S, St> {
                 batch.begin
             )));
         }
+        self.keep_beside(&batch)?;
+        self.applied_to = Some(batch.position.clone());
+        // Its answers are remembered when it is durable, and not asked for twice.
+        if self.under_way.as_ref().is_some_and(UnderWay::has_asked) {
+            self.settle().await?;
+        }
+        let batch = Arc::new(batch);
+        let mut prepared = self.prepare(&batch).await;
+        let went_well = self.land().await?;
+        if !went_well || !self.fits(&prepared) {
+            // It was applied to states that never were, and they are remembered.
+            self.cache.clear();
+            prepared = self.prepare(&batch).await;
+        }
+        match prepared {
+            Ok(prepared) => {
+                self.send(prepared);
+                Ok(())
+            }
+            Err(error) => {
+                let (durable, prepared) = self.insist(&batch, error).await?;
+                self.is_durable(&prepared, &durable).await
+            }
+        }
+    }
+
+    /// Keeps in the state file what must not be forgotten once the position is behind
+    /// the batch.
+    fn keep_beside(&mut self, batch: &Batch) -> Result<(), EngineError> {
         if !batch.missing.is_none() {
-            // Before the position passes it: a crash must not forget it.
             self.done.missing.add(batch.missing);
             self.note(Moment::Running)?;
         }
@@ -207,7 +266,100 @@ impl<S: Source, St: Store> Applier<S, St> {
                 .state
                 .save_schema(source, table, position, columns)?;
         }
-        let durable = self.commit(&batch).await?;
+        Ok(())
+    }
+
+    /// Whether a batch was prepared for what the store has now.
+    fn fits(&self, prepared: &Result<Prepared, StoreError>) -> bool {
+        // What failed to be read is tried again where failures are dealt with.
+        let Ok(prepared) = prepared else { return true };
+        prepared.change.expected == self.stored
+    }
+
+    /// Lets the store commit it.
+    fn send(&mut self, prepared: Prepared) {
+        let prepared = Arc::new(prepared);
+        let (store, sent) = (Arc::clone(&self.with.store), Arc::clone(&prepared));
+        let mut commit = JoinSet::new();
+        commit.spawn(async move { store.commit(&sent.change).await });
+        self.under_way = Some(UnderWay {
+            prepared,
+            commit,
+            ended: None,
+        });
+    }
+
+    /// Waits until the commit under way has ended, in whatever way; for ever where
+    /// there is none. May be dropped at any time.
+    pub(super) async fn landed(&mut self) {
+        let Some(under_way) = &mut self.under_way else {
+            return std::future::pending().await;
+        };
+        if under_way.ended.is_some() {
+            return;
+        }
+        let ended = match under_way.commit.join_next().await {
+            Some(Ok(ended)) => ended.map_err(EndedBy::Store),
+            Some(Err(join)) => Err(EndedBy::Bug(format!("a commit ended: {join}"))),
+            None => Err(EndedBy::Bug("a commit was lost".to_owned())),
+        };
+        under_way.ended = Some(ended);
+    }
+
+    /// Waits until everything that was applied is durable, however often it takes.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it cannot be.
+    pub(super) async fn settle(&mut self) -> Result<(), EngineError> {
+        self.land().await.map(drop)
+    }
+
+    /// The same; false when the first try failed.
+    async fn land(&mut self) -> Result<bool, EngineError> {
+        if self.under_way.is_none() {
+            return Ok(true);
+        }
+        self.landed().await;
+        let Some(UnderWay {
+            prepared,
+            ended: Some(ended),
+            ..
+        }) = self.under_way.take()
+        else {
+            return Ok(true);
+        };
+        let error = match ended {
+            Ok(durable) => {
+                self.is_durable(&prepared, &durable).await?;
+                return Ok(true);
+            }
+            Err(EndedBy::Store(error)) => error,
+            Err(EndedBy::Bug(what)) => return Err(EngineError::Bug(what)),
+        };
+        let (durable, prepared) = self.insist(&prepared.batch, error).await?;
+        self.is_durable(&prepared, &durable).await?;
+        Ok(false)
+    }
+
+    /// Everything up to the end of a batch is durable.
+    async fn is_durable(
+        &mut self,
+        prepared: &Prepared,
+        durable: &Durable,
+    ) -> Result<(), EngineError> {
+        let Prepared {
+            batch,
+            change,
+            rules,
+            asked_about,
+            too_old,
+        } = prepared;
+        self.with.rules = rules.clone();
+        self.statuses_stored = true;
+        self.stored = Some(durable.checkpoint().clone());
+        self.with.look_up.remember(asked_about);
+        let now = (self.with.clock)();
+        self.retention.passed_over(&self.with.source, *too_old, now);
         let file = &batch.position.file;
         match batch.file_begun {
             Some(begun) => self.file_begun = Some((file.clone(), begun)),
@@ -217,275 +369,28 @@ impl<S: Source, St: Store> Applier<S, St> {
         let source = &self.with.source;
         let state = &mut self.with.state;
         state.save_checkpoint(source, durable.checkpoint(), begun)?;
+        self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
         self.done.rereads.add(&batch.rereads);
         self.done.tally.events += batch.tally.events;
         self.done.tally.rows += batch.tally.rows;
-        self.applied_to = Some(batch.position.clone());
         self.done.facts += u64::try_from(batch.facts.len()).unwrap_or(u64::MAX);
         self.done.batches += 1;
         self.housekeeping().await
     }
 
-    async fn commit(&mut self, batch: &Batch) -> Result<Durable, EngineError> {
-        let mut pauses = policy::pauses();
-        let mut tries = 1;
-        let mut hold = None;
-        loop {
-            let error = match self.try_commit(batch, hold.take()).await {
-                Ok(durable) => {
-                    if tries > 1 {
-                        tracing::info!(tries, "the store works again");
-                    }
-                    return Ok(durable);
-                }
-                Err(error) => error,
-            };
-            self.cache.clear();
-            let mut error = error;
-            if matches!(error, StoreError::OtherWriter { .. }) {
-                // A command that loads many calls rewrites the store more often
-                // than a batch can be made anew: nobody may, this time.
-                match self.with.store.hold(&self.with.source).await {
-                    Ok(held) => {
-                        let was_lost = tries > 1 && self.was_committed(batch).await?;
-                        if was_lost || self.was_rewritten().await? {
-                            hold = Some(held);
-                            continue;
-                        }
-                    }
-                    Err(of_store) => error = of_store,
-                }
-            }
-            self.wait_for_store(error, batch, &mut tries, &mut pauses)
-                .await?;
-        }
-    }
-
-    /// Waits until the store says where it stands. Before that no commit is
-    /// tried: it could not tell its own lost acknowledgement from another writer.
-    async fn wait_for_store(
-        &mut self,
-        mut error: StoreError,
-        batch: &Batch,
-        tries: &mut u32,
-        pauses: &mut impl Iterator<Item = Duration>,
-    ) -> Result<(), EngineError> {
-        loop {
-            if policy::on_store(&error, *tries) == Action::Stop {
-                return Err(error.into());
-            }
-            let pause = pauses.next().unwrap_or_default();
-            tracing::warn!(
-                { field::ERROR } = %error,
-                { field::CAUSE } = error.cause(),
-                { field::HINT } = error.hint().unwrap_or_default(),
-                { field::RETRY_MS } = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                tries = *tries,
-                "the store failed; the stream waits and nothing is lost"
-            );
-            tokio::time::sleep(pause).await;
-            *tries += 1;
-            match self.with.store.progress(&self.with.source).await {
-                Ok(stored) => match self.with.store.pruned(&self.with.source).await {
-                    Ok(pruned) => {
-                        self.retention.pruned = pruned;
-                        return self.take_stored(stored, batch);
-                    }
-                    Err(next) => error = next,
-                },
-                Err(next) => error = next,
-            }
-        }
-    }
-
-    /// After a failure: the store is where it was, or where the batch ends.
-    fn take_stored(
-        &mut self,
-        stored: Option<Checkpoint>,
-        batch: &Batch,
-    ) -> Result<(), EngineError> {
-        let committed = self.checkpoint_behind(batch);
-        // Whatever a command rewrote meanwhile is read again.
-        let is_at = |expected: Option<&Checkpoint>| match (&stored, expected) {
-            (Some(stored), Some(expected)) => stored.is_at(expected),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        if is_at(self.stored.as_ref()) || is_at(Some(&committed)) {
-            self.stored = stored;
-            return Ok(());
-        }
-        let actual = stored.map_or("no position".to_owned(), |c| c.position.to_string());
-        Err(StoreError::OtherWriter {
-            source_name: self.with.source.clone(),
-            actual,
-        }
-        .into())
-    }
-
-    /// True when a command rewrote calls beside the daemon and left the position
-    /// alone: the batch then only has to be applied to what is there now.
-    async fn was_rewritten(&mut self) -> Result<bool, StoreError> {
-        let found = self.with.store.progress(&self.with.source).await?;
-        let rewritten = match (&found, &self.stored) {
-            (Some(found), Some(stored)) => found.is_at(stored) && found.revision > stored.revision,
-            (Some(_) | None, _) => false,
-        };
-        if rewritten {
-            self.retention.pruned = self.with.store.pruned(&self.with.source).await?;
-            self.stored = found;
-        }
-        Ok(rewritten)
-    }
-
-    /// True when an earlier try came through after all, behind the look whether it
-    /// had: a server finishes a commit whose asker is gone.
-    async fn was_committed(&mut self, batch: &Batch) -> Result<bool, StoreError> {
-        let found = self.with.store.progress(&self.with.source).await?;
-        let committed = self.checkpoint_behind(batch);
-        let is_there = found.as_ref().is_some_and(|found| found.is_at(&committed));
-        if is_there {
-            self.stored = found;
-        }
-        Ok(is_there)
-    }
-
     fn checkpoint_behind(&self, batch: &Batch) -> Checkpoint {
-        let before = self.stored.as_ref().and_then(|stored| stored.event_time);
+        self.checkpoint_after(self.stored.as_ref(), batch)
+    }
+
+    fn checkpoint_after(&self, stored: Option<&Checkpoint>, batch: &Batch) -> Checkpoint {
+        let before = stored.and_then(|stored| stored.event_time);
         Checkpoint {
             epoch: self.with.epoch,
             position: batch.position.clone(),
             gtid: batch.gtid.clone(),
             event_time: batch.event_time.or(before),
-            revision: self.stored.as_ref().map_or(0, |stored| stored.revision),
+            revision: stored.map_or(0, |stored| stored.revision),
         }
-    }
-
-    /// One try, with the right to the next commit where that was taken.
-    async fn try_commit(
-        &mut self,
-        batch: &Batch,
-        hold: Option<St::Hold>,
-    ) -> Result<Durable, StoreError> {
-        let (asked, loaded) = self.load(&batch.facts).await?;
-        // A commit that fails must not leave the statuses ahead of the store.
-        let mut rules = self.with.rules.clone();
-        let mut working = Working::new(loaded.clone());
-        for fact in &batch.facts {
-            working.apply(&mut rules, fact);
-        }
-        let now = (self.with.clock)();
-        let look_up = &mut self.with.look_up;
-        let lonely = look_up.next_to_ask(working.calls_without_a_dial(), now);
-        if lonely.is_empty() {
-            return self
-                .write(batch, hold, rules, working, &asked, &loaded)
-                .await;
-        }
-        let found = match look_up.find(&lonely, now).await {
-            Ok(found) => found,
-            Err(error) => {
-                // Not worth stopping for: they are asked about again.
-                tracing::warn!(
-                    { field::ERROR } = %error,
-                    calls = lonely.len(),
-                    "could not ask the source for the dials of calls that were dialled before didtail began; they wait without a DID"
-                );
-                return self
-                    .write(batch, hold, rules, working, &asked, &loaded)
-                    .await;
-            }
-        };
-        let (also_asked, more) = self.load(&found).await?;
-        working.load_more(&more);
-        let (mut asked, mut loaded) = (asked, loaded);
-        asked.uniqueids.extend(also_asked.uniqueids);
-        asked.caller_codes.extend(also_asked.caller_codes);
-        loaded.calls.extend(more.calls);
-        loaded.dials.extend(more.dials);
-        for fact in &found {
-            working.apply(&mut rules, fact);
-        }
-        let durable = self
-            .write(batch, hold, rules, working, &asked, &loaded)
-            .await?;
-        self.with.look_up.remember(&lonely);
-        Ok(durable)
-    }
-
-    async fn write(
-        &mut self,
-        batch: &Batch,
-        hold: Option<St::Hold>,
-        rules: Rules,
-        working: Working,
-        asked: &Keys,
-        loaded: &Loaded,
-    ) -> Result<Durable, StoreError> {
-        let statuses =
-            !self.statuses_stored || !Arc::ptr_eq(&rules.statuses, &self.with.rules.statuses);
-        let too_old = working.too_old();
-        let change = working.finish(Frame {
-            source: self.with.source.clone(),
-            tenant: self.with.tenant.clone(),
-            statuses: statuses.then(|| rules.statuses.as_ref().clone()),
-            expected: self.stored.clone(),
-            fencing_token: self.with.fencing_token,
-            checkpoint: self.checkpoint_behind(batch),
-        });
-        let durable = match hold {
-            Some(hold) => self.with.store.commit_held(hold, &change, None).await?,
-            None => self.with.store.commit(&change).await?,
-        };
-        self.with.rules = rules;
-        self.statuses_stored = true;
-        self.stored = Some(durable.checkpoint().clone());
-        self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
-        self.cache.committed(asked, loaded, &change);
-        let now = (self.with.clock)();
-        let source = &self.with.source;
-        self.retention.passed_over(source, too_old, now);
-        Ok(durable)
-    }
-
-    /// Everything that facts are about, in two rounds: what they name, and what
-    /// that leads to.
-    async fn load(&mut self, facts: &[Fact]) -> Result<(Keys, Loaded), StoreError> {
-        let mut asked = keys(facts);
-        let mut loaded = Loaded {
-            pruned: self.retention.pruned,
-            ..Loaded::default()
-        };
-        if facts.is_empty() {
-            return Ok((asked, loaded));
-        }
-        if self.with.rules.create_dids {
-            asked.dids.clear();
-        }
-        self.load_round(asked.clone(), &mut loaded).await?;
-        let further = further_keys(facts, &asked, &loaded);
-        asked.uniqueids.extend(further.uniqueids.iter().cloned());
-        asked
-            .caller_codes
-            .extend(further.caller_codes.iter().cloned());
-        self.load_round(further, &mut loaded).await?;
-        Ok((asked, loaded))
-    }
-
-    async fn load_round(&mut self, mut keys: Keys, loaded: &mut Loaded) -> Result<(), StoreError> {
-        self.cache.take_known(&mut keys, loaded);
-        if keys == Keys::default() {
-            return Ok(());
-        }
-        let found = self
-            .with
-            .store
-            .load(&self.with.source, &self.with.tenant, &keys)
-            .await?;
-        loaded.calls.extend(found.calls);
-        loaded.dials.extend(found.dials);
-        loaded.dids.extend(found.dids);
-        Ok(())
     }
 
     /// Puts the present position into the checkpoint's history.
@@ -523,6 +428,13 @@ impl<S: Source, St: Store> Applier<S, St> {
         };
         self.with.state.set_status(&self.with.source, &note)?;
         Ok(())
+    }
+}
+
+impl UnderWay {
+    /// Whether dials were asked for with it.
+    fn has_asked(&self) -> bool {
+        !self.prepared.asked_about.is_empty()
     }
 }
 

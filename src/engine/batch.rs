@@ -16,8 +16,8 @@ pub(super) const BAD_BYTES_MAX: usize = 1 << 20;
 pub(super) const KEYS_MAX: usize = 512;
 
 /// Batches on their way from the reader to the store; with the one being
-/// filled and the one being applied they bound the memory.
-pub(super) const BATCHES_WAITING_MAX: usize = 2;
+/// filled, the one being applied and the one being committed they bound the memory.
+pub(super) const BATCHES_WAITING_MAX: usize = 1;
 
 /// A part of the stream, ready to be applied.
 #[derive(Debug)]

@@ -230,8 +230,25 @@ impl<S: Source, St: Store> Follow<S, St> {
         }
     }
 
-    /// Applies what the intake sends. `Ok(None)`: the intake ended, and says why.
+    /// Applies what the intake sends, and makes it durable. `Ok(None)`: the intake
+    /// ended, and says why.
     async fn apply_all(
+        &mut self,
+        batches: &mut mpsc::Receiver<Batch>,
+    ) -> Result<Option<SessionEnd>, EngineError> {
+        let ended = self.apply_each(batches).await;
+        // Also where the source failed: the next session begins behind it.
+        if matches!(ended, Err(EngineError::Store(_) | EngineError::State(_))) {
+            return ended;
+        }
+        if self.within_grace(Applier::settle).await? {
+            ended
+        } else {
+            Ok(Some(SessionEnd::Shutdown))
+        }
+    }
+
+    async fn apply_each(
         &mut self,
         batches: &mut mpsc::Receiver<Batch>,
     ) -> Result<Option<SessionEnd>, EngineError> {
@@ -248,13 +265,18 @@ impl<S: Source, St: Store> Follow<S, St> {
                 () = asked_to_stop(&mut shutdown) => return Ok(Some(SessionEnd::Shutdown)),
                 batch = batches.recv() => match batch {
                     Some(batch) => {
-                        if !self.apply_within_grace(batch).await? {
+                        if !self.within_grace(async |a| a.apply(batch).await).await? {
                             return Ok(Some(SessionEnd::Shutdown));
                         }
                         self.found()?;
                     }
                     None => return Ok(None),
                 },
+                () = self.applier.landed() => {
+                    if !self.within_grace(Applier::settle).await? {
+                        return Ok(Some(SessionEnd::Shutdown));
+                    }
+                }
                 _ = progress.tick() => {
                     self.report(&seen);
                     seen = self.applier.done.clone();
@@ -313,17 +335,20 @@ impl<S: Source, St: Store> Follow<S, St> {
         Ok(())
     }
 
-    /// Applies a batch; after a shutdown was asked for, only as long as it may
+    /// Lets the applier work; after a shutdown was asked for, only as long as it may
     /// take. False when it was given up: then no later batch may be applied,
     /// because its position would stand behind rows that were not.
-    async fn apply_within_grace(&mut self, batch: Batch) -> Result<bool, EngineError> {
+    async fn within_grace(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Applier<S, St>) -> Result<(), EngineError>,
+    ) -> Result<bool, EngineError> {
         let mut shutdown = self.shutdown.clone();
         let out_of_patience = async {
             asked_to_stop(&mut shutdown).await;
             tokio::time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
-            applied = self.applier.apply(batch) => applied.map(|()| true),
+            done = work(&mut self.applier) => done.map(|()| true),
             () = out_of_patience => {
                 tracing::warn!("gave up on the last transaction; it is applied at the next start");
                 Ok(false)

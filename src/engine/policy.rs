@@ -17,8 +17,9 @@ use crate::store::StoreError;
 /// First pause before another try.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 
-/// Longest pause: an outage that ends is noticed within this.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Longest pause, before as much again by chance: an outage that ends is noticed
+/// within twice this.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// Tries on a full disk of this machine, about ten seconds together: an operator has
 /// to make room, and must hear of it from the service manager and not from a log line.
@@ -65,6 +66,7 @@ pub(super) fn concerns_all(error: &EngineError) -> bool {
         | EngineError::BadRow { .. }
         | EngineError::Store(
             StoreError::OtherWriter { .. }
+            | StoreError::WentBack { .. }
             | StoreError::LeaseLost { .. }
             | StoreError::Leased { .. },
         ) => false,

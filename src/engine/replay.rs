@@ -237,7 +237,8 @@ async fn replay_into(
         ..settings(config, source_config, database, rules, until)
     };
     let source = FilesBefore::new(files, survey.end, live.ok().map(Arc::new), goes_on);
-    let summary = follow(Arc::new(source), store, state, settings, start, shutdown).await?;
+    let work = follow(Arc::new(source), store, state, settings, start, shutdown);
+    let summary = Box::pin(work).await?;
     if let Ok(to) = summary.position.parse() {
         done.to = to;
     }

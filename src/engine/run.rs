@@ -127,7 +127,7 @@ pub(super) async fn run_source(
     let load = backfill::resume(config, source_config, &source, &store, &settings.rules).await?;
     let asked_to_stop = shutdown.clone();
     let source = Arc::new(source);
-    let ended = follow(source, store, state, settings, start, shutdown).await;
+    let ended = Box::pin(follow(source, store, state, settings, start, shutdown)).await;
     backfill::end(load, until_caught_up && ended.is_ok(), asked_to_stop).await;
     ended
 }
@@ -223,6 +223,7 @@ pub async fn follow<S: Source, St: Store>(
     // truth, and another daemon on the same source is noticed at once.
     let first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);
     applier.apply(first).await?;
+    applier.settle().await?;
     applier.remember("start")?;
     let follow = Follow {
         source,

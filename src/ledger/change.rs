@@ -125,3 +125,71 @@ pub struct ChangeSet {
     /// only rewrite what is there.
     pub fencing_token: Option<u64>,
 }
+
+impl Keys {
+    /// True when nothing is asked for, whatever the times.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            uniqueids,
+            caller_codes,
+            code_times: _,
+            lead_ids,
+            lead_times: _,
+            dids,
+        } = self;
+        uniqueids.is_empty() && caller_codes.is_empty() && lead_ids.is_empty() && dids.is_empty()
+    }
+
+    /// Whether a call is among the states that are asked for.
+    #[must_use]
+    pub fn want_call(&self, key: &CallKey, call: &Call) -> bool {
+        let by_lead = self.lead_ids.contains(&key.lead_id) && self.within(call.started_at);
+        by_lead || self.uniqueids.contains(&key.uniqueid)
+    }
+
+    /// The same for a dial.
+    #[must_use]
+    pub fn want_dial(&self, key: &DialKey, dial: &Dial) -> bool {
+        let by_lead = dial.lead_id.is_some_and(|id| self.lead_ids.contains(&id));
+        let by_call = dial.uniqueid.as_ref();
+        let times = self.code_times;
+        let in_time = times.is_none_or(|(from, to)| (from..=to).contains(&key.opened_at));
+        in_time && self.caller_codes.contains(&key.caller_code)
+            || by_call.is_some_and(|id| self.uniqueids.contains(id))
+            || by_lead && self.within(dial.dialed_at)
+    }
+
+    fn within(&self, at: i64) -> bool {
+        let times = self.lead_times;
+        times.is_some_and(|(first, last)| (first..=last).contains(&at))
+    }
+}
+
+impl ChangeSet {
+    /// Makes of states that were loaded before this change those behind it.
+    pub fn bring_up_to_date(&self, keys: &Keys, loaded: &mut Loaded) {
+        for gone in self.moved.keys().chain(&self.replaced) {
+            loaded.calls.remove(gone);
+        }
+        for (key, call) in &self.calls {
+            if loaded.calls.contains_key(key) || keys.want_call(key, call) {
+                loaded.calls.insert(key.clone(), call.clone());
+            }
+        }
+        for (key, dial) in &self.dials {
+            if loaded.dials.contains_key(key) || keys.want_dial(key, dial) {
+                loaded.dials.insert(key.clone(), dial.clone());
+            }
+        }
+        if !keys.dids.is_empty() {
+            let named = self
+                .stats
+                .keys()
+                .chain(self.daily.keys().map(|key| &key.did));
+            loaded
+                .dids
+                .extend(named.filter(|did| keys.dids.contains(*did)).cloned());
+        }
+    }
+}

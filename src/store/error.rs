@@ -36,6 +36,20 @@ pub enum StoreError {
         /// Who has it.
         holder: String,
     },
+    /// The store is where it was before: its server lost commits that it had called
+    /// durable, as a standby does that takes over and had not got all.
+    #[error(
+        "the store has forgotten what was committed of the source `{source_name}`: it is at \
+         {actual}, and was at {known}"
+    )]
+    WentBack {
+        /// The source.
+        source_name: String,
+        /// The store's present position.
+        actual: String,
+        /// The last one that it had said to be durable.
+        known: String,
+    },
     /// Another process held the store's lock for too long.
     #[error("the store {store} is locked by another process")]
     Busy {
@@ -184,6 +198,7 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Busy { .. }
+            | Self::WentBack { .. }
             | Self::Conflict { .. }
             | Self::Crowded { .. }
             | Self::DiskFull { .. }
@@ -211,6 +226,7 @@ impl StoreError {
     pub fn is_of_server(&self) -> bool {
         match self {
             Self::OtherWriter { .. }
+            | Self::WentBack { .. }
             | Self::LeaseLost { .. }
             | Self::Leased { .. }
             | Self::BadUrl { .. } => false,
@@ -249,6 +265,13 @@ impl StoreError {
         said.join(": ")
     }
 
+    /// True when a certificate is good, and of another host.
+    fn is_of_another_name(&self) -> bool {
+        // What rustls says of it; it has no type that reaches this far.
+        let cause = self.cause();
+        cause.contains("not valid for") || cause.contains("NotValidForName")
+    }
+
     /// What an operator can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -264,6 +287,12 @@ impl StoreError {
                 "let that daemon do it, or stop it there first (systemctl stop didtail); \
                  see who writes `{source_name}`: didtail status"
             )),
+            Self::WentBack { .. } => Some(
+                "didtail reads again what the store lacks, as long as the source still has it; \
+                 let the store's server keep what it commits (synchronous_commit = on; \
+                 innodb_flush_log_at_trx_commit = 1), on its standbys too"
+                    .to_owned(),
+            ),
             Self::Busy { store, .. } => Some(match Backend::of(store) {
                 Backend::File => format!("see who holds it: fuser -v {store}"),
                 Backend::Postgres => "see who holds locks: SELECT pid, state, query FROM \
@@ -305,6 +334,14 @@ impl StoreError {
                     .to_owned(),
             ),
             Self::Forbidden { store, .. } => Some(Backend::of(store).grants(store)),
+            Self::Tls { store, .. } if self.is_of_another_name() => Some(format!(
+                "write the host in [store] url as the server's certificate names it, or let \
+                 its authority be enough: {}",
+                match Backend::of(store) {
+                    Backend::File | Backend::Postgres => "?sslmode=verify-ca",
+                    Backend::MySql => "?ssl-mode=VERIFY_CA",
+                }
+            )),
             Self::Tls { store, .. } => Some(match Backend::of(store) {
                 Backend::File | Backend::Postgres => "give the authority's certificate with \
                      ?sslmode=verify-full&sslrootcert=/path/ca.pem in [store] url, or, in a \

@@ -99,7 +99,7 @@ struct State {
     history: BTreeMap<(String, Subject), Vec<ChangeEntry>>,
     /// The number of the next commit, from 1.
     next_commit: u64,
-    faults: BTreeMap<u64, Fault>,
+    faults: BTreeMap<u64, Vec<Fault>>,
     /// The lease of each source; its clock is read when it is asked for.
     leases: BTreeMap<String, LeaseState>,
     /// How far loads are.
@@ -113,9 +113,10 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Lets a fault happen to the `nth` commit asked of this store, from 1.
+    /// Lets a fault happen to the `nth` commit asked of this store, from 1; several
+    /// come in their order.
     pub fn on_commit(&self, nth: u64, fault: Fault) {
-        self.with(|state| state.faults.insert(nth, fault));
+        self.with(|state| state.faults.entry(nth).or_default().push(fault));
     }
 
     /// How many commits have been asked, failed ones too.
@@ -216,22 +217,23 @@ impl Store for MemoryStore {
         change: &ChangeSet,
         note: Option<(LoadName, &LoadNote)>,
     ) -> Result<Durable, StoreError> {
-        let fault = self.with(|state| {
+        let faults = self.with(|state| {
             state.next_commit += 1;
             state.faults.remove(&state.next_commit)
         });
         let mut lose_acknowledgement = false;
-        match fault {
-            None => {}
-            Some(Fault::Reject) => {
-                return Err(StoreError::Busy {
-                    store: NAME.to_owned(),
-                    source: "scripted: rejected".into(),
-                });
+        for fault in faults.unwrap_or_default() {
+            match fault {
+                Fault::Reject => {
+                    return Err(StoreError::Busy {
+                        store: NAME.to_owned(),
+                        source: "scripted: rejected".into(),
+                    });
+                }
+                Fault::LoseAcknowledgement => lose_acknowledgement = true,
+                Fault::Hold(gate) => gate.hold().await,
+                Fault::Slow(time) => tokio::time::sleep(time).await,
             }
-            Some(Fault::LoseAcknowledgement) => lose_acknowledgement = true,
-            Some(Fault::Hold(gate)) => gate.hold().await,
-            Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
         }
         self.with(|state| {
             state.apply(change)?;
@@ -367,26 +369,14 @@ impl State {
 }
 
 fn find(contents: &Dump, source: &str, tenant: &str, keys: &Keys) -> Loaded {
-    let within = |at: i64| {
-        keys.lead_times
-            .is_some_and(|(first, last)| (first..=last).contains(&at))
-    };
     let mut loaded = Loaded::default();
     for ((of, key), call) in &contents.calls {
-        let by_lead = keys.lead_ids.contains(&key.lead_id) && within(call.started_at);
-        if of == source && (by_lead || keys.uniqueids.contains(&key.uniqueid)) {
+        if of == source && keys.want_call(key, call) {
             loaded.calls.insert(key.clone(), call.clone());
         }
     }
     for ((of, key), dial) in &contents.dials {
-        let by_lead = dial.lead_id.is_some_and(|id| keys.lead_ids.contains(&id));
-        let by_call = dial.uniqueid.as_ref();
-        let times = keys.code_times;
-        let in_time = times.is_none_or(|(from, to)| (from..=to).contains(&key.opened_at));
-        let wanted = in_time && keys.caller_codes.contains(&key.caller_code)
-            || by_call.is_some_and(|id| keys.uniqueids.contains(id))
-            || by_lead && within(dial.dialed_at);
-        if of == source && wanted {
+        if of == source && keys.want_dial(key, dial) {
             loaded.dials.insert(key.clone(), dial.clone());
         }
     }

@@ -60,14 +60,15 @@ pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
     result.map_err(|_| TelemetryError::Again)
 }
 
-/// A single level is meant for didtail; its libraries then only say what is wrong.
+/// A single level is meant for didtail; its libraries then only say what is wrong. What
+/// goes wrong between didtail and its store, didtail says itself.
 fn directives(level: &str) -> String {
     let as_written = level.contains(['=', ','])
         || ["off", "error"].contains(&level.to_ascii_lowercase().as_str());
     if as_written {
         level.to_owned()
     } else {
-        format!("warn,didtail={level}")
+        format!("warn,sqlx=error,didtail={level}")
     }
 }
 
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn one_level_is_didtails_own() {
-        assert_eq!(directives("debug"), "warn,didtail=debug");
+        assert_eq!(directives("debug"), "warn,sqlx=error,didtail=debug");
         assert_eq!(directives("error"), "error");
         assert_eq!(directives("info,rusqlite=trace"), "info,rusqlite=trace");
     }

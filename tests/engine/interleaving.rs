@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 
 use didtail::ledger::{Counters, DailyKey};
 use didtail::store::Dump;
-use didtail::vicidial::Zone;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -21,11 +20,13 @@ use crate::day::NUMBERS;
 use crate::events::{Change, NOON, Row};
 use crate::replay::{cases, differences, without_order};
 use crate::rows::{Log, carrier, code, dial, dial_cid, link};
-use crate::world::{TENANT, World};
+use crate::world::TENANT;
 
 mod expected;
+mod pauses;
 
 use expected::*;
+use pauses::{Pause, stored};
 
 /// The dialer's clock behind UTC, in seconds: its midnight is ten minutes before
 /// the rows are written, so that calls lie on two of its days.
@@ -437,64 +438,6 @@ fn told(plans: &[Plan], by_code: bool, turns: &[Index]) -> Vec<Change> {
     }
 }
 
-/// What the engine does behind a row.
-#[derive(Clone, Copy, Debug)]
-enum Pause {
-    /// It takes the next one in the same batch, if it is fast.
-    No,
-    /// It commits.
-    Commit,
-    /// It commits and starts anew, with nothing in memory.
-    Restart,
-}
-
-/// Applies the rows, each a group of its own; all in one batch, or with pauses.
-fn stored(order: &[Change], pauses: &[Pause]) -> Dump {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let mut world = World::new();
-        world.rules.zone = Zone::fixed(i32::try_from(-BEHIND_UTC).expect("small"));
-        let mut pauses = pauses.iter().cycle();
-        let mut engine = None;
-        let mut end = None;
-        for change in order {
-            let at = world.group(std::slice::from_ref(change));
-            match pauses.next() {
-                None | Some(Pause::No) => {}
-                Some(pause) => {
-                    let running = match engine.take() {
-                        Some(running) => running,
-                        None => world.start().await,
-                    };
-                    world.applied(&at).await;
-                    match pause {
-                        Pause::Restart => {
-                            running.stop().await.expect("stops in order");
-                        }
-                        Pause::No | Pause::Commit => engine = Some(running),
-                    }
-                }
-            }
-            end = Some(at);
-        }
-        let end = end.expect("every call has a dial");
-        match engine {
-            Some(engine) => {
-                world.applied(&end).await;
-                engine.stop().await.expect("stops in order");
-            }
-            None => {
-                world.run_to(&end).await;
-            }
-        }
-        world.dump()
-    })
-}
-
 /// Of two names of one call a dial has the one that was told last: the script's link
 /// may come behind that of the screen, which knows a newer one.
 fn comparable(dump: Dump) -> Dump {
@@ -522,7 +465,7 @@ proptest! {
         by_code in any::<bool>(),
         turns in vec(any::<Index>(), 60),
         other_turns in vec(any::<Index>(), 60),
-        pauses in vec(select(vec![Pause::No, Pause::Commit, Pause::Restart]), 7),
+        pauses in vec(select(Pause::ALL.to_vec()), 7),
     ) {
         let order = told(&plans, by_code, &turns);
         let other = told(&plans, by_code, &other_turns);

@@ -1,9 +1,6 @@
 //! What an operator or a disk can get wrong on didtail's own side.
 
-use std::path::Path;
-use std::process::Command;
-
-use crate::support::{Ended, Server, Site};
+use crate::support::{Disk, Server, Site};
 
 #[test]
 fn a_configuration_with_a_mistake_names_the_line() {
@@ -94,7 +91,7 @@ fn a_store_that_cannot_be_written() {
         .fails(4, "password/store.db", "its folder must exist");
     let disk = Disk::mount(&site.path("disk"), "1m");
     disk.remount("ro");
-    let on_disk = format!("{}/store.db", disk.0);
+    let on_disk = disk.file("store.db");
     site.configure(&config.replace(&store, &on_disk));
     site.didtail(&["run"]).fails(4, "is not writable", "chown");
     assert!(!site.path("store.db").exists());
@@ -109,7 +106,7 @@ fn a_full_disk_stops_it_and_room_lets_it_go_on() {
     let disk = Disk::mount(&site.path("disk"), "2m");
     let config = site.config();
     let store = format!("{}/store.db", site.dir.display());
-    site.configure(&config.replace(&store, &format!("{}/store.db", disk.0)));
+    site.configure(&config.replace(&store, &disk.file("store.db")));
     site.calls(1500, 1);
     let ended = site.didtail(&["run", "--until-caught-up"]);
     ended.fails(4, "is full", "make room");
@@ -121,41 +118,6 @@ fn a_full_disk_stops_it_and_room_lets_it_go_on() {
     daemon.wait_for("the store works again");
     daemon.stop();
     site.catch_up();
-    std::os::unix::fs::symlink(format!("{}/store.db", disk.0), site.path("store.db"))
-        .expect("a link");
+    std::os::unix::fs::symlink(disk.file("store.db"), site.path("store.db")).expect("a link");
     site.assert_equals_source();
-}
-
-/// A small file system of its own; only root may mount one.
-struct Disk(String);
-
-impl Disk {
-    fn mount(at: &Path, size: &str) -> Self {
-        std::fs::create_dir_all(at).expect("a directory");
-        let disk = Self(at.display().to_string());
-        let user = Ended::of(Command::new("id").arg("-u")).good();
-        let options = format!("size={size},mode=0700,uid={}", user.trim());
-        as_root(&["mount", "-t", "tmpfs", "-o", &options, "tmpfs", &disk.0]).good();
-        disk
-    }
-
-    fn remount(&self, option: &str) {
-        let options = format!("remount,{option}");
-        as_root(&["mount", "-o", &options, &self.0]).good();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        drop(as_root(&["umount", "--lazy", &self.0]));
-    }
-}
-
-fn as_root(words: &[&str]) -> Ended {
-    let root = Ended::of(Command::new("id").arg("-u")).good().trim() == "0";
-    if root {
-        Ended::of(Command::new(words[0]).args(&words[1..]))
-    } else {
-        Ended::of(Command::new("sudo").arg("-n").args(words))
-    }
 }

@@ -104,3 +104,41 @@ fn a_store_that_is_there_later_is_waited_for() {
     daemon.stop();
     site.assert_equals_source();
 }
+
+/// A server that answers before a commit is on its disk, and crashes; a standby that
+/// had not got all is the same. What it forgot is read again.
+#[test]
+fn a_store_that_forgets_its_newest_commits() {
+    let source = Server::start("outage-forgets-source", &[]);
+    let late = ["-c", "synchronous_commit=off", "-c", "wal_writer_delay=10s"];
+    let server = Server::of_kind("postgres", "outage-forgets", &late);
+    let site = Site::new(&source, "asterisk").on_store(&server.store_url("optimizer"));
+    site.calls(40, 1);
+    let mut daemon = site.following();
+    site.wait_for_end(&source);
+    server.sql("CHECKPOINT");
+    for seed in 2..=4 {
+        site.calls(20, seed);
+        site.wait_for_end(&source);
+        let before = source.binlog_end();
+        server.crash();
+        server.start_again();
+        assert!(!site.is_at(&before), "it has forgotten nothing");
+        site.calls(20, seed + 10);
+        site.wait_for_end(&source);
+    }
+    assert!(daemon.is_running(), "{}", daemon.log());
+    let log = daemon.stop();
+    for said in [
+        "has forgotten what was committed",
+        "synchronous_commit = on",
+    ] {
+        assert!(log.contains(said), "{log}");
+    }
+    assert!(
+        log.contains("it is caught up from its own position"),
+        "{log}"
+    );
+    assert!(!log.contains("ERROR"), "{log}");
+    site.assert_equals_source();
+}

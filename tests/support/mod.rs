@@ -1,15 +1,19 @@
 //! What the live tests share: servers, a VICIdial database with its didtail,
 //! processes, and the comparison of store and source.
 
+mod acknowledged;
 mod authority;
 mod compare;
+mod disk;
 mod process;
 mod proxy;
 mod server;
 mod site;
 
+pub use acknowledged::{Commits, Cut};
 pub use authority::Authority;
 pub use compare::{Numbers, differences};
+pub use disk::Disk;
 pub use process::{Daemon, Ended};
 pub use proxy::{Proxy, Trouble};
 pub use server::Server;

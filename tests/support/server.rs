@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
@@ -32,7 +32,7 @@ impl Server {
     /// The same, of another kind that `tests/support/dbserver list` names.
     pub fn of_kind(kind: &'static str, name: &str, arguments: &[&str]) -> Self {
         install(kind);
-        let dir = workspace().join(format!("server-{name}"));
+        let dir = Self::place(name);
         let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
         let port = launch(kind, &dir, "auto", &arguments);
         Self {
@@ -41,6 +41,11 @@ impl Server {
             arguments,
             port,
         }
+    }
+
+    /// The directory of a server of that name, for what has to be there before it.
+    pub fn place(name: &str) -> PathBuf {
+        workspace().join(format!("server-{name}"))
     }
 
     /// The server for tests that change nothing but their own database.
@@ -76,6 +81,61 @@ impl Server {
         let quiet = ["-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1"];
         command.arg("sql").arg(&self.dir).args(quiet);
         dbserver(command.args(["-d", database, "-c", statements]))
+    }
+
+    /// Its own client with statements in a database, as the administrator.
+    pub fn session(&self, database: &str, statements: &str) -> Command {
+        let mut command = Command::new(program());
+        command.arg("sql").arg(&self.dir);
+        if self.kind == POSTGRES {
+            command.args(["-q", "-A", "-t", "-d", database, "-c", statements]);
+        } else {
+            command.args(["-N", "-B", "-D", database, "-e", statements]);
+        }
+        command
+    }
+
+    /// Its kind, as a name in a database can be.
+    pub fn name(&self) -> String {
+        self.kind.replace(['-', '.'], "_")
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_running(&self) -> bool {
+        let mut command = Command::new(program());
+        let status = command.arg("status").arg(&self.dir).output();
+        status.is_ok_and(|output| output.status.success())
+    }
+
+    /// Makes a standby of PostgreSQL in a directory, to be started there.
+    pub fn copy_to(&self, dir: &Path) {
+        std::fs::create_dir_all(dir).expect("a directory");
+        // What tells the directory as one of `dbserver`'s.
+        std::fs::write(dir.join("dbserver.kind"), format!("{POSTGRES}\n")).expect("written");
+        std::fs::write(dir.join("dbserver.lock"), "").expect("written");
+        let port = self.port.to_string();
+        let data = dir.join("data");
+        let mut copy = Command::new(program());
+        copy.args(["exec", POSTGRES, "pg_basebackup", "-h", "127.0.0.1", "-p"]);
+        copy.args([&port, "-U", "postgres", "-c", "fast", "-R", "-D"]);
+        dbserver(copy.arg(&data));
+        // Where it may not be root who runs it.
+        let mut own = Command::new("chown");
+        own.arg("-R").arg("--reference").arg(self.dir.join("data"));
+        dbserver(own.arg(&data));
+    }
+
+    /// Stops every process of it where it is, and lets them go on.
+    pub fn freeze(&self, is_frozen: bool) {
+        let status = dbserver(Command::new(program()).arg("status").arg(&self.dir));
+        let pid = status.lines().find_map(|line| line.strip_prefix("pid="));
+        let pid = pid.expect("a process");
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        let signal = if is_frozen { "-STOP" } else { "-CONT" };
+        // One of the children may have ended meanwhile.
+        let all = std::iter::once(pid).chain(children.split_whitespace());
+        drop(Command::new("kill").arg(signal).args(all).output());
     }
 
     /// PostgreSQL's own client with a statement, as the administrator.

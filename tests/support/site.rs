@@ -209,13 +209,18 @@ impl Site {
         read().ok()
     }
 
-    /// Waits until the store has everything up to the server's present end.
+    /// Waits until the store has everything up to the server's present end, as long
+    /// as it comes nearer: how fast that is is the machine's affair.
     #[track_caller]
     pub fn wait_for_end(&self, server: &Server) {
         let end = server.binlog_end();
-        wait_until(&format!("the store is at {end}"), || {
-            self.is_at(&end).then_some(())
-        });
+        let mut here = self.position();
+        while !self.is_at(&end) {
+            here = wait_until(&format!("the store moves from {here:?} to {end}"), || {
+                let now = self.position();
+                (now != here).then_some(now)
+            });
+        }
     }
 
     /// Whether the store has everything up to `end`.

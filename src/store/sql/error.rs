@@ -153,8 +153,8 @@ fn of_postgres(state: &str) -> Meaning {
 /// and <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
 fn of_mysql(number: u16) -> Meaning {
     match number {
-        // Deadlock; a record that changed since it was read.
-        1213 | 1020 => Meaning::Conflict,
+        // Deadlock; a record, or a table, that changed since it was read.
+        1213 | 1020 | 1412 => Meaning::Conflict,
         // Lock wait timeout; statements that took too long.
         1205 | 1317 | 1969 | 3024 | 3572 => Meaning::Busy,
         // --read-only, --super-read-only, a transaction on such a server.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::mysql::MySqlConnection;
 
 use super::dialect::Dialect;
 use super::error::{classify, is_missing_table};
@@ -22,6 +23,9 @@ const PATIENCE_MIGRATING: Duration = Duration::from_secs(1800);
 
 /// Pause between two looks whether it is done.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Looks at a store's version while others change it.
+const LOOKS_MAX: u32 = 10;
 
 /// The schema's versions, built into the program.
 static SQLITE: Migrator = sqlx::migrate!("schema/sqlite");
@@ -43,6 +47,20 @@ fn version_known(dialect: Dialect) -> i64 {
 
 /// The newest version that a store has; 0 when it has none.
 async fn version_found(store: &str, pool: &Pool) -> Result<i64, StoreError> {
+    let mut tries = 1;
+    loop {
+        match version_seen(store, pool).await {
+            // Another one is at it: the table was made while it was read.
+            Err(StoreError::Conflict { .. }) if tries < LOOKS_MAX => {
+                tries += 1;
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+            seen => return seen,
+        }
+    }
+}
+
+async fn version_seen(store: &str, pool: &Pool) -> Result<i64, StoreError> {
     const DOING: &str = "reading its schema version";
     const VERSION: &str = "SELECT coalesce(max(CASE WHEN success = true THEN version END), 0), ";
     const OTHERS: &str = "count(CASE WHEN version = 1 AND description <> ";
@@ -145,25 +163,42 @@ async fn apply(pool: &Pool) -> Result<(), MigrateError> {
         }
         Pool::MySql(pool, _) => {
             let mut one = pool.acquire().await?.detach();
-            let done = match migrator.run(&mut one).await {
-                // MySQL has no transactions for tables: a step that was cut off is
-                // there in part. Each of its steps can be run again from its
-                // beginning; the lock is kept meanwhile.
-                Err(MigrateError::Dirty(version)) => {
-                    let forget =
-                        "DELETE FROM _sqlx_migrations WHERE success = false AND version = ?";
-                    let forget = sqlx::query(forget).bind(version);
-                    match forget.execute(&mut one).await {
-                        Ok(_) => migrator.run(&mut one).await,
-                        Err(error) => Err(MigrateError::Execute(error)),
-                    }
-                }
-                done => done,
-            };
+            let done = apply_on_mysql(&mut one).await;
             drop(one.close().await);
             done
         }
     }
+}
+
+/// MySQL has no transactions for tables: a step that was cut off is there in part. Each
+/// of its steps can be run again from its beginning; the lock is kept meanwhile.
+async fn apply_on_mysql(one: &mut MySqlConnection) -> Result<(), MigrateError> {
+    take_turn(one).await?;
+    let version = match MYSQL.run(&mut *one).await {
+        Err(MigrateError::Dirty(version)) => version,
+        done => return done,
+    };
+    let forget = "DELETE FROM _sqlx_migrations WHERE success = false AND version = ?";
+    let forget = sqlx::query(forget).bind(version);
+    forget.execute(&mut *one).await?;
+    MYSQL.run(one).await
+}
+
+/// Waits until nobody else changes the schema of this database. The migrator's own
+/// lock does it on MySQL; MariaDB takes its endless wait for none at all.
+async fn take_turn(one: &mut MySqlConnection) -> Result<(), MigrateError> {
+    // A name has room for 64 characters, and is the same for the whole server.
+    let take = "SELECT coalesce(get_lock(concat('didtail ', sha2(database(), 224)), ?), 0)";
+    let take = sqlx::query_scalar(take).bind(PATIENCE_MIGRATING.as_secs());
+    let taken: i64 = take.fetch_one(one).await?;
+    if taken == 1 {
+        return Ok(());
+    }
+    let waited = "another one has been changing this database's schema for half an hour";
+    Err(MigrateError::Execute(sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        waited,
+    ))))
 }
 
 fn migration_error(store: &str, dialect: Dialect, error: MigrateError) -> StoreError {

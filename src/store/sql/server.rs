@@ -32,6 +32,9 @@ const IDLE_MAX: Duration = Duration::from_secs(15);
 /// that was started again, or a firewall, may have ended it.
 const IDLE_UNTRIED: Duration = Duration::from_secs(5);
 
+/// How long such a try may take.
+const PING_MAX: Duration = Duration::from_secs(2);
+
 /// The part of an address's options that is didtail's own: seconds that a statement
 /// may take where somebody waits for it.
 const PATIENCE_PARAMETER: &str = "patience";
@@ -52,6 +55,7 @@ const SILENT_SESSION: Duration = Duration::from_secs(30);
 pub(super) fn server(url: &str) -> Result<Pool, StoreError> {
     let dialect = Dialect::of_url(url)?;
     let (url, patience) = patience(url)?;
+    look_at_files(dialect, &url)?;
     // Before a statement counts as hung, it says that a lock is in its way.
     let lock_wait = BUSY_TIMEOUT.min(patience / 2).max(Duration::from_secs(1));
     match dialect {
@@ -132,6 +136,32 @@ fn patience(url: &str) -> Result<(String, Duration), StoreError> {
     Ok((url.into(), patience))
 }
 
+/// Says which file of the address's TLS options cannot be used: the driver would say
+/// that some file is not there, or that nobody knows the server's authority.
+fn look_at_files(dialect: Dialect, url: &str) -> Result<(), StoreError> {
+    let parsed = Url::parse(url).map_err(|_| bad("it is no address"))?;
+    let wrong = |cause: String| StoreError::Tls {
+        store: match dialect {
+            Dialect::Sqlite | Dialect::Postgres => name("postgres", url),
+            Dialect::MySql => name("mysql", url),
+        },
+        source: cause.into(),
+    };
+    for (option, path) in parsed.query_pairs() {
+        let holds = match &*option {
+            "sslrootcert" | "ssl-ca" | "sslcert" | "ssl-cert" => "CERTIFICATE-----",
+            "sslkey" | "ssl-key" => "PRIVATE KEY-----",
+            _ => continue,
+        };
+        let text = std::fs::read(&*path).map_err(|e| wrong(format!("{option}={path}: {e}")))?;
+        if !String::from_utf8_lossy(&text).contains(holds) {
+            let holds = holds.trim_end_matches('-');
+            return Err(wrong(format!("{option}={path} holds no PEM of a {holds}")));
+        }
+    }
+    Ok(())
+}
+
 /// The address without credentials and options.
 pub(super) fn name(scheme: &str, url: &str) -> String {
     let (_, rest) = url.split_once("://").unwrap_or(("", url));
@@ -148,10 +178,13 @@ fn bounded<DB: Database>(options: PoolOptions<DB>, patience: Duration) -> PoolOp
         .max_lifetime(None)
         .idle_timeout(IDLE_MAX)
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let in_time = PING_MAX.min(patience / 4);
             Box::pin(async move {
                 if meta.idle_for > IDLE_UNTRIED {
-                    connection.ping().await?;
+                    // Of a link that is lost nobody hears anything: another takes its place.
+                    let pinged = tokio::time::timeout(in_time, connection.ping());
+                    pinged.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
                 }
                 Ok(true)
             })
