@@ -123,12 +123,13 @@ impl Retention {
             let swept = of.store.sweep(&prune).await?;
             self.pruned = swept.pruned;
             round.stored = swept.durable.checkpoint().clone();
-            round.deleted |= swept.rows > 0;
+            round.deleted |= swept.rows > 0 || swept.partitions > 0;
             round.more |= swept.rows == u64::from(ROWS_MAX);
-            if swept.rows > 0 {
+            if swept.rows > 0 || swept.partitions > 0 {
                 tracing::debug!(
                     { field::SOURCE } = of.source,
                     rows = swept.rows,
+                    partitions = swept.partitions,
                     aged = ?aged,
                     "deleted rows that are past their retention; their numbers stay"
                 );

@@ -6,7 +6,9 @@
 //! the new one. So an event seen twice, a late correction, a re-read and a
 //! rewound checkpoint all end in the same numbers.
 
+use crate::ledger::rules::CODE_WINDOW_SECONDS;
 use crate::ledger::{Attribution, Counters, Outcome};
+use crate::vicidial::second;
 
 /// What tells one call of a source from every other.
 ///
@@ -18,6 +20,35 @@ pub struct CallKey {
     pub uniqueid: String,
     /// VICIdial's lead.
     pub lead_id: u64,
+}
+
+/// Seconds around the time that a `uniqueid` names in which [`Call::opened_at`] lies.
+pub const OPENED_WITHIN_SECONDS: i64 = CODE_WINDOW_SECONDS;
+
+/// The time that a `uniqueid` names, in seconds since 1970 (UTC) by Asterisk's clock:
+/// it begins with the second in which the channel was made. `None` where a system
+/// name stands before that (`systemname` of `asterisk.conf`), or it is made up.
+#[must_use]
+pub fn named_second(uniqueid: &str) -> Option<i64> {
+    let second = second(uniqueid);
+    let is_time = second.len() == 10 && second.bytes().all(|byte| byte.is_ascii_digit());
+    second.parse().ok().filter(|_| is_time)
+}
+
+impl CallKey {
+    /// What [`Call::opened_at`] is for a call of this name that is first said to have
+    /// begun at a time. Whatever the clocks say, it follows from the name where the
+    /// call lies: so nobody has to look everywhere, and no call is overlooked.
+    #[must_use]
+    pub fn opened_at(&self, began: i64) -> i64 {
+        match named_second(&self.uniqueid) {
+            Some(named) => began.clamp(
+                named.saturating_sub(OPENED_WITHIN_SECONDS),
+                named.saturating_add(OPENED_WITHIN_SECONDS),
+            ),
+            None => began,
+        }
+    }
 }
 
 /// One outbound call as far as it is known.
@@ -61,6 +92,9 @@ pub struct Call {
     pub sip_reason: String,
     /// `called_count`.
     pub called_count: Option<u32>,
+    /// The first [`Call::started_at`] as far as the name allows it
+    /// ([`CallKey::opened_at`]); it only changes with the name. Seconds since 1970.
+    pub opened_at: i64,
     /// `start_epoch`, else `call_date` in the dialer's zone; seconds since 1970 (UTC).
     pub started_at: i64,
     /// `end_epoch`; seconds since 1970 (UTC).

@@ -13,13 +13,19 @@ use crate::vicidial::StatusBook;
 pub struct Keys {
     /// Load every call with one of these `uniqueid`s, whatever its lead.
     pub uniqueids: BTreeSet<String>,
-    /// Load every dial with one of these caller codes, whatever its time, and
-    /// every dial whose [`Dial::uniqueid`] is one of [`Keys::uniqueids`].
+    /// Load every dial with one of these caller codes in [`Keys::code_times`], and
+    /// every dial whose [`Dial::uniqueid`] is one of [`Keys::uniqueids`] (where those
+    /// name a time, only dials of within a month of it).
     pub caller_codes: BTreeSet<String>,
+    /// First and last second of [`DialKey::opened_at`] for the look-up by code: a
+    /// code comes again within a year, and other uses of it are not meant. `None`:
+    /// whatever its time; seconds since 1970 (UTC).
+    pub code_times: Option<(i64, i64)>,
     /// Load the dials and the calls of these leads that lie in [`Keys::lead_times`].
     pub lead_ids: BTreeSet<u64>,
     /// First and last second of [`Dial::dialed_at`] and [`Call::started_at`] for
-    /// the look-up by lead; seconds since 1970 (UTC).
+    /// the look-up by lead; seconds since 1970 (UTC). Calls whose
+    /// [`Call::opened_at`] is more than a month from them need not be found.
     pub lead_times: Option<(i64, i64)>,
     /// Say which of these DIDs exist.
     pub dids: BTreeSet<String>,
@@ -133,7 +139,9 @@ impl Keys {
     pub fn want_dial(&self, key: &DialKey, dial: &Dial) -> bool {
         let by_lead = dial.lead_id.is_some_and(|id| self.lead_ids.contains(&id));
         let by_call = dial.uniqueid.as_ref();
-        self.caller_codes.contains(&key.caller_code)
+        let times = self.code_times;
+        let in_time = times.is_none_or(|(from, to)| (from..=to).contains(&key.opened_at));
+        in_time && self.caller_codes.contains(&key.caller_code)
             || by_call.is_some_and(|id| self.uniqueids.contains(id))
             || by_lead && self.within(dial.dialed_at)
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ledger::rules::LEAD_WINDOW_SECONDS;
+use crate::ledger::rules::{CODE_WINDOW_SECONDS, LEAD_WINDOW_SECONDS};
 use crate::ledger::{Keys, Loaded};
 use crate::vicidial::{CallName, Detail, Fact};
 
@@ -12,6 +12,8 @@ use crate::vicidial::{CallName, Detail, Fact};
 pub fn keys(facts: &[Fact]) -> Keys {
     let mut keys = Keys::default();
     for fact in facts {
+        // Also of one that was named before: its time may be another.
+        let codes = names_code(&fact.detail);
         let detail = match &fact.detail {
             Detail::LookedUp(detail) => detail,
             Detail::Call { .. }
@@ -134,6 +136,9 @@ pub fn keys(facts: &[Fact]) -> Keys {
             }
             Detail::Status(_) | Detail::LookedUp(_) => continue,
         };
+        if codes {
+            keys.code_times = around(keys.code_times, at);
+        }
         if let Some(lead) = lead {
             keys.lead_ids.insert(lead);
             let (first, last) = keys.lead_times.unwrap_or((at, at));
@@ -149,6 +154,32 @@ pub fn keys(facts: &[Fact]) -> Keys {
     keys
 }
 
+/// Whether a row names a caller code, or stands for one.
+fn names_code(detail: &Detail) -> bool {
+    match detail {
+        Detail::Link { .. }
+        | Detail::Dial { .. }
+        | Detail::Reported { .. }
+        | Detail::Carrier { .. } => true,
+        Detail::LookedUp(detail) => names_code(detail),
+        Detail::Call { .. }
+        | Detail::CallRead(_)
+        | Detail::CallOfLead(_)
+        | Detail::CallDeleted { .. }
+        | Detail::CallsOfSecond { .. }
+        | Detail::CallAssigned(_)
+        | Detail::Status(_) => false,
+    }
+}
+
+/// Times, and those within which a code named at this one means the same dial.
+fn around(times: Option<(i64, i64)>, at: i64) -> Option<(i64, i64)> {
+    let from = at.saturating_sub(CODE_WINDOW_SECONDS);
+    let until = at.saturating_add(CODE_WINDOW_SECONDS);
+    let (first, last) = times.unwrap_or((from, until));
+    Some((first.min(from), last.max(until)))
+}
+
 /// What the loaded states lead to: the calls of the loaded dials and the dials
 /// of the loaded calls, as far as they were not asked for before. A dial leads to
 /// its lead's calls and dials too: `vicidial_dial_cid_log` does not name the lead,
@@ -159,6 +190,12 @@ pub fn keys(facts: &[Fact]) -> Keys {
 pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
     let uniqueids = loaded.dials.values().filter_map(|d| d.uniqueid.as_ref());
     let codes = loaded.calls.values().filter_map(|c| c.caller_code.as_ref());
+    let mut code_times = None;
+    for call in loaded.calls.values() {
+        if call.caller_code.is_some() {
+            code_times = around(code_times, call.started_at);
+        }
+    }
     let mut lead_ids = BTreeSet::new();
     let mut lead_times: Option<(i64, i64)> = None;
     for (key, dial) in &loaded.dials {
@@ -210,6 +247,7 @@ pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
     Keys {
         lead_ids,
         lead_times,
+        code_times,
         uniqueids: uniqueids
             .filter(|uniqueid| !asked.uniqueids.contains(*uniqueid))
             .cloned()

@@ -41,7 +41,8 @@ pub struct Pruned {
 /// What is deleted when it is old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aged {
-    /// Calls, by [`crate::ledger::Call::started_at`].
+    /// Calls, by [`crate::ledger::Call::started_at`] and
+    /// [`crate::ledger::Call::opened_at`], whichever is later.
     Calls,
     /// Dials, by [`crate::ledger::Dial::dialed_at`] and
     /// [`crate::ledger::DialKey::opened_at`], whichever is later.

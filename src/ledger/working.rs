@@ -299,6 +299,9 @@ impl Working {
         call.ended_at = row.ended_at;
         // Also when nothing changes: a replay then ends in the same state.
         call.updated_at = call.updated_at.max(self.origin.time);
+        if is_new {
+            call.opened_at = key.opened_at(row.started_at);
+        }
         if is_new || moved {
             call.started_at = row.started_at;
             call.day = rules.zone.day(row.started_at);
@@ -420,6 +423,7 @@ impl Working {
             return;
         };
         let before = call.clone();
+        call.opened_at = new.opened_at(call.opened_at);
         let mut left = None;
         let subject = |key: &CallKey| Subject::Call(key.clone());
         let mut history = self.history.remove(&subject(old)).unwrap_or_default();

@@ -27,8 +27,11 @@ pub struct Prune<'a> {
 /// What was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// Rows.
+    /// Rows, one by one.
     pub rows: u64,
+    /// Partitions that were dropped, with all rows in them. Where there are such,
+    /// rows go with the last of their month.
+    pub partitions: u64,
     /// Before which times rows may be deleted now.
     pub pruned: Pruned,
     /// The store's checkpoint now.

@@ -234,12 +234,16 @@ fn rows_of(change: &ChangeSet) -> usize {
         + change.audit.len()
 }
 
+/// What a daemon would ask for, whose rows name their times.
 fn keys(change: &ChangeSet) -> Keys {
+    let times = || change.calls.values().map(|call| call.started_at);
+    let around = |seconds: i64| Some((times().min()? - seconds, times().max()? + seconds));
     Keys {
         uniqueids: change.calls.keys().map(|k| k.uniqueid.clone()).collect(),
         caller_codes: change.dials.keys().map(|k| k.caller_code.clone()).collect(),
         lead_ids: change.calls.keys().map(|k| k.lead_id).collect(),
-        lead_times: Some((0, i64::MAX)),
+        lead_times: around(4 * 3600),
+        code_times: around(24 * 3600),
         dids: change.stats.keys().cloned().collect(),
     }
 }
@@ -274,6 +278,7 @@ fn call(n: u64, last: bool) -> (CallKey, Call) {
         sip_code: Some(200),
         sip_reason: "OK".to_owned(),
         called_count: Some(3),
+        opened_at: at,
         started_at: at,
         ended_at: last.then_some(at + 17),
         day: "2025-11-12".to_owned(),

@@ -51,5 +51,6 @@ mod store_refusals;
 mod stores;
 mod stream;
 mod trigger;
+mod upgrade;
 mod values;
 mod verify;

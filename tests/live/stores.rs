@@ -3,6 +3,7 @@
 #[path = "../../src/store/conformance/mod.rs"]
 #[expect(clippy::unwrap_used, reason = "cases of tests")]
 mod conformance;
+mod partitions;
 
 use std::sync::OnceLock;
 

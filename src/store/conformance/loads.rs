@@ -28,6 +28,7 @@ fn full_call() -> Call {
         sip_code: Some(603),
         sip_reason: "Network Blocked".to_owned(),
         called_count: Some(u32::MAX),
+        opened_at: 1_762_956_000,
         started_at: 1_762_956_000,
         ended_at: Some(1_762_956_031),
         day: "2025-11-12".to_owned(),
@@ -35,14 +36,20 @@ fn full_call() -> Call {
     }
 }
 
+/// A call of which its name alone is known.
+fn bare() -> Call {
+    Call {
+        opened_at: 1_762_956_000,
+        ..Call::default()
+    }
+}
+
 pub(crate) async fn every_field_comes_back<S: Inspect>(store: &S) {
     let mut change = next(store).await;
     let odd = "1762956000.1'\"\\\u{e9}\u{1f600}\n";
     change.calls.insert(key("1762956000.0", 1), full_call());
-    change
-        .calls
-        .insert(key("1762956000.0", u64::MAX), Call::default());
-    change.calls.insert(key(odd, 0), Call::default());
+    change.calls.insert(key("1762956000.0", u64::MAX), bare());
+    change.calls.insert(key(odd, 0), bare());
     for (i, outcome) in Outcome::ALL.into_iter().enumerate() {
         let attribution = Attribution::ALL[i % 4];
         let call = Call {
@@ -60,7 +67,7 @@ pub(crate) async fn every_field_comes_back<S: Inspect>(store: &S) {
         sip_reason: "Busy Here".to_owned(),
         ..dialed("+12025550100", u64::MAX, -1)
     };
-    change.dials.insert(dial_key("V1", 5), dial);
+    change.dials.insert(dial_key("V1", 1_762_950_000), dial);
     change.dials.insert(dial_key("V1", 6), Dial::default());
     change.dials.insert(dial_key("V2", 7), Dial::default());
     change.checkpoint.event_time = None;
@@ -90,6 +97,7 @@ pub(crate) async fn every_field_comes_back<S: Inspect>(store: &S) {
 
 pub(crate) async fn nothing_is_found_in_an_empty_store<S: Inspect>(store: &S) {
     let keys = Keys {
+        code_times: None,
         uniqueids: BTreeSet::from(["1.1".to_owned()]),
         caller_codes: BTreeSet::from(["V1".to_owned()]),
         lead_ids: BTreeSet::from([1]),

@@ -112,7 +112,7 @@ async fn next<S: Inspect>(store: &S) -> ChangeSet {
     empty(&store.contents().await)
 }
 
-fn entry(event: &str, at: i64) -> AuditEntry {
+pub(crate) fn entry(event: &str, at: i64) -> AuditEntry {
     AuditEntry {
         event: event.to_owned(),
         key: key("1.1", 7),

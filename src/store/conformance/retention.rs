@@ -2,11 +2,11 @@
 
 use super::change::{SOURCE, TENANT, answered, dial_key, dialed, key};
 use super::{Inspect, next, put};
-use crate::ledger::{Aged, Pruned, SPARED_SECONDS};
+use crate::ledger::{Aged, Call, Dial, Pruned, SPARED_SECONDS};
 use crate::store::{Dump, Prune, StoreError, Swept};
 
-/// Nothing older than this is wanted: the end of the day of all calls here.
-const BEFORE: i64 = 1_762_992_000;
+/// Nothing older than this is wanted. So long ago that nobody makes partitions.
+const BEFORE: i64 = 10 * 86_400;
 
 /// The first second that is spared.
 const KEPT: i64 = BEFORE - SPARED_SECONDS;
@@ -45,7 +45,8 @@ async fn fill<S: Inspect>(store: &S) -> Dump {
             (5, BEFORE),
         ] {
             let mut call = answered("+1", at);
-            let mut dial = dialed("+1", n, at);
+            let mut dial = old_dial(n, at);
+            call.day = day();
             if n == 3 {
                 (call.did, dial.did) = (None, None);
             }
@@ -55,10 +56,10 @@ async fn fill<S: Inspect>(store: &S) -> Dump {
         // Its code is young, or its dial is: both count.
         change
             .dials
-            .insert(dial_key("V6", BEFORE), dialed("+1", 6, KEPT - 1));
+            .insert(dial_key("V6", BEFORE), old_dial(6, KEPT - 1));
         change
             .dials
-            .insert(dial_key("V7", KEPT - 1), dialed("+1", 7, BEFORE));
+            .insert(dial_key("V7", KEPT - 1), old_dial(7, BEFORE));
         if source != SOURCE {
             change.source = source.to_owned();
             change.expected = None;
@@ -66,6 +67,25 @@ async fn fill<S: Inspect>(store: &S) -> Dump {
         put(store, change).await;
     }
     store.contents().await
+}
+
+/// The day of all of them.
+fn day() -> String {
+    "1970-01-10".to_owned()
+}
+
+fn old_dial(lead_id: u64, dialed_at: i64) -> Dial {
+    Dial {
+        day: day(),
+        ..dialed("+1", lead_id, dialed_at)
+    }
+}
+
+fn moved_call(started_at: i64) -> Call {
+    Call {
+        day: day(),
+        ..answered("+2", started_at)
+    }
 }
 
 fn calls_of(dump: &Dump, source: &str) -> Vec<String> {
@@ -153,12 +173,12 @@ pub(crate) async fn the_last_call_stays_where_no_row_says_better<S: Inspect>(sto
     for n in [1, 2, 4, 5] {
         change
             .calls
-            .insert(key(&format!("{n}.1"), n), answered("+2", OLDEST));
+            .insert(key(&format!("{n}.1"), n), moved_call(OLDEST));
     }
     put(store, change).await;
     sweep(store, Aged::Calls, BEFORE + 1, 100).await.unwrap();
     let mut change = next(store).await;
-    change.calls.insert(key("5.1", 5), answered("+2", BEFORE));
+    change.calls.insert(key("5.1", 5), moved_call(BEFORE));
     let after = put(store, change).await;
     let of = |did: &str| after.dids[&(TENANT.to_owned(), did.to_owned())].unwrap();
     assert_eq!(of("+1").counters.total_calls, 3);

@@ -47,7 +47,8 @@ impl State {
         let mut rows = 0;
         match prune.aged {
             Aged::Calls => contents.calls.retain(|(of, _), call| {
-                let goes = *of == source && call.started_at < cutoff && rows < most;
+                let goes =
+                    *of == source && call.started_at.max(call.opened_at) < cutoff && rows < most;
                 rows += usize::from(goes);
                 !goes
             }),
@@ -68,6 +69,7 @@ impl State {
         }
         Ok(Swept {
             rows: rows as u64,
+            partitions: 0,
             pruned,
             durable: Durable(checkpoint),
         })

@@ -35,7 +35,8 @@ macro_rules! columns {
 /// and `did_id`, which stands for the state's DID.
 pub(super) struct Table<K: 'static, S: 'static> {
     pub(super) name: &'static str,
-    /// A row is told by its source and by these, the first of the columns.
+    /// A row is told by its source and by these, the first of the columns. Where
+    /// there are partitions a time has to be among them; it never changes.
     keys: usize,
     columns: &'static [Column<K, S>],
     did: fn(&mut S) -> &mut Option<String>,
@@ -44,10 +45,11 @@ pub(super) struct Table<K: 'static, S: 'static> {
 /// `call_records`.
 pub(super) static CALLS: Table<CallKey, Call> = Table {
     name: "call_records",
-    keys: 2,
+    keys: 3,
     columns: columns! {
         "uniqueid": key.uniqueid,
         "lead_id": key.lead_id,
+        "opened_at": state.opened_at,
         "caller_code": state.caller_code,
         "attribution": state.attribution,
         "phone_number": state.phone_number,

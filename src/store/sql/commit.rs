@@ -16,9 +16,9 @@ use super::leases::{self, Turn};
 use super::query::Query;
 use super::session::Tx;
 use super::value::{Field, Value};
-use super::{numbers, progress, statuses};
+use super::{load, numbers, progress, statuses};
 use crate::checkpoint::Checkpoint;
-use crate::ledger::{CallKey, ChangeSet};
+use crate::ledger::{CallKey, ChangeSet, OPENED_WITHIN_SECONDS, named_second};
 use crate::store::audit::details;
 use crate::store::history;
 
@@ -176,20 +176,23 @@ async fn rekey(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> {
     if !change.replaced.is_empty() {
         let replaced: Vec<Vec<Value<'_>>> = change.replaced.iter().map(values).collect();
         for table in TABLES {
-            let names = change.replaced.iter().map(|key| key.uniqueid.value());
-            let removal = removal(tx, table, source, names, &replaced);
+            let removal = removal(tx, table, source, &change.replaced, &replaced);
             tx.run(removal).await?;
         }
     }
     if !change.moved.is_empty() {
         let moves = change.moved.iter();
         let moves: Vec<Vec<Value<'_>>> = moves
-            .map(|(old, new)| [values(old), values(new)].concat())
+            .map(|(old, new)| {
+                let call = change.calls.get(new);
+                let opened_at = call.map_or(0, |call| call.opened_at);
+                [values(old), values(new), vec![opened_at.into()]].concat()
+            })
             .collect();
         let lifted = format!("~{source}");
         for table in TABLES {
-            let names = change.moved.keys().map(|key| key.uniqueid.value());
-            let lift = lift(tx, table, (source, &lifted), names, &moves);
+            let old = change.moved.keys();
+            let lift = lift(tx, table, (source, &lifted), old, &moves);
             tx.run(lift).await?;
             let settle = tx
                 .query(&format!("UPDATE {} SET source = ", table.0))
@@ -208,13 +211,16 @@ pub(super) fn removal<'a>(
     tx: &Tx,
     (table, name, part, of_calls): OfCalls,
     source: &'a str,
-    names: impl IntoIterator<Item = Value<'a>>,
+    keys: impl IntoIterator<Item = &'a CallKey> + Clone,
     calls: &[Vec<Value<'a>>],
 ) -> Query<'a> {
-    tx.query(&format!("DELETE FROM {table} WHERE source = "))
+    let names = keys.clone().into_iter().map(|key| key.uniqueid.value());
+    let removal = tx
+        .query(&format!("DELETE FROM {table} WHERE source = "))
         .bind(source)
         .sql(&format!("{of_calls} AND {name}"))
-        .among(names)
+        .among(names);
+    opened(removal, table, keys)
         .sql(&format!(" AND ({name}, {part}) IN (SELECT a, b FROM "))
         .rows("k", &["a", "b"], calls)
         .sql(")")
@@ -225,12 +231,16 @@ pub(super) fn lift<'a>(
     tx: &Tx,
     (table, name, part, of_calls): OfCalls,
     (source, lifted): (&'a str, &'a str),
-    names: impl IntoIterator<Item = Value<'a>>,
+    keys: impl IntoIterator<Item = &'a CallKey> + Clone,
     moves: &[Vec<Value<'a>>],
 ) -> Query<'a> {
-    let set = format!("{name} = k.c, {part} = k.d, source = ");
+    let opened_at = match table {
+        "call_records" => ", opened_at = k.e",
+        _ => "",
+    };
+    let set = format!("{name} = k.c, {part} = k.d{opened_at}, source = ");
     let on = format!("{table}.{name} = k.a AND {table}.{part} = k.b{of_calls}");
-    let columns = ["a", "b", "c", "d"];
+    let columns = ["a", "b", "c", "d", "e"];
     let lift = match tx.dialect() {
         Dialect::Sqlite | Dialect::Postgres => tx
             .query(&format!("UPDATE {table} SET {set}"))
@@ -246,10 +256,34 @@ pub(super) fn lift<'a>(
             .sql(" WHERE 1 = 1"),
     };
     // Named twice, because SQLite would else look at every row of the table.
-    lift.sql(&format!(" AND {table}.source = "))
+    let names = keys.clone().into_iter().map(|key| key.uniqueid.value());
+    let lift = lift
+        .sql(&format!(" AND {table}.source = "))
         .bind(source)
         .sql(&format!(" AND {table}.{name}"))
-        .among(names)
+        .among(names);
+    opened(lift, table, keys)
+}
+
+/// Narrows calls down to the times that all of their names name.
+fn opened<'a>(
+    query: Query<'a>,
+    table: &str,
+    keys: impl IntoIterator<Item = &'a CallKey>,
+) -> Query<'a> {
+    let times: Option<Vec<i64>> = keys
+        .into_iter()
+        .map(|key| named_second(&key.uniqueid))
+        .collect();
+    let times = times.and_then(|times| load::span(times.into_iter()));
+    match times.filter(|_| table == "call_records") {
+        Some((first, last)) => query
+            .sql(&format!(" AND {table}.opened_at BETWEEN "))
+            .bind(first.saturating_sub(OPENED_WITHIN_SECONDS))
+            .sql(" AND ")
+            .bind(last.saturating_add(OPENED_WITHIN_SECONDS)),
+        None => query,
+    }
 }
 
 fn values(key: &CallKey) -> Vec<Value<'_>> {

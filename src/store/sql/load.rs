@@ -8,7 +8,11 @@ use super::columns::{CALLS, DIALS, Table};
 use super::query::Query;
 use super::session::Tx;
 use super::value::{Field, Value};
-use crate::ledger::{Keys, Loaded};
+use crate::ledger::{CODE_WINDOW_SECONDS, Keys, Loaded, OPENED_WITHIN_SECONDS, named_second};
+
+/// How far a row may lie from the time that is known of it where that is another
+/// table's or another clock's.
+const MONTH_SECONDS: i64 = 31 * 86_400;
 
 /// Loads the keys in one snapshot.
 pub(super) async fn load(
@@ -20,23 +24,34 @@ pub(super) async fn load(
     let mut loaded = Loaded::default();
     let (calls, dials) = (&mut loaded.calls, &mut loaded.dials);
     if !keys.uniqueids.is_empty() {
-        let names = || keys.uniqueids.iter().map(Field::value);
-        let wanted = of(tx, &CALLS, source).sql(" AND x.uniqueid").among(names());
-        take(tx, &CALLS, wanted, calls).await?;
-        let wanted = of(tx, &DIALS, source).sql(" AND x.uniqueid").among(names());
-        take(tx, &DIALS, wanted, dials).await?;
+        // Those that name a time, and those that have to be looked for everywhere.
+        let (timed, others): (Vec<_>, Vec<_>) = keys
+            .uniqueids
+            .iter()
+            .partition(|uniqueid| named_second(uniqueid).is_some());
+        for names in [timed, others].iter().filter(|names| !names.is_empty()) {
+            let named = names.iter().filter_map(|uniqueid| named_second(uniqueid));
+            let times = span(named);
+            let wanted = by_name(of(tx, &CALLS, source), names, times, OPENED_WITHIN_SECONDS);
+            take(tx, &CALLS, wanted, calls).await?;
+            let wanted = by_name(of(tx, &DIALS, source), names, times, MONTH_SECONDS);
+            take(tx, &DIALS, wanted, dials).await?;
+        }
     }
     if !keys.caller_codes.is_empty() {
         let codes = keys.caller_codes.iter().map(Field::value);
         let wanted = of(tx, &DIALS, source)
             .sql(" AND x.caller_code")
             .among(codes);
+        let wanted = opened(wanted, keys.code_times, 0);
         take(tx, &DIALS, wanted, dials).await?;
     }
     if let (Some(times), false) = (keys.lead_times, keys.lead_ids.is_empty()) {
         let wanted = by_lead(of(tx, &CALLS, source), keys, times, "x.started_at");
+        let wanted = opened(wanted, Some(times), MONTH_SECONDS);
         take(tx, &CALLS, wanted, calls).await?;
         let wanted = by_lead(of(tx, &DIALS, source), keys, times, "x.dialed_at");
+        let wanted = opened(wanted, Some(times), CODE_WINDOW_SECONDS);
         take(tx, &DIALS, wanted, dials).await?;
     }
     if !keys.dids.is_empty() {
@@ -51,6 +66,37 @@ pub(super) async fn load(
         }
     }
     Ok(loaded)
+}
+
+/// First and last of some times.
+pub(super) fn span(times: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
+    times.fold(None, |span, at| {
+        let (first, last) = span.unwrap_or((at, at));
+        Some((at.min(first), at.max(last)))
+    })
+}
+
+/// The rows that were opened within so many seconds of some times: where there are
+/// partitions, no others are looked at.
+pub(super) fn opened(query: Query<'_>, times: Option<(i64, i64)>, within: i64) -> Query<'_> {
+    let Some((first, last)) = times else {
+        return query;
+    };
+    query
+        .sql(" AND x.opened_at BETWEEN ")
+        .bind(Value::from(first.saturating_sub(within)))
+        .sql(" AND ")
+        .bind(Value::from(last.saturating_add(within)))
+}
+
+fn by_name<'a>(
+    query: Query<'a>,
+    names: &[&'a String],
+    times: Option<(i64, i64)>,
+    within: i64,
+) -> Query<'a> {
+    let names = names.iter().map(|name| Value::from(*name));
+    opened(query.sql(" AND x.uniqueid").among(names), times, within)
 }
 
 /// The states of a source, to be narrowed down.

@@ -31,6 +31,7 @@ mod migrate;
 mod numbers;
 mod open;
 mod page;
+mod partitions;
 mod progress;
 mod query;
 mod retention;
@@ -57,6 +58,7 @@ use crate::vicidial::StatusBook;
 use self::commit::Committed;
 use self::error::classify;
 use self::leases::Turn;
+use self::partitions::Partitions;
 use self::session::{PATIENCE, PATIENCE_READING, Pool};
 
 pub(in crate::store) use self::dialect::Dialect;
@@ -76,6 +78,7 @@ pub struct SqlStore {
     writer: Option<Pool>,
     turn: Option<Pool>,
     readers: Pool,
+    partitions: Partitions,
 }
 
 impl SqlStore {
@@ -187,6 +190,7 @@ impl Store for SqlStore {
 
     async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
         let pool = self.writer()?;
+        self.partitions.make_for(pool, change).await;
         let commit = async {
             let begin = open::begin_writing(pool.dialect());
             let mut tx = pool.begin(begin, PATIENCE).await?;
@@ -227,6 +231,7 @@ impl Store for SqlStore {
         change: &ChangeSet,
         note: Option<(LoadName, &LoadNote)>,
     ) -> Result<Durable, StoreError> {
+        self.partitions.make_for(self.writer()?, change).await;
         self.committed(finish(hold.0, change, note).await, change)
     }
 
@@ -369,29 +374,13 @@ impl Store for SqlStore {
         before: i64,
         rows_max: u32,
     ) -> Result<u64, StoreError> {
-        let (table, at, doing) = match trail {
-            Trail::Audit => ("audit_log", "created_at", "deleting old audit rows"),
-            Trail::History => ("change_history", "at", "deleting old history"),
+        let doing = match trail {
+            Trail::Audit => "deleting old audit rows",
+            Trail::History => "deleting old history",
         };
         let pool = self.writer()?;
-        let prune = async {
-            let begin = open::begin_writing(pool.dialect());
-            let mut tx = pool.begin(begin, PATIENCE).await?;
-            // The rows to go are a table of their own, or MySQL refuses it.
-            let prune = tx
-                .query(&format!("DELETE FROM {table} WHERE id IN (SELECT id FROM "))
-                .sql(&format!("(SELECT id FROM {table} WHERE tenant_id = "))
-                .sql("(SELECT id FROM tenants WHERE name = ")
-                .bind(tenant)
-                .sql(&format!(") AND {at} < "))
-                .bind(before)
-                .sql(&format!(" ORDER BY {at}, id LIMIT "))
-                .bind(rows_max)
-                .sql(") old)");
-            let pruned = tx.run(prune).await?;
-            tx.finish(pruned).await
-        };
-        prune.await.map_err(|e| self.error(doing, e))
+        let pruned = retention::prune(pool, &self.partitions, tenant, trail, before, rows_max);
+        pruned.await.map_err(|e| self.error(doing, e))
     }
 
     async fn pruned(&self, source: &str) -> Result<Pruned, StoreError> {
@@ -426,7 +415,8 @@ impl Store for SqlStore {
             Ok(Ok(swept))
         };
         let swept = sweep.await;
-        swept.map_err(|e| self.error("deleting old calls and dials", e))?
+        let swept = swept.map_err(|e| self.error("deleting old calls and dials", e))??;
+        Ok(retention::drop_partitions(pool, &self.partitions, prune, swept).await)
     }
 }
 

@@ -14,6 +14,7 @@ use super::dialect::Dialect;
 use super::error::classify;
 use super::intact;
 use super::migrate;
+use super::partitions::Partitions;
 use super::server::{self, server};
 use super::session::{PATIENCE, Pool};
 use crate::store::StoreError;
@@ -116,6 +117,7 @@ pub(super) async fn for_writing(url: &str, is_alone: bool) -> Result<SqlStore, S
         writer: Some(server(url)?),
         turn: Some(server(url)?),
         readers,
+        partitions: Partitions::default(),
     })
 }
 
@@ -128,6 +130,7 @@ pub(super) async fn for_reading(url: &str) -> Result<SqlStore, StoreError> {
         writer: None,
         turn: None,
         readers: pool,
+        partitions: Partitions::default(),
     })
 }
 
@@ -217,6 +220,7 @@ async fn sqlite_for_writing(url: &str, is_alone: bool) -> Result<SqlStore, Store
             writer: Some(writer),
             turn: Some(Pool::Sqlite(pool(1).connect_lazy_with(turn))),
             readers: Pool::Sqlite(readers),
+            partitions: Partitions::default(),
         });
     }
     Err(StoreError::Foreign { store: name })
