@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Applier, Batch};
+use crate::engine::cache::times_to_load;
 use crate::engine::lookup::Lonely;
 use crate::ledger::{ChangeSet, Frame, Keys, Loaded, Rules, Working, further_keys, keys};
 use crate::source::Source;
@@ -46,7 +47,10 @@ impl<S: Source, St: Store> Applier<S, St> {
                     let (also_asked, more) = self.load(&found, before).await?;
                     working.load_more(&more);
                     asked.uniqueids.extend(also_asked.uniqueids);
-                    asked.caller_codes.extend(also_asked.caller_codes);
+                    // Of the times of these nothing is remembered.
+                    for code in also_asked.caller_codes {
+                        asked.caller_codes.remove(&code);
+                    }
                     loaded.calls.extend(more.calls);
                     loaded.dials.extend(more.dials);
                     for fact in &found {
@@ -116,7 +120,13 @@ impl<S: Source, St: Store> Applier<S, St> {
         asked
             .caller_codes
             .extend(further.caller_codes.iter().cloned());
+        let times = [asked.code_times, further.code_times].map(|times| times.map(times_to_load));
         self.load_round(further, &mut loaded, before).await?;
+        // What both rounds have.
+        asked.code_times = match times {
+            [Some((from, until)), Some((first, last))] => Some((from.max(first), until.min(last))),
+            [one, other] => one.or(other),
+        };
         Ok((asked, loaded))
     }
 
@@ -130,6 +140,7 @@ impl<S: Source, St: Store> Applier<S, St> {
         if keys.is_empty() {
             return Ok(());
         }
+        keys.code_times = keys.code_times.map(times_to_load);
         let mut found = self
             .with
             .store
