@@ -17,7 +17,8 @@ pub(super) enum Command {
 /// The daemon does this by itself when it starts, if its user may make tables.
 /// Where it may not, run this once after each upgrade as the owner of the tables
 /// (`--store-url` names that user), or hand `--print` to whoever runs SQL: then
-/// the daemon's user needs SELECT, INSERT, UPDATE and DELETE, and nothing else.
+/// the daemon's user needs SELECT, INSERT, UPDATE and DELETE, on PostgreSQL also
+/// EXECUTE on didtail_partition and didtail_drop_partitions, and nothing else.
 ///
 /// On PostgreSQL and MySQL the steps run under the migrator's lock: of several
 /// that start at the same time, one works and the others wait. A store that a
