@@ -127,6 +127,20 @@ pub struct ChangeSet {
 }
 
 impl Keys {
+    /// True when nothing is asked for, whatever the times.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            uniqueids,
+            caller_codes,
+            code_times: _,
+            lead_ids,
+            lead_times: _,
+            dids,
+        } = self;
+        uniqueids.is_empty() && caller_codes.is_empty() && lead_ids.is_empty() && dids.is_empty()
+    }
+
     /// Whether a call is among the states that are asked for.
     #[must_use]
     pub fn want_call(&self, key: &CallKey, call: &Call) -> bool {

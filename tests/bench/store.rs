@@ -189,7 +189,7 @@ async fn bare(url: &str, batches: u64) -> anyhow::Result<()> {
 }
 
 /// The columns of the bare load.
-const BARE: &str = "id, tenant_id, source, uniqueid, lead_id, caller_code, did_id, phone_number, \
+const BARE: &str = "id, tenant_id, source, uniqueid, lead_id, opened_at, caller_code, did_id, phone_number, \
      campaign_id, agent_id, list_id, disposition, counted, term_reason, started_at, day, updated_at";
 
 /// The calls of a change as text.
@@ -204,6 +204,7 @@ fn lines(change: &ChangeSet, between: &str, end: &str) -> String {
             "main".to_owned(),
             key.uniqueid.clone(),
             key.lead_id.to_string(),
+            call.opened_at.to_string(),
             code.to_owned(),
             "1".to_owned(),
             call.phone_number.clone(),

@@ -35,6 +35,7 @@ mod proxy;
 mod refusals;
 mod replay;
 mod reset;
+mod retention;
 mod seeds;
 mod servers;
 mod shutdown;

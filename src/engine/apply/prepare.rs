@@ -137,7 +137,7 @@ impl<S: Source, St: Store> Applier<S, St> {
         before: Option<&Prepared>,
     ) -> Result<(), StoreError> {
         self.cache.take_known(&mut keys, loaded);
-        if keys == Keys::default() {
+        if keys.is_empty() {
             return Ok(());
         }
         keys.code_times = keys.code_times.map(times_to_load);

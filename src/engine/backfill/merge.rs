@@ -8,7 +8,7 @@ use crate::engine::apply::Clock;
 use crate::engine::backfill::gone::Gone;
 use crate::engine::backfill::rows::{Kind, Rows};
 use crate::ledger::{
-    Call, CallKey, ChangeSet, Frame, Keys, Loaded, Rules, Tracked as _, Working, further_keys, keys,
+    Call, CallKey, ChangeSet, Frame, Loaded, Rules, Tracked as _, Working, further_keys, keys,
 };
 use crate::store::{LoadName, LoadNote, LoadTally, Store, StoreError};
 use crate::vicidial::{CallRow, Detail, Fact, Origin};
@@ -210,7 +210,7 @@ impl<St: Store> Merger<St> {
         let mut loaded = self.store.load(source, tenant, &asked).await?;
         loaded.pruned = pruned;
         let further = further_keys(&facts, &asked, &loaded);
-        if further != Keys::default() {
+        if !further.is_empty() {
             let more = self.store.load(source, tenant, &further).await?;
             loaded.calls.extend(more.calls);
             loaded.dials.extend(more.dials);
