@@ -318,6 +318,7 @@ mod tests {
             "postgres://u:hunter2@h/d?sslmode=on",
             "mysql://u:hunter2@h/d?ssl-mode=verify-ca",
             "mysql://:hunter2@h/d",
+            "mysql://u:hunter2@h/d?patience=long",
         ] {
             let error = StoreUrl::parse(bad).expect_err(bad);
             assert!(!error.contains("hunter2"), "{error}");

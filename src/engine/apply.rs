@@ -18,13 +18,14 @@ mod insist;
 mod prepare;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 
 use crate::binlog::{BinlogFile, Position};
 use crate::checkpoint::Checkpoint;
 use crate::engine::aside::AsideLog;
-use crate::engine::batch::{Batch, Tally};
+use crate::engine::batch::{Batch, BatchSize, Tally};
 use crate::engine::cache::StateCache;
 use crate::engine::failover::History;
 use crate::engine::lookup::LookUp;
@@ -129,6 +130,8 @@ pub(super) struct Setup<S, St> {
     pub(super) look_up: LookUp<S>,
     pub(super) keep: Keep,
     pub(super) clock: Clock,
+    /// How large batches become.
+    pub(super) size: BatchSize,
     pub(super) epoch: u64,
     /// Of the lease that it writes under.
     pub(super) fencing_token: Option<u64>,
@@ -281,7 +284,13 @@ impl<S: Source, St: Store> Applier<S, St> {
         let prepared = Arc::new(prepared);
         let (store, sent) = (Arc::clone(&self.with.store), Arc::clone(&prepared));
         let mut commit = JoinSet::new();
-        commit.spawn(async move { store.commit(&sent.change).await });
+        let size = self.with.size.clone();
+        commit.spawn(async move {
+            let begun = Instant::now();
+            let durable = store.commit(&sent.change).await?;
+            size.took(sent.batch.facts.len(), begun.elapsed());
+            Ok(durable)
+        });
         self.under_way = Some(UnderWay {
             prepared,
             commit,

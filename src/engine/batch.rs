@@ -1,5 +1,9 @@
 //! What is applied in one transaction, and how large it may become.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use crate::binlog::{GtidPosition, Position};
 use crate::engine::reread::Pending;
 use crate::state::{Archiving, InsertedCall, Missing, QuarantinedRow, Rereads};
@@ -7,7 +11,51 @@ use crate::vicidial::{Column, Fact, Table};
 
 /// Facts in a batch. Enough that a backlog is applied in large transactions,
 /// few enough that a batch takes a fraction of a second and a few megabytes.
-pub(super) const FACTS_MAX: usize = 2048;
+const FACTS_MAX: usize = 2048;
+
+/// The least that it may become where a store is slow: below, most of a batch is the
+/// round trips that it takes anyway.
+const FACTS_MIN: usize = 256;
+
+/// A full batch that takes the store longer than this is too large: it keeps rows
+/// locked, and a shutdown and a lease wait for it.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// One that takes less may be larger.
+const QUICK: Duration = Duration::from_millis(500);
+
+/// How many facts a batch may have, by how long the store takes for one. The reading
+/// half asks, the applying half knows.
+#[derive(Clone, Debug)]
+pub(super) struct BatchSize(Arc<AtomicUsize>);
+
+impl Default for BatchSize {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(FACTS_MAX)))
+    }
+}
+
+impl BatchSize {
+    fn facts(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Learns from a batch of so many facts, which the store took so long for.
+    pub(super) fn took(&self, facts: usize, time: Duration) {
+        let limit = self.facts();
+        if facts < limit {
+            return;
+        }
+        let next = if time > SLOW {
+            (limit / 2).max(FACTS_MIN)
+        } else if time < QUICK {
+            (limit * 2).min(FACTS_MAX)
+        } else {
+            limit
+        };
+        self.0.store(next, Ordering::Relaxed);
+    }
+}
 
 /// Bytes of undecodable events in a batch, kept for quarantine.
 pub(super) const BAD_BYTES_MAX: usize = 1 << 20;
@@ -75,10 +123,10 @@ impl Batch {
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self, size: &BatchSize) -> bool {
         let bad_bytes: usize = self.bad.iter().map(|row| row.body.len()).sum();
         let keys: usize = self.pending.iter().map(Pending::keys).sum();
-        self.facts.len() >= FACTS_MAX || bad_bytes >= BAD_BYTES_MAX || keys >= KEYS_MAX
+        self.facts.len() >= size.facts() || bad_bytes >= BAD_BYTES_MAX || keys >= KEYS_MAX
     }
 
     /// True when there is more in it than a new position.
@@ -89,5 +137,31 @@ impl Batch {
             || !self.schemas.is_empty()
             || !self.archivings.is_empty()
             || self.missing != Missing::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_become_small_where_the_store_is_slow_and_large_again() {
+        let size = BatchSize::default();
+        let full = |time| size.took(size.facts(), time);
+        full(SLOW * 2);
+        assert_eq!(size.facts(), FACTS_MAX / 2);
+        // One that was not full says nothing.
+        size.took(1, SLOW * 2);
+        assert_eq!(size.facts(), FACTS_MAX / 2);
+        full(QUICK * 2);
+        assert_eq!(size.facts(), FACTS_MAX / 2);
+        for _ in 0..10 {
+            full(SLOW * 2);
+        }
+        assert_eq!(size.facts(), FACTS_MIN);
+        for _ in 0..10 {
+            full(QUICK / 2);
+        }
+        assert_eq!(size.facts(), FACTS_MAX);
     }
 }

@@ -20,7 +20,7 @@ use crate::binlog::{
 use crate::config::BadRow;
 use crate::engine::ahead::{Ahead, Look};
 use crate::engine::archivings::Archivings;
-use crate::engine::batch::Batch;
+use crate::engine::batch::{Batch, BatchSize};
 use crate::engine::failover::History;
 use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
@@ -61,6 +61,7 @@ pub(super) struct Reading {
     /// A look ahead that a failure cut short, in the binlog that is read.
     pub(super) look: Option<Look>,
     pub(super) interpreter: Interpreter,
+    pub(super) size: BatchSize,
     pub(super) bad_row: BadRow,
     pub(super) warned: Warned,
 }
@@ -149,7 +150,7 @@ impl<S: Source> Intake<S> {
                     Ended::NobodyApplies
                 });
             }
-            if (self.batch.is_full() || self.is_due()) && !self.send().await? {
+            if (self.batch.is_full(&self.reading.size) || self.is_due()) && !self.send().await? {
                 return Ok(Ended::NobodyApplies);
             }
             match stream.try_next() {
@@ -195,8 +196,7 @@ impl<S: Source> Intake<S> {
     }
 
     fn is_at_end(&self) -> bool {
-        let end = self.until.as_ref();
-        end.is_some_and(|end| self.reader.position() >= end)
+        (self.until.as_ref()).is_some_and(|end| self.reader.position() >= end)
     }
 
     fn has_moved(&self) -> bool {
@@ -274,7 +274,7 @@ impl<S: Source> Intake<S> {
                     break;
                 }
             }
-            if self.batch.is_full() && !self.send().await? {
+            if self.batch.is_full(&self.reading.size) && !self.send().await? {
                 return Ok(false);
             }
         }

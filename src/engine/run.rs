@@ -15,7 +15,7 @@ use crate::config::{
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
 use crate::engine::archivings::Archivings;
 use crate::engine::backfill;
-use crate::engine::batch::Batch;
+use crate::engine::batch::{Batch, BatchSize};
 use crate::engine::failover;
 use crate::engine::follow::{Follow, Summary};
 use crate::engine::intake::{Reading, Warned};
@@ -190,11 +190,13 @@ pub async fn follow<S: Source, St: Store>(
             archivings.add(table, archiving.position, archiving.before);
         }
     }
+    let size = BatchSize::default();
     let reading = Reading {
         look: None,
         layouts,
         archivings,
         interpreter: interpreter()?,
+        size: size.clone(),
         bad_row: settings.bad_row,
         warned: Warned::default(),
     };
@@ -215,6 +217,7 @@ pub async fn follow<S: Source, St: Store>(
             call_records_days: settings.call_records_days,
         },
         clock: settings.clock,
+        size,
         epoch: start.epoch,
         fencing_token: settings.fencing_token,
     };

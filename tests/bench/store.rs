@@ -16,7 +16,7 @@ use didtail::ledger::{
     Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Contribution, DailyKey, Dial,
     DialKey, Keys, Outcome, Subject,
 };
-use didtail::store::{SqlStore, Store};
+use didtail::store::{SqlStore, Store, statements_sent};
 use sqlx::Connection as _;
 
 /// Calls and dials of one batch; half are new, half change the batch before.
@@ -54,6 +54,7 @@ fn main() -> anyhow::Result<()> {
 async fn measure(url: &str, batches: u64) -> anyhow::Result<()> {
     let store = SqlStore::open(url).await?;
     let mut expected = None;
+    let began = statements_sent();
     let (mut commits, mut loads, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for batch in 0..batches {
         let change = change(batch * CALLS / 2, CALLS, batch, expected);
@@ -67,6 +68,12 @@ async fn measure(url: &str, batches: u64) -> anyhow::Result<()> {
         expected = Some(store.commit(&change).await?.checkpoint().clone());
         commits.push(start.elapsed());
     }
+    let statements = statements_sent() - began;
+    println!(
+        "{:26} {:.1} statements a batch, to load and to commit it; on a server each is a round trip",
+        "",
+        statements as f64 / batches.max(1) as f64
+    );
     let half = commits.len() / 2;
     for (name, range) in [
         ("first half", 0..half),

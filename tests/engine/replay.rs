@@ -109,6 +109,8 @@ pub(crate) fn without_order(mut dump: Dump, name: fn(&str) -> Option<String>) ->
     dump.progress.clear();
     for call in dump.calls.values_mut() {
         call.updated_at = 0;
+        // Of whichever row the call was first taken for.
+        call.opened_at = 0;
     }
     // A dial's key has the time of whichever row named its code first.
     let dials = std::mem::take(&mut dump.dials).into_iter();

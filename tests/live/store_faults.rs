@@ -12,7 +12,7 @@ const SEEDS_MAX: u32 = 30;
 
 /// A source, a store on a server of its own, and a didtail.
 pub struct Rig {
-    pub source: &'static Server,
+    pub source: Server,
     pub server: Server,
     pub site: Site,
 }
@@ -20,10 +20,11 @@ pub struct Rig {
 impl Rig {
     /// `name` tells it from others; didtail gives a statement so many seconds.
     pub fn new(kind: &'static str, name: &str, patience: u32, arguments: &[&str]) -> Self {
-        let source = Server::shared();
+        // Its own: nobody else's traffic has to be read as well.
+        let source = Server::start(&format!("{name}-source"), &[]);
         let server = Server::of_kind(kind, name, arguments);
         let url = server.store_url("optimizer");
-        let site = Site::new(source, &name.replace(['-', '.'], "_")).on_store(&url);
+        let site = Site::new(&source, &name.replace(['-', '.'], "_")).on_store(&url);
         let patient = format!("{url}&patience={patience}");
         site.configure(&site.config().replace(&url, &patient));
         Self {
@@ -71,7 +72,7 @@ impl Rig {
     /// Everything is applied, and the daemon had no reason to complain.
     #[track_caller]
     pub fn ends_well(&self, daemon: Daemon) -> String {
-        self.site.wait_for_end(self.source);
+        self.site.wait_for_end(&self.source);
         let log = daemon.stop();
         assert!(!log.contains("ERROR"), "{log}");
         assert!(!log.contains("another didtail"), "{log}");
@@ -118,7 +119,9 @@ fn acknowledgements_are_lost(kind: &'static str) {
     let mut seed = 0;
     let cuts = [Cut::Before, Cut::Behind, Cut::Answer];
     rig.calls_until(&mut seed, || {
-        cuts.iter().all(|cut| commits.struck(*cut) >= 3)
+        let is_struck = cuts.iter().all(|cut| commits.struck(*cut) >= 2);
+        // Not only while it was starting, or kept its lease.
+        is_struck && daemon.log().matches("the store works again").count() >= 2
     });
     commits.cut_every(0);
     let log = rig.ends_well(daemon);
@@ -150,7 +153,7 @@ fn postgres_undoes_transactions() {
     daemon.wait_for("undid a transaction because of another one");
 
     // What somebody locks and keeps.
-    rig.site.wait_for_end(rig.source);
+    rig.site.wait_for_end(&rig.source);
     let locks = "BEGIN; LOCK TABLE did_stats IN SHARE MODE; SELECT pg_sleep(60)";
     {
         let _other = Other::begin(rig.server.session("optimizer", locks));
@@ -192,7 +195,7 @@ fn postgres_undoes_transactions() {
     while_another(&rig, serializable, || {
         for _ in 0..3 {
             rig.calls(&mut seed);
-            rig.site.wait_for_end(rig.source);
+            rig.site.wait_for_end(&rig.source);
         }
     });
     let after = daemon.log().matches("undid a transaction").count();
@@ -236,7 +239,7 @@ fn undoes_transactions(kind: &'static str) {
     });
     daemon.wait_for("undid a transaction because of another one");
 
-    rig.site.wait_for_end(rig.source);
+    rig.site.wait_for_end(&rig.source);
     let locks = "START TRANSACTION; SELECT count(*) FROM did_stats FOR UPDATE; DO SLEEP(60)";
     {
         let _other = Other::begin(rig.server.session("optimizer", locks));

@@ -11,7 +11,7 @@ const WHOLE: &str = "the store is whole";
 
 #[test]
 fn a_file_that_was_cut_off_is_looked_through() {
-    let server = Server::shared();
+    let server = &Server::start("cut-off", &[]);
     let site = Site::new(server, "cut_off");
     site.calls(40, 50);
     let daemon = site.following();
@@ -41,7 +41,7 @@ fn a_file_that_was_cut_off_is_looked_through() {
 
 #[test]
 fn a_file_that_is_damaged_is_refused_and_a_copy_put_back() {
-    let server = Server::shared();
+    let server = &Server::start("damaged-store", &[]);
     let site = Site::new(server, "damaged_store");
     site.calls(300, 50);
     site.catch_up();
@@ -76,7 +76,7 @@ fn a_file_that_is_damaged_is_refused_and_a_copy_put_back() {
 
 #[test]
 fn who_reads_for_long_keeps_nobody_from_writing() {
-    let server = Server::shared();
+    let server = &Server::start("long-reader", &[]);
     let site = Site::new(server, "long_reader");
     site.calls(100, 50);
     site.catch_up();
@@ -137,9 +137,9 @@ fn a_store_on_mysql_is_made_by_several_at_once() {
 /// Two daemons of two sources and two commands, on an empty store; some are killed
 /// on the way, so that others find what they left.
 fn made_at_once(server: Option<Server>) {
-    const ROUNDS: u32 = 3;
-    let source = Server::shared();
+    const ROUNDS: u32 = 2;
     let name = server.as_ref().map_or("file".to_owned(), Server::name);
+    let source = &Server::start(&format!("at-once-{name}-source"), &[]);
     let site = Site::new(source, &format!("at_once_{name}"));
     site.calls(40, 1);
     for round in 0..ROUNDS {
@@ -194,7 +194,7 @@ fn made_at_once(server: Option<Server>) {
 fn traffic(site: &Site, seed: u32) -> Child {
     let mut traffic = site.simulator_command("run");
     let seed = seed.to_string();
-    traffic.args(["--calls", "300", "--seed", &seed, "--noise", "2"]);
+    traffic.args(["--calls", "150", "--seed", &seed, "--noise", "2"]);
     traffic
         .stdout(Stdio::null())
         .spawn()

@@ -20,7 +20,7 @@ fn hangs(kind: &'static str) {
     let rig = Rig::new(kind, &format!("hung-{kind}"), 2, &[]);
     rig.site.calls(40, 50);
     let mut daemon = rig.site.following();
-    rig.site.wait_for_end(rig.source);
+    rig.site.wait_for_end(&rig.source);
 
     // For longer than a statement may take, in the middle of the traffic.
     let traffic = begin_traffic(&rig, 1);
@@ -39,10 +39,14 @@ fn hangs(kind: &'static str) {
         other.stderr
     );
     rig.server.freeze(false);
-    rig.site.wait_for_end(rig.source);
+    rig.site.wait_for_end(&rig.source);
     daemon.wait_for("the store works again");
 
     // A daemon that is to end does not wait for it.
+    if kind != "postgres" {
+        rig.ends_well(daemon);
+        return;
+    }
     rig.server.freeze(true);
     let failed = daemon.log().matches("the store failed").count();
     rig.site.calls(40, 3);
@@ -74,15 +78,11 @@ fn falls_silent(kind: &'static str) {
     rig.through(proxy.port());
     rig.site.calls(40, 50);
     let mut daemon = rig.site.following();
-    rig.site.wait_for_end(rig.source);
-    for seed in 1..=2 {
-        let silent = daemon.log().matches("no answer within 4 s").count();
-        let traffic = begin_traffic(&rig, seed);
-        proxy.stall();
-        daemon.wait_for_times("no answer within 4 s", silent + 1);
-        over(traffic);
-        rig.site.wait_for_end(rig.source);
-    }
+    rig.site.wait_for_end(&rig.source);
+    let traffic = begin_traffic(&rig, 1);
+    proxy.stall();
+    daemon.wait_for("no answer within 4 s");
+    over(traffic);
     let log = rig.ends_well(daemon);
     assert!(log.contains("the store works again"), "{log}");
 }
@@ -92,7 +92,7 @@ fn begin_traffic(rig: &Rig, seed: u32) -> Child {
     let began = rig.site.position();
     let mut traffic = rig.site.simulator_command("run");
     let seed = seed.to_string();
-    traffic.args(["--calls", "300", "--seed", &seed, "--noise", "2"]);
+    traffic.args(["--calls", "150", "--seed", &seed, "--noise", "2"]);
     let traffic = traffic.stdout(Stdio::null()).spawn();
     wait_until("some of it is applied", || {
         (rig.site.position() != began).then_some(())
@@ -111,7 +111,10 @@ fn over(mut traffic: Child) {
 fn an_outage_beside_a_busy_and_an_idle_source() {
     let source = Server::start("outage-busy-source", &[]);
     let server = Server::of_kind("mariadb-11.8", "outage-busy", &[]);
-    let site = Site::new(&source, "asterisk").on_store(&server.store_url("optimizer"));
+    let url = server.store_url("optimizer");
+    let site = Site::new(&source, "asterisk").on_store(&url);
+    let impatient = site.config().replace(&url, &format!("{url}&patience=4"));
+    site.configure(&impatient);
     site.calls(100, 50);
     let mut daemon = site.following();
     site.wait_for_end(&source);
@@ -126,7 +129,7 @@ fn an_outage_beside_a_busy_and_an_idle_source() {
 
     // Busy: more than is read ahead and than sockets hold.
     server.stop();
-    site.simulator("run", &["--calls", "3000", "--seed", "1", "--noise", "6"]);
+    site.simulator("run", &["--calls", "2000", "--seed", "1", "--noise", "4"]);
     daemon.wait_for_times("the store failed", 2);
     let dumps = "SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog%'";
     let dumps = source.sql(dumps);
@@ -142,5 +145,5 @@ fn an_outage_beside_a_busy_and_an_idle_source() {
     site.wait_for_end(&source);
     let log = daemon.stop();
     assert!(!log.contains("ERROR"), "{log}");
-    assert!(site.assert_equals_source() > 2_500);
+    assert!(site.assert_equals_source() > 1_500);
 }

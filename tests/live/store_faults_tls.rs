@@ -10,6 +10,7 @@ const PASSWORD: &str = "a-very-secret-word";
 
 /// A store whose server has one certificate after the other.
 struct Encrypted {
+    source: Server,
     server: Server,
     site: Site,
     dir: PathBuf,
@@ -124,7 +125,8 @@ fn prepared(kind: &'static str, arguments: &[&str]) -> Encrypted {
     let name = format!("tls-{kind}");
     let server = Server::of_kind(kind, &name, arguments);
     let url = server.store_url("optimizer");
-    let site = Site::new(Server::shared(), &name.replace(['-', '.'], "_")).on_store(&url);
+    let source = Server::start(&format!("{name}-source"), &[]);
+    let site = Site::new(&source, &name.replace(['-', '.'], "_")).on_store(&url);
     site.calls(40, 1);
     if kind == "postgres" {
         server.sql(&format!(
@@ -137,6 +139,7 @@ fn prepared(kind: &'static str, arguments: &[&str]) -> Encrypted {
         ));
     }
     Encrypted {
+        source,
         server,
         site,
         dir: Server::place(&name),
@@ -199,7 +202,7 @@ fn certificates(encrypted: &Encrypted) {
     site.configure(&direct.replace(&site.store_url(), &url));
     let daemon = site.following();
     site.calls(40, 2);
-    site.wait_for_end(Server::shared());
+    site.wait_for_end(&encrypted.source);
     let log = daemon.stop();
     assert!(!log.contains(PASSWORD), "{log}");
     site.assert_equals_source();

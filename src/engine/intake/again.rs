@@ -156,7 +156,7 @@ impl<S: Source> Intake<S> {
             self.batch.missing.statements += read.incomplete;
             for fact in read.facts.into_iter().flatten() {
                 self.batch.facts.push(fact);
-                if self.batch.is_full() {
+                if self.batch.is_full(&self.reading.size) {
                     // Whether anybody still applies shows with the next batch.
                     self.send().await?;
                 }

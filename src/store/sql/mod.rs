@@ -67,6 +67,7 @@ pub(in crate::store) use self::session::Tx;
 pub(in crate::store) use self::value::Row;
 
 pub use self::migrate::{pending_sql, whole_sql};
+pub use self::session::statements_sent;
 
 /// Pause between two looks whether nobody writes.
 const LOOK_PAUSE: Duration = Duration::from_millis(1);

@@ -190,3 +190,36 @@ fn bounded<DB: Database>(options: PoolOptions<DB>, patience: Duration) -> PoolOp
             })
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_taken_out_of_an_address() {
+        let asked = "postgres://me:p%40ss@[::1]:5433/x?sslmode=verify-full&patience=7&host=%2Frun";
+        let (url, seconds) = patience(asked).expect("an address");
+        let driver = "postgres://me:p%40ss@[::1]:5433/x?sslmode=verify-full&host=%2Frun";
+        assert_eq!(
+            (url.as_str(), seconds),
+            (driver, Duration::from_secs(7)),
+            "the rest is as it was"
+        );
+        let plain = "mysql://u@h/d";
+        let (url, seconds) = patience(plain).expect("an address");
+        assert_eq!((url.as_str(), seconds), (plain, PATIENCE_DEFAULT));
+        for bad in ["0", "-1", "4000", "long"] {
+            let error = patience(&format!("{plain}?patience={bad}")).expect_err(bad);
+            assert!(error.to_string().contains("1 to 3600"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_hangs_ends_on_the_server_too() {
+        assert_eq!(
+            postgres_limits(Duration::from_secs(60)),
+            "; SET LOCAL statement_timeout = 60000; \
+             SET LOCAL idle_in_transaction_session_timeout = 30000"
+        );
+    }
+}

@@ -6,6 +6,7 @@
 //! ends transactions by itself on a full disk. Such a connection is closed, and
 //! whatever backend it is undoes what was not committed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value as Cell;
@@ -149,6 +150,16 @@ async fn acquire<DB: Database>(pool: &sqlx::Pool<DB>) -> Result<PoolConnection<D
     Err(waited)
 }
 
+/// Statements that this process has sent to its stores.
+static STATEMENTS: AtomicU64 = AtomicU64::new(0);
+
+/// How many statements this process has sent to its stores; on a server each is a
+/// round trip.
+#[must_use]
+pub fn statements_sent() -> u64 {
+    STATEMENTS.load(Ordering::Relaxed)
+}
+
 /// A transaction; dropped, it is undone.
 #[derive(Debug)]
 pub(in crate::store) struct Tx {
@@ -196,6 +207,7 @@ impl Tx {
 
     /// A statement without parameters that is no query.
     async fn control(&mut self, statement: String) -> Result<(), Error> {
+        STATEMENTS.fetch_add(1, Ordering::Relaxed);
         let statement = sqlx::raw_sql(AssertSqlSafe(statement));
         let done = async {
             each!(Connection, &mut self.connection, one => {
@@ -207,6 +219,7 @@ impl Tx {
 
     /// Runs a statement, and says how many rows it changed.
     pub(in crate::store) async fn run(&mut self, query: Query<'_>) -> Result<u64, Error> {
+        STATEMENTS.fetch_add(1, Ordering::Relaxed);
         let text = AssertSqlSafe(query.text);
         let parameters = query.parameters;
         let done = async {
@@ -233,6 +246,7 @@ impl Tx {
 
     /// Reads all rows of a statement.
     pub(in crate::store) async fn fetch(&mut self, query: Query<'_>) -> Result<Vec<Row>, Error> {
+        STATEMENTS.fetch_add(1, Ordering::Relaxed);
         let text = AssertSqlSafe(query.text);
         let (parameters, is_packed) = (query.parameters, query.is_packed);
         let read = async {

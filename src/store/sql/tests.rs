@@ -12,6 +12,7 @@ use crate::store::conformance::change::{
     SOURCE, answered, checkpoint, dial_key, dialed, empty, honest, key,
 };
 use crate::store::sql::columns::{CALLS, DIALS};
+use crate::store::sql::intact::{self, Look};
 use crate::store::sql::session::Pool;
 use crate::store::sql::value::Value;
 use crate::store::sql::{SqlStore, commit, load, open, retention};
@@ -290,6 +291,21 @@ async fn opening_again_applies_no_migration_twice() {
     let path = folder.path().join("optimizer.db");
     let again = open::for_writing(&url(&path), false).await.unwrap();
     assert_eq!(again.name, path.display().to_string());
+}
+
+/// A large file is not looked through to its end before anything is applied.
+#[tokio::test]
+async fn a_look_that_takes_too_long_is_left_off() {
+    let (store, _folder) = sqlite("").await;
+    store.commit(&large(&Dump::default())).await.unwrap();
+    let look = |at_most| intact::demand("a store", writer(&store), at_most);
+    assert_eq!(look(None).await.unwrap(), Look::Intact);
+    let no_time = Some(std::time::Duration::ZERO);
+    assert_eq!(look(no_time).await.unwrap(), Look::LeftOff);
+    // Nothing of it stays with the connection.
+    assert_eq!(look(None).await.unwrap(), Look::Intact);
+    let dump = store.dump().await.unwrap();
+    store.commit(&large(&dump)).await.unwrap();
 }
 
 /// Whatever SQLite's planner makes of them, look-ups and moves go by keys.

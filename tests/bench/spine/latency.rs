@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use didtail::ledger::Keys;
+use didtail::store::{SqlStore, Store as _};
 use mysql_async::prelude::Queryable as _;
-use rusqlite::{Connection, OpenFlags};
 
 use crate::server::Server;
+use crate::store::Store;
 
 const CALLS: u32 = 300;
 
@@ -15,12 +17,14 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) fn measure(server: &Server) -> anyhow::Result<()> {
-    let mut child = server.didtail("latency", &["--start-at", "latest"])?;
+pub(crate) fn measure(server: &Server, store: &Store<'_>) -> anyhow::Result<()> {
+    let url = store.address("latency")?;
+    let name = format!("latency-{}", store.name());
+    let mut child = server.didtail(&name, &url, &["--start-at", "latest"])?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let measured = runtime.block_on(sample(server));
+    let measured = runtime.block_on(sample(server, store, &url));
     child.kill()?;
     child.wait()?;
     let mut times = measured?;
@@ -30,7 +34,8 @@ pub(crate) fn measure(server: &Server) -> anyhow::Result<()> {
         times[place].as_secs_f64() * 1e3
     };
     println!(
-        "latency: commit to store, idle stream, {CALLS} calls: median {:.1} ms, 95 % {:.1} ms, 99 % {:.1} ms, most {:.1} ms",
+        "latency: commit to {}, idle stream, {CALLS} calls: median {:.1} ms, 95 % {:.1} ms, 99 % {:.1} ms, most {:.1} ms",
+        store.name(),
         ms(50),
         ms(95),
         ms(99),
@@ -39,14 +44,15 @@ pub(crate) fn measure(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn sample(server: &Server) -> anyhow::Result<Vec<Duration>> {
-    let url = format!("mysql://root@127.0.0.1:{}/asterisk", server.port);
-    let mut source = mysql_async::Conn::from_url(&url).await?;
-    let store = open(server).await?;
-    let mut find = store.prepare("SELECT 1 FROM call_records WHERE uniqueid = ?1")?;
+async fn sample(server: &Server, of: &Store<'_>, url: &str) -> anyhow::Result<Vec<Duration>> {
+    let kind = of.name().len() as u64;
+    let of_source = format!("mysql://root@127.0.0.1:{}/asterisk", server.port);
+    let mut source = mysql_async::Conn::from_url(&of_source).await?;
+    let store = open(url).await?;
     let mut times = Vec::new();
     for number in 0..CALLS {
-        let uniqueid = format!("1900000000.{number}");
+        // Each store's calls are others.
+        let uniqueid = format!("19000000{kind:02}.{number}");
         let insert = format!(
             "INSERT INTO vicidial_log (uniqueid, lead_id, campaign_id, call_date, start_epoch,
                  status, phone_code, phone_number, user, processed, length_in_sec)
@@ -55,7 +61,11 @@ async fn sample(server: &Server) -> anyhow::Result<Vec<Duration>> {
         );
         source.query_drop(insert).await?;
         let start = Instant::now();
-        while !find.exists([&uniqueid])? {
+        let keys = Keys {
+            uniqueids: [uniqueid].into(),
+            ..Keys::default()
+        };
+        while store.load("main", "default", &keys).await?.calls.is_empty() {
             ensure!(start.elapsed() < PATIENCE, "the call never came");
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -67,20 +77,14 @@ async fn sample(server: &Server) -> anyhow::Result<Vec<Duration>> {
 }
 
 /// Waits until didtail has made its store and follows.
-async fn open(server: &Server) -> anyhow::Result<Connection> {
-    let path = server.store("latency");
+async fn open(url: &str) -> anyhow::Result<SqlStore> {
     let start = Instant::now();
     loop {
-        let opened = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY);
-        let follows = opened.and_then(|store| {
-            store
-                .query_row("SELECT count(*) FROM replication_progress", [], |row| {
-                    row.get::<_, i64>(0)
-                })
-                .map(|rows| (store, rows > 0))
-        });
-        if let Ok((store, true)) = follows {
-            return Ok(store);
+        if let Ok(store) = SqlStore::open_read(url).await {
+            if store.progress("main").await?.is_some() {
+                return Ok(store);
+            }
+            store.close().await;
         }
         ensure!(start.elapsed() < PATIENCE, "didtail did not start");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 
 const KIND: &str = "mariadb-10.11";
-const DBSERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/dbserver");
+pub(crate) const DBSERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/dbserver");
 
 pub(crate) struct Server {
     pub(crate) folder: PathBuf,
@@ -62,13 +62,17 @@ impl Server {
         Ok((file, words.next().context("no position")?.parse()?))
     }
 
-    /// `didtail run` with a store and a state file of its own.
-    pub(crate) fn didtail(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Child> {
+    /// `didtail run` with this store and a state file of its own.
+    pub(crate) fn didtail(
+        &self,
+        name: &str,
+        store: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Child> {
         let url = format!("mysql://didtail@127.0.0.1:{}/asterisk", self.port);
         Command::new(env!("CARGO_BIN_EXE_didtail"))
             .args(["run", "--source-url", &url, "-q"])
-            .arg("--store-url")
-            .arg(format!("sqlite://{}", self.store(name).display()))
+            .args(["--store-url", store])
             .arg("--state")
             .arg(self.folder.join(format!("{name}.state")))
             .args(arguments)
@@ -76,10 +80,6 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .context("starting didtail")
-    }
-
-    pub(crate) fn store(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.db"))
     }
 }
 
@@ -91,7 +91,7 @@ impl Drop for Server {
     }
 }
 
-fn run(command: &mut Command) -> anyhow::Result<String> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     let output = command
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
