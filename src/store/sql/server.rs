@@ -66,7 +66,11 @@ pub(super) fn server(url: &str) -> Result<Pool, StoreError> {
                 .application_name("didtail")
                 .statement_cache_capacity(STATEMENTS_MAX)
                 .disable_statement_logging();
-            let session = format!("SET lock_timeout = {}", lock_wait.as_millis());
+            // A plan that was kept from when a table was small reads all of it later.
+            let session = format!(
+                "SET lock_timeout = {}; SET plan_cache_mode = force_custom_plan",
+                lock_wait.as_millis()
+            );
             let pool = PgPoolOptions::new().after_connect(move |connection, _| {
                 let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));
                 Box::pin(async move {
