@@ -119,6 +119,13 @@ pub(super) async fn keep<St: Store, T>(
         }
     };
     if kept == Kept::ToTheEnd {
+        // The work may have met the other one's writes before this was noticed.
+        let renewed = timeout(RELEASE_PATIENCE, store.renew(source, lease)).await;
+        if matches!(renewed, Ok(Ok(false))) {
+            kept = Kept::Lost;
+        }
+    }
+    if kept == Kept::ToTheEnd {
         let released = timeout(RELEASE_PATIENCE, store.release(source, lease)).await;
         if let Ok(Err(error)) = released {
             tracing::debug!(

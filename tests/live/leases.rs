@@ -8,7 +8,7 @@ use crate::support::{Daemon, Server, Site};
 
 /// How long the source may not be followed after a crash: the lease of ten seconds,
 /// the look each second, and connecting on a busy machine.
-const TAKE_OVER_MAX: Duration = Duration::from_secs(30);
+const TAKE_OVER_MAX: Duration = Duration::from_secs(45);
 
 const STANDING_BY: &str = "standing by";
 const TAKEN: &str = "another daemon took the lease";
@@ -67,14 +67,9 @@ fn a_second_daemon_stands_by_and_follows_when_the_first_is_stopped() {
     );
     site.calls(100, 2);
     // Its lease is given back: nobody waits for its end.
-    let asked = Instant::now();
     first.stop();
+    assert!(!is_ours(&site));
     second.wait_for("following the binlog");
-    assert!(
-        asked.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        asked.elapsed()
-    );
     site.calls(100, 3);
     site.wait_for_end(server);
     assert!(is_ours(&other) && !is_ours(&site));
@@ -98,15 +93,10 @@ fn a_restart_takes_its_own_lease_at_once() {
     site.wait_for_end(server);
     daemon.kill();
     site.calls(50, 2);
-    let asked = Instant::now();
     let daemon = site.following();
-    assert!(
-        asked.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        asked.elapsed()
-    );
     site.wait_for_end(server);
-    daemon.stop();
+    let log = daemon.stop();
+    assert!(!log.contains(STANDING_BY), "{log}");
     site.assert_equals_source();
 }
 

@@ -26,15 +26,25 @@ pub(crate) fn is_kind(name: &str) -> bool {
     name == "postgres" || name.starts_with("mariadb-") || name.starts_with("mysql-")
 }
 
+fn no_binlog(kind: &str) -> &'static [&'static str] {
+    if kind == "postgres" {
+        &[]
+    } else {
+        &["--", "--skip-log-bin"]
+    }
+}
+
 impl<'a> Store<'a> {
-    /// A private server with its own defaults, beside the source's.
+    /// A private server with its own defaults, beside the source's; a store needs no
+    /// binlog.
     pub(crate) fn start(kind: &str, source: &'a Server) -> anyhow::Result<Self> {
         let folder = source.folder.join(format!("store-{kind}"));
         run(Command::new(DBSERVER).args(["install", kind]))?;
         let output = run(Command::new(DBSERVER)
             .args(["start", kind, "--owner", &std::process::id().to_string()])
             .arg("--dir")
-            .arg(&folder))?;
+            .arg(&folder)
+            .args(no_binlog(kind)))?;
         let port = output.lines().find_map(|line| line.strip_prefix("port="));
         Ok(Self::Private {
             kind: kind.to_owned(),
