@@ -189,10 +189,18 @@ fn around(times: Option<(i64, i64)>, at: i64) -> Option<(i64, i64)> {
 #[must_use]
 pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
     let uniqueids = loaded.dials.values().filter_map(|d| d.uniqueid.as_ref());
-    let codes = loaded.calls.values().filter_map(|c| c.caller_code.as_ref());
+    // A code that was asked for may have been so for another year's dial.
+    let has_asked = |code: &String, at| {
+        let covers = |(from, until)| around(None, at).is_some_and(|(a, b)| from <= a && b <= until);
+        asked.caller_codes.contains(code) && asked.code_times.is_none_or(covers)
+    };
+    let mut caller_codes = BTreeSet::new();
     let mut code_times = None;
     for call in loaded.calls.values() {
-        if call.caller_code.is_some() {
+        if let Some(code) = &call.caller_code
+            && !has_asked(code, call.started_at)
+        {
+            caller_codes.insert(code.clone());
             code_times = around(code_times, call.started_at);
         }
     }
@@ -252,10 +260,7 @@ pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
             .filter(|uniqueid| !asked.uniqueids.contains(*uniqueid))
             .cloned()
             .collect(),
-        caller_codes: codes
-            .filter(|code| !asked.caller_codes.contains(*code))
-            .cloned()
-            .collect(),
+        caller_codes,
         ..Keys::default()
     }
 }

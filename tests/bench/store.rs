@@ -8,7 +8,7 @@
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use didtail::checkpoint::Checkpoint;
@@ -37,7 +37,9 @@ fn main() -> anyhow::Result<()> {
     }
     let folder = place.map_or_else(std::env::temp_dir, PathBuf::from);
     let path = folder.join(format!("didtail-bench-{}.db", std::process::id()));
-    let measured = runtime.block_on(measure(&format!("sqlite://{}", path.display()), batches));
+    let measured = runtime
+        .block_on(measure(&format!("sqlite://{}", path.display()), batches))
+        .and_then(|()| bare_in_file(&path, batches));
     if let Ok(file) = std::fs::metadata(&path) {
         println!(
             "{} MB for {} calls",
@@ -140,7 +142,6 @@ fn cpu_seconds() -> f64 {
 /// tables without keys.
 async fn bare(url: &str, batches: u64) -> anyhow::Result<()> {
     let mut spent = Duration::ZERO;
-    let rows = usize::try_from(batches * CALLS)?;
     if url.starts_with("postgres") {
         let mut connection = sqlx::PgConnection::connect(url).await?;
         sqlx::raw_sql(
@@ -183,9 +184,37 @@ async fn bare(url: &str, batches: u64) -> anyhow::Result<()> {
             .execute(&mut connection)
             .await?;
     }
-    let per_second = rows as f64 / spent.as_secs_f64();
-    println!("bare bulk    {per_second:9.0} call rows/s, no keys, no numbers, no position");
+    told(batches, spent);
     Ok(())
+}
+
+/// The same into SQLite: one prepared statement, one transaction a batch.
+fn bare_in_file(path: &Path, batches: u64) -> anyhow::Result<()> {
+    let mut spent = Duration::ZERO;
+    let mut connection = rusqlite::Connection::open(path)?;
+    connection.execute_batch("CREATE TABLE bare AS SELECT * FROM call_records LIMIT 0")?;
+    let places = vec!["?"; BARE.split(',').count()].join(", ");
+    for batch in 0..batches {
+        let text = lines(&change(batch * CALLS / 2, CALLS, batch, None), "\t", "\n");
+        let start = Instant::now();
+        let transaction = connection.transaction()?;
+        let insert = format!("INSERT INTO bare ({BARE}) VALUES ({places})");
+        let mut insert = transaction.prepare_cached(&insert)?;
+        for line in text.lines() {
+            insert.execute(rusqlite::params_from_iter(line.split('\t')))?;
+        }
+        drop(insert);
+        transaction.commit()?;
+        spent += start.elapsed();
+    }
+    connection.execute_batch("DROP TABLE bare")?;
+    told(batches, spent);
+    Ok(())
+}
+
+fn told(batches: u64, spent: Duration) {
+    let per_second = (batches * CALLS) as f64 / spent.as_secs_f64();
+    println!("bare bulk    {per_second:9.0} call rows/s, no keys, no numbers, no position");
 }
 
 /// The columns of the bare load.

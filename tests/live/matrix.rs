@@ -262,7 +262,7 @@ fn run(server: &Server, cell: &Cell, number: usize) -> Ran {
     let engine = ["--engine", cell.engine];
     let site = Site::made(server, &format!("matrix_{number}"), &engine);
     // Calls of years ago are audited too.
-    let more = format!("time_zone = \"{ZONE}\"\n\n[retention]\naudit_days = 0\n");
+    let more = format!("time_zone = \"{ZONE}\"\n\n[retention]\naudit_days = 0\ndials_days = 0\n");
     site.configure(&(site.config() + &more));
     let (calls, seed) = (number_of("CALLS", CALLS), number_of("SEED", SEED));
     let mut traffic = site.simulator_command("run");

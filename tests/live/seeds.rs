@@ -134,8 +134,8 @@ fn run(server: &Server, seed: u32) -> Ran {
         "latin1"
     };
     let site = Site::in_charset(server, &format!("seed_{seed}"), charset);
-    // Calls of years ago are audited too.
-    let more = format!("time_zone = \"{zone}\"\n\n[retention]\naudit_days = 0\n");
+    // Calls of years ago are audited too, and their dials kept until they are over.
+    let more = format!("time_zone = \"{zone}\"\n\n[retention]\naudit_days = 0\ndials_days = 0\n");
     site.configure(&(site.config() + &more));
     let mut traffic = site.simulator_command("run");
     let number = seed.to_string();
