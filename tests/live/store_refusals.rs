@@ -216,7 +216,7 @@ fn tables_of_something_else_are_left_alone() {
 fn too_many_connections_are_waited_for() {
     let few = [
         "-c",
-        "max_connections=8",
+        "max_connections=16",
         "-c",
         "superuser_reserved_connections=0",
         "-c",
@@ -225,7 +225,7 @@ fn too_many_connections_are_waited_for() {
     let with = Refusing::new("postgres", "crowded", &few);
     with.site.catch_up();
     let mut taken = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..16 {
         taken.push(Sleeper::of(&with.server));
     }
     let full = || Ended::of(&mut with.server.client("SELECT 1")).code != 0;
