@@ -226,7 +226,8 @@ impl Job {
         let name = source.name.as_str();
         let own = self.state.daemon_name()?.unwrap_or_default();
         if self.until_caught_up {
-            return Ok(Some(lease::take(self.store.as_ref(), name, &own).await?));
+            let shutdown = self.shutdown.clone();
+            return Ok(lease::take(self.store.as_ref(), name, &own, shutdown).await?);
         }
         let mut shutdown = self.shutdown.clone();
         let mut stands_by = false;

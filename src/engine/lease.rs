@@ -36,6 +36,7 @@ pub(super) async fn ask<St: Store>(
 }
 
 /// Takes the lease of a source for a command, which does not stand by for long.
+/// `None` when it was time to stop before.
 ///
 /// # Errors
 /// [`StoreError::Leased`] when another daemon has it and renews it.
@@ -43,11 +44,12 @@ pub(super) async fn take<St: Store>(
     store: &St,
     source: &str,
     holder: &str,
-) -> Result<Lease, StoreError> {
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<Option<Lease>, StoreError> {
     let began = Instant::now();
     loop {
         let holder = match ask(store, source, holder, true).await? {
-            Grant::Held(lease) => return Ok(lease),
+            Grant::Held(lease) => return Ok(Some(lease)),
             Grant::Taken { holder, .. } => holder,
         };
         if began.elapsed() >= PATIENCE {
@@ -56,7 +58,9 @@ pub(super) async fn take<St: Store>(
                 holder,
             });
         }
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        if look_later(&mut shutdown).await {
+            return Ok(None);
+        }
     }
 }
 
@@ -104,7 +108,8 @@ pub(super) async fn keep<St: Store, T>(
             }
         }
     };
-    tokio::pin!(work, renewing);
+    tokio::pin!(work);
+    let mut renewing = Box::pin(renewing);
     let mut kept = Kept::ToTheEnd;
     let done = loop {
         tokio::select! {
@@ -118,6 +123,8 @@ pub(super) async fn keep<St: Store, T>(
             }
         }
     };
+    // A renewal under way has the lease's row locked.
+    drop(renewing);
     if kept == Kept::ToTheEnd {
         // The work may have met the other one's writes before this was noticed.
         let renewed = timeout(RELEASE_PATIENCE, store.renew(source, lease)).await;

@@ -121,7 +121,8 @@ pub async fn replay(
     let state = StateFile::open_exclusive(&config.state.path)?;
     let store = Arc::new(SqlStore::open(&config.store.address()).await?);
     let holder = state.daemon_name()?.unwrap_or_default();
-    let lease = lease::take(store.as_ref(), name, &holder).await?;
+    let lease = lease::take(store.as_ref(), name, &holder, shutdown.clone()).await?;
+    let lease = lease.ok_or_else(|| refused("the replay was stopped", "start it again"))?;
     let stop = watch::Sender::new(false);
     let into = Target {
         state,
