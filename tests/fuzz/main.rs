@@ -16,7 +16,7 @@ mod bytes;
 mod server;
 mod statements;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use peak_alloc::PeakAlloc;
@@ -57,8 +57,17 @@ fn fuzz<S: Strategy>(strategy: &S, bytes: usize, case: impl Fn(S::Value)) {
     drop(alone);
 }
 
+/// A decoder that panics is caught, and its panic must cost nothing: a backtrace
+/// reads all the debugging information of this program into memory.
+#[expect(clippy::print_stderr, reason = "where panics are told")]
+fn tell_panics_briefly() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|panic| eprintln!("{panic}"))));
+}
+
 /// Demands that `work` takes no more memory than this, and not for ever.
 fn bounded(bytes: usize, work: impl FnOnce()) {
+    tell_panics_briefly();
     HEAP.reset_peak_usage();
     let (before, began) = (HEAP.current_usage(), Instant::now());
     work();
