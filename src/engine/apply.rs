@@ -69,7 +69,7 @@ pub(super) struct Applier<S, St> {
     applied_to: Option<Position>,
     /// The batch that the store commits at this moment.
     under_way: Option<UnderWay>,
-    /// The file of that, and when it was begun.
+    /// The file of the durable position, and when it was begun.
     file_begun: Option<(BinlogFile, i64)>,
     cache: StateCache,
     /// The store has the statuses of the rules.
@@ -88,13 +88,7 @@ struct UnderWay {
     /// The one task that waits for it.
     commit: JoinSet<Result<Durable, StoreError>>,
     /// How it ended, once it did.
-    ended: Option<Result<Durable, EndedBy>>,
-}
-
-/// Why a commit that was under way failed.
-enum EndedBy {
-    Store(StoreError),
-    Bug(String),
+    ended: Option<Result<Durable, EngineError>>,
 }
 
 /// What a note for the operator is about.
@@ -308,9 +302,9 @@ impl<S: Source, St: Store> Applier<S, St> {
             return;
         }
         let ended = match under_way.commit.join_next().await {
-            Some(Ok(ended)) => ended.map_err(EndedBy::Store),
-            Some(Err(join)) => Err(EndedBy::Bug(format!("a commit ended: {join}"))),
-            None => Err(EndedBy::Bug("a commit was lost".to_owned())),
+            Some(Ok(ended)) => ended.map_err(EngineError::Store),
+            Some(Err(join)) => Err(EngineError::Bug(format!("a commit ended: {join}"))),
+            None => Err(EngineError::Bug("a commit was lost".to_owned())),
         };
         under_way.ended = Some(ended);
     }
@@ -342,8 +336,8 @@ impl<S: Source, St: Store> Applier<S, St> {
                 self.is_durable(&prepared, &durable).await?;
                 return Ok(true);
             }
-            Err(EndedBy::Store(error)) => error,
-            Err(EndedBy::Bug(what)) => return Err(EngineError::Bug(what)),
+            Err(EngineError::Store(error)) => error,
+            Err(error) => return Err(error),
         };
         let (durable, prepared) = self.insist(&prepared.batch, error).await?;
         self.is_durable(&prepared, &durable).await?;
