@@ -12,8 +12,6 @@ use crate::vicidial::{CallName, Detail, Fact};
 pub fn keys(facts: &[Fact]) -> Keys {
     let mut keys = Keys::default();
     for fact in facts {
-        // Also of one that was named before: its time may be another.
-        let codes = names_code(&fact.detail);
         let detail = match &fact.detail {
             Detail::LookedUp(detail) => detail,
             Detail::Call { .. }
@@ -89,6 +87,8 @@ pub fn keys(facts: &[Fact]) -> Keys {
             } => {
                 keys.uniqueids.insert(uniqueid.clone());
                 keys.caller_codes.insert(caller_code.clone());
+                // Also of a code that was named before: its time may be another.
+                keys.code_times = around(keys.code_times, *at);
                 (*lead_id, *at)
             }
             Detail::Dial {
@@ -100,6 +100,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
             } => {
                 keys.caller_codes.insert(caller_code.clone());
                 keys.dids.extend(did.clone());
+                keys.code_times = around(keys.code_times, *at);
                 (*lead_id, *at)
             }
             Detail::Carrier {
@@ -116,6 +117,7 @@ pub fn keys(facts: &[Fact]) -> Keys {
                         keys.uniqueids.insert(uniqueid.clone())
                     }
                 };
+                keys.code_times = around(keys.code_times, *at);
                 (*lead_id, *at)
             }
             Detail::Reported {
@@ -132,13 +134,11 @@ pub fn keys(facts: &[Fact]) -> Keys {
                         keys.uniqueids.insert(uniqueid.clone())
                     }
                 };
+                keys.code_times = around(keys.code_times, *at);
                 (*lead_id, *at)
             }
             Detail::Status(_) | Detail::LookedUp(_) => continue,
         };
-        if codes {
-            keys.code_times = around(keys.code_times, at);
-        }
         if let Some(lead) = lead {
             keys.lead_ids.insert(lead);
             let (first, last) = keys.lead_times.unwrap_or((at, at));
@@ -152,24 +152,6 @@ pub fn keys(facts: &[Fact]) -> Keys {
         ));
     }
     keys
-}
-
-/// Whether a row names a caller code, or stands for one.
-fn names_code(detail: &Detail) -> bool {
-    match detail {
-        Detail::Link { .. }
-        | Detail::Dial { .. }
-        | Detail::Reported { .. }
-        | Detail::Carrier { .. } => true,
-        Detail::LookedUp(detail) => names_code(detail),
-        Detail::Call { .. }
-        | Detail::CallRead(_)
-        | Detail::CallOfLead(_)
-        | Detail::CallDeleted { .. }
-        | Detail::CallsOfSecond { .. }
-        | Detail::CallAssigned(_)
-        | Detail::Status(_) => false,
-    }
 }
 
 /// Times, and those within which a code named at this one means the same dial.
