@@ -193,8 +193,7 @@ impl Store for SqlStore {
         let pool = self.writer()?;
         self.partitions.make_for(pool, change).await;
         let commit = async {
-            let begin = open::begin_writing(pool.dialect());
-            let mut tx = pool.begin(begin, PATIENCE).await?;
+            let mut tx = pool.begin_writing().await?;
             commit::take_turn(&mut tx, change).await?;
             finish(tx, change, None).await
         };
@@ -207,10 +206,9 @@ impl Store for SqlStore {
     async fn hold(&self, source: &str) -> Result<Hold, StoreError> {
         let turn = self.turn.as_ref().unwrap_or(self.writer()?);
         let deadline = Instant::now() + open::BUSY_TIMEOUT;
-        let begin = open::begin_writing(turn.dialect());
         loop {
             let begun = async {
-                let mut tx = turn.begin(begin, PATIENCE).await?;
+                let mut tx = turn.begin_writing().await?;
                 leases::take_turn(&mut tx, source).await?;
                 Ok(tx)
             };
@@ -244,8 +242,7 @@ impl Store for SqlStore {
     ) -> Result<(), StoreError> {
         let pool = self.writer()?;
         let write = async {
-            let begin = open::begin_writing(pool.dialect());
-            let mut tx = pool.begin(begin, PATIENCE).await?;
+            let mut tx = pool.begin_writing().await?;
             backfills::write(&mut tx, source, name, note).await?;
             tx.commit().await
         };
@@ -271,9 +268,7 @@ impl Store for SqlStore {
     async fn claim(&self, source: &str, claim: &Claim<'_>) -> Result<Grant, StoreError> {
         let pool = self.writer()?;
         let work = async {
-            let mut tx = pool
-                .begin(open::begin_writing(pool.dialect()), PATIENCE)
-                .await?;
+            let mut tx = pool.begin_writing().await?;
             let grant = leases::claim(&mut tx, source, claim).await?;
             tx.finish(grant).await
         };
@@ -283,9 +278,7 @@ impl Store for SqlStore {
     async fn renew(&self, source: &str, lease: &Lease) -> Result<bool, StoreError> {
         let pool = self.writer()?;
         let work = async {
-            let mut tx = pool
-                .begin(open::begin_writing(pool.dialect()), PATIENCE)
-                .await?;
+            let mut tx = pool.begin_writing().await?;
             let is_ours = leases::renew(&mut tx, source, lease.fencing_token).await?;
             tx.finish(is_ours).await
         };
@@ -295,9 +288,7 @@ impl Store for SqlStore {
     async fn release(&self, source: &str, lease: &Lease) -> Result<(), StoreError> {
         let pool = self.writer()?;
         let work = async {
-            let mut tx = pool
-                .begin(open::begin_writing(pool.dialect()), PATIENCE)
-                .await?;
+            let mut tx = pool.begin_writing().await?;
             leases::release(&mut tx, source, lease).await?;
             tx.commit().await
         };
@@ -306,7 +297,7 @@ impl Store for SqlStore {
 
     async fn lease(&self, source: &str) -> Result<Option<LeaseState>, StoreError> {
         let work = async {
-            let mut tx = self.begin_read().await?;
+            let mut tx = self.begin_look().await?;
             let found = leases::read(&mut tx, source).await?;
             tx.finish(found).await
         };
@@ -386,7 +377,7 @@ impl Store for SqlStore {
 
     async fn pruned(&self, source: &str) -> Result<Pruned, StoreError> {
         let read = async {
-            let mut tx = self.begin_read().await?;
+            let mut tx = self.begin_look().await?;
             let found = retention::read(&mut tx, source).await?;
             tx.finish(found).await
         };
@@ -397,8 +388,7 @@ impl Store for SqlStore {
     async fn sweep(&self, prune: &Prune<'_>) -> Result<Swept, StoreError> {
         let pool = self.writer()?;
         let sweep = async {
-            let begin = open::begin_writing(pool.dialect());
-            let mut tx = pool.begin(begin, PATIENCE).await?;
+            let mut tx = pool.begin_writing().await?;
             if let Some(token) = prune.fencing_token {
                 let turn = leases::take_turn_under(&mut tx, prune.source, token).await?;
                 if let Turn::Lost(holder) = turn {

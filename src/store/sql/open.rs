@@ -16,7 +16,7 @@ use super::intact;
 use super::migrate;
 use super::partitions::Partitions;
 use super::server::{self, server};
-use super::session::{PATIENCE, Pool};
+use super::session::{PATIENCE, Pool, Tx};
 use crate::store::StoreError;
 
 /// Page cache of the writing connection, 6 MB; SQLite wants it negative, in
@@ -80,6 +80,13 @@ pub(super) fn begin_writing(dialect: Dialect) -> &'static str {
         Dialect::Sqlite => "BEGIN IMMEDIATE",
         Dialect::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off",
         Dialect::MySql => "START TRANSACTION",
+    }
+}
+
+impl Pool {
+    /// Begins a transaction that writes.
+    pub(super) async fn begin_writing(&self) -> Result<Tx, sqlx::Error> {
+        self.begin(begin_writing(self.dialect()), PATIENCE).await
     }
 }
 

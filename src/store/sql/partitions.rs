@@ -14,8 +14,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::dialect::Dialect;
-use super::open;
-use super::session::{PATIENCE, Pool};
+use super::session::Pool;
 use crate::ledger::ChangeSet;
 use crate::telemetry::field;
 
@@ -132,8 +131,7 @@ impl Partitions {
             return 0;
         }
         let drop = async {
-            let begin = open::begin_writing(pool.dialect());
-            let mut tx = pool.begin(begin, PATIENCE).await?;
+            let mut tx = pool.begin_writing().await?;
             let drop = tx
                 .query("SELECT didtail_drop_partitions(")
                 .bind(parted.table())
@@ -182,9 +180,7 @@ impl Partitions {
         for one in missing {
             let (parted, first) = one;
             let make = async {
-                let mut tx = pool
-                    .begin(open::begin_writing(pool.dialect()), PATIENCE)
-                    .await?;
+                let mut tx = pool.begin_writing().await?;
                 let make = tx
                     .query("SELECT CAST(didtail_partition(")
                     .bind(parted.table())

@@ -10,10 +10,10 @@ use sqlx::Error;
 use super::dialect::{Change, Conflict, Dialect};
 use super::insert::{Insert, rows};
 use super::partitions::{Parted, Partitions};
+use super::progress;
 use super::query::Query;
-use super::session::{PATIENCE, Pool, Tx};
+use super::session::{Pool, Tx};
 use super::value::Value;
-use super::{open, progress};
 use crate::ledger::{Aged, Pruned, SPARED_SECONDS};
 use crate::store::{Durable, Prune, Swept, Trail};
 
@@ -226,8 +226,7 @@ pub(super) async fn prune(
         Trail::Audit => (Parted::Audit, "created_at"),
         Trail::History => (Parted::History, "at"),
     };
-    let begin = open::begin_writing(pool.dialect());
-    let mut tx = pool.begin(begin, PATIENCE).await?;
+    let mut tx = pool.begin_writing().await?;
     let now = tx.dialect().now();
     let find = tx
         .query(&format!("SELECT id, {now} FROM tenants WHERE name = "))
