@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::binlog::Position;
 use crate::state::InsertedCall;
-use crate::vicidial::{Effect, KeyedRows, Table, second};
+use crate::vicidial::{KeyedRows, Table, second};
 
 /// Archivings of one table kept in memory: nightly ones of some weeks.
 const ARCHIVINGS_MAX: usize = 64;
@@ -23,26 +23,23 @@ const CLOCK_SECONDS: i64 = 3600;
 pub(super) struct Archivings {
     of_tables: BTreeMap<Table, BTreeMap<Position, i64>>,
     /// Calls by `uniqueid` that statements inserted behind an archiving although
-    /// they began before it: their rows are there.
-    inserted: BTreeMap<String, Inserted>,
-}
-
-/// A call that is there although an archiving reached beyond its begin.
-#[derive(Debug)]
-struct Inserted {
-    /// Where it was inserted.
-    place: Position,
-    /// The leads that it had.
-    leads: BTreeSet<String>,
+    /// they began before it: their rows are there. From where on, and with which
+    /// lead; a statement may give a call another, or take a name again.
+    inserted: BTreeMap<String, BTreeSet<(Position, Option<String>)>>,
+    /// Entries in that.
+    inserted_count: usize,
 }
 
 impl Archivings {
     /// Rows from before a time, in seconds since 1970 (UTC), are gone behind `place`.
     pub(super) fn add(&mut self, table: Table, place: Position, before: i64) {
         if table == Table::Log {
-            self.inserted.retain(|uniqueid, call| {
-                call.place > place || started(uniqueid).is_some_and(|began| began > before)
+            self.inserted.retain(|uniqueid, entries| {
+                let is_later = started(uniqueid).is_some_and(|began| began > before);
+                entries.retain(|(from, _)| *from > place || is_later);
+                !entries.is_empty()
             });
+            self.inserted_count = self.inserted.values().map(BTreeSet::len).sum();
         }
         let of_table = self.of_tables.entry(table).or_default();
         of_table.insert(place, before);
@@ -53,16 +50,12 @@ impl Archivings {
 
     /// Remembers a call that was inserted behind an archiving.
     pub(super) fn remember(&mut self, call: &InsertedCall) {
-        if self.inserted.len() >= INSERTED_MAX && !self.inserted.contains_key(&call.uniqueid) {
+        if self.inserted_count >= INSERTED_MAX {
             return;
         }
-        let known = self.inserted.entry(call.uniqueid.clone());
-        let known = known.or_insert_with(|| Inserted {
-            place: call.position.clone(),
-            leads: BTreeSet::new(),
-        });
-        known.place.clone_from(&call.position);
-        known.leads.extend(call.lead.clone());
+        let entries = self.inserted.entry(call.uniqueid.clone()).or_default();
+        let is_new = entries.insert((call.position.clone(), call.lead.clone()));
+        self.inserted_count += usize::from(is_new);
     }
 
     /// Those of a statement's calls that are there from `place` on although they
@@ -85,15 +78,17 @@ impl Archivings {
                 calls.push((uniqueid.clone(), value("lead_id")));
             }
         }
-        let there = self.there(rows, place);
-        if let Effect::Renamed { to, .. } = &rows.effect
-            && !there.is_empty()
-        {
-            calls.push((to.clone(), lead_of(rows)));
-        }
-        let lead = rows.set.iter().find(|(column, _)| column == "lead_id");
-        if let Some((_, Some(lead))) = lead {
-            calls.extend(there.into_iter().map(|name| (name, Some(lead.clone()))));
+        let set = |name: &str| {
+            let cell = rows.set.iter().find(|(column, _)| column == name);
+            cell.and_then(|(_, value)| value.clone())
+        };
+        let (name, lead) = (set("uniqueid"), set("lead_id"));
+        if name.is_some() || lead.is_some() {
+            let there = self.entries(rows, place);
+            calls.extend(there.map(|(known, had)| {
+                let name = name.as_ref().unwrap_or(known).clone();
+                (name, lead.clone().or_else(|| had.cloned()))
+            }));
         }
         let calls = calls.into_iter().map(|(uniqueid, lead)| InsertedCall {
             uniqueid,
@@ -112,31 +107,38 @@ impl Archivings {
         earlier.map(|(_, before)| *before).max().unwrap_or(i64::MIN)
     }
 
-    /// The `uniqueid`s of calls that are there at a place all the same, among
-    /// those that a statement may be about.
+    /// The `uniqueid`s of calls that are there all the same when the statement at
+    /// a place runs, among those that it may be about. What it writes itself is
+    /// not there yet.
     pub(super) fn there(&self, rows: &KeyedRows, place: &Position) -> Vec<String> {
-        let is_of = |uniqueid: &String, call: &Inserted| match (rows.column, &rows.among.prefix) {
-            ("uniqueid", _) => rows.values.contains(uniqueid),
-            (_, Some(prefix)) => second(uniqueid) == second(prefix),
-            (_, None) => rows.values.iter().any(|lead| call.leads.contains(lead)),
-        };
+        let names: BTreeSet<&String> = self.entries(rows, place).map(|(name, _)| name).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    /// The same calls, each with every lead that it had.
+    fn entries<'a>(
+        &'a self,
+        rows: &'a KeyedRows,
+        place: &'a Position,
+    ) -> impl Iterator<Item = (&'a String, Option<&'a String>)> {
+        let is_of =
+            |uniqueid: &String, lead: Option<&String>| match (rows.column, &rows.among.prefix) {
+                ("uniqueid", _) => rows.values.contains(uniqueid),
+                (_, Some(prefix)) => second(uniqueid) == second(prefix),
+                (_, None) => lead.is_some_and(|lead| rows.values.contains(lead)),
+            };
         let inserted = self.inserted.iter();
-        let there = inserted.filter(|(name, call)| call.place <= *place && is_of(name, call));
-        there.map(|(name, _)| name.clone()).collect()
+        let entries = inserted.flat_map(|(name, entries)| {
+            let earlier = entries.iter().filter(|(from, _)| from < place);
+            earlier.map(move |(_, lead)| (name, lead.as_ref()))
+        });
+        entries.filter(move |(name, lead)| is_of(name, *lead))
     }
 }
 
 /// When a call began, by its name; seconds since 1970 (UTC).
 fn started(uniqueid: &str) -> Option<i64> {
     second(uniqueid).parse().ok()
-}
-
-/// The lead of a statement's calls, where it names one.
-fn lead_of(rows: &KeyedRows) -> Option<String> {
-    match rows.values.as_slice() {
-        [lead] if rows.column == "lead_id" => Some(lead.clone()),
-        _ => rows.among.lead_id.map(|lead| lead.to_string()),
-    }
 }
 
 #[cfg(test)]
@@ -177,17 +179,16 @@ mod tests {
         for archivings in [&before, &after] {
             assert_eq!(archivings.there(&of_lead(), &at(300)), ["4990.1"]);
             assert!(archivings.there(&of_lead(), &at(150)).is_empty());
+            assert!(archivings.there(&of_lead(), &at(200)).is_empty());
         }
         // Its next name is there too, and the next wipe takes both.
         let renamed = KeyedRows {
-            effect: Effect::Renamed {
-                to: "5003.2".to_owned(),
-                from: None,
-            },
+            set: vec![("uniqueid".to_owned(), Some("5003.2".to_owned()))],
             ..of_lead()
         };
         assert_eq!(after.written(&renamed, &at(400)).len(), 1);
-        assert_eq!(after.there(&of_lead(), &at(400)).len(), 2);
+        assert_eq!(after.there(&of_lead(), &at(400)), ["4990.1"]);
+        assert_eq!(after.there(&of_lead(), &at(401)).len(), 2);
         after.add(Table::Log, at(500), 6_000);
         assert!(after.there(&of_lead(), &at(600)).is_empty());
     }

@@ -112,7 +112,10 @@ impl Working {
 
     fn take(&mut self, rules: &mut Rules, detail: &Detail) {
         match detail {
-            Detail::Call { before, row } => self.call(rules, before.as_ref(), row),
+            Detail::Call { before, row } => match before {
+                Some(before) => self.updated(rules, before, row),
+                None => self.call(rules, None, row),
+            },
             Detail::CallRead(row) => self.call_read(rules, row),
             Detail::CallOfLead(row) => self.call_of_lead(rules, row),
             Detail::CallDeleted {

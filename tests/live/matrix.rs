@@ -294,6 +294,12 @@ fn run(server: &Server, cell: &Cell, number: usize) -> Ran {
     if found.is_empty() {
         server.sql(&format!("DROP DATABASE `{}`", site.database));
         std::fs::remove_dir_all(&site.dir).expect("a folder that can be removed");
+    } else {
+        // Beside the logs and the stores, for whoever looks for the reason.
+        for path in server.binlogs() {
+            let copy = site.path(&path.file_name().expect("a name").to_string_lossy());
+            std::fs::copy(&path, copy).expect("a copy of the binlog");
+        }
     }
     Ran {
         name: cell.name(),

@@ -77,6 +77,28 @@ impl Working {
         }
     }
 
+    /// A row was changed. VICIdial has one row of a name: where the call is known
+    /// under another lead only, what gave it this one comes later.
+    pub(super) fn updated(&mut self, rules: &Rules, before: &CallBefore, row: &CallRow) {
+        let key = CallKey {
+            uniqueid: row.uniqueid.clone(),
+            lead_id: row.lead_id,
+        };
+        let old = CallKey {
+            uniqueid: before.uniqueid.clone(),
+            lead_id: before.lead_id,
+        };
+        let is_known = self.calls.contains_key(&old);
+        let other = self.of_another_lead(&key, row.started_at);
+        let Some(other) = other.filter(|_| !is_known) else {
+            return self.call(rules, Some(before), row);
+        };
+        let (mut before, mut row) = (before.clone(), row.clone());
+        before.lead_id = other.lead_id;
+        row.lead_id = other.lead_id;
+        self.call(rules, Some(&before), &row);
+    }
+
     /// See [`crate::vicidial::Detail::CallRead`].
     pub(super) fn call_read(&mut self, rules: &Rules, row: &CallRow) {
         let mut row = row.clone();

@@ -161,9 +161,12 @@ impl Table {
                 }
             }
             Op::Twin(call) => {
-                let Some(mut twin) = self.pick(call).cloned() else {
+                // An archiver may have taken the first row in between.
+                let all: Vec<&Log> = self.calls.iter().chain(&self.archive).collect();
+                if all.is_empty() {
                     return;
-                };
+                }
+                let mut twin = all[call.index(all.len())].clone();
                 if self.now - twin.start > CLEANED_UP {
                     return;
                 }
@@ -184,13 +187,20 @@ impl Table {
                 later,
                 status,
             } => {
-                let Some((reached, condition)) = self.reached(call, *by) else {
+                // Nobody names a call anew by its lead alone.
+                let by = match by {
+                    By::Lead => By::Second,
+                    by => *by,
+                };
+                let Some((reached, condition)) = self.reached(call, by) else {
                     return;
                 };
                 // With the second the statement would fail.
                 let [one] = reached[..] else { return };
-                let start = self.calls[one].start + if *later { 3 } else { 0 };
-                let name = self.name(start);
+                let call = &self.calls[one];
+                let start = call.start + if *later { 3 } else { 0 };
+                let gone = self.archived_twin(call).filter(|_| !later);
+                let name = gone.unwrap_or_else(|| self.name(start));
                 let mut text = format!("uniqueid='{name}'");
                 if let Some(status) = status {
                     text += &format!(",status='{status}'");
@@ -280,6 +290,20 @@ impl Table {
                 self.archive.push(log.clone());
             }
         }
+    }
+
+    /// The name of a row of the same call that was archived: it is free again.
+    fn archived_twin(&self, call: &Log) -> Option<String> {
+        let is_twin = |log: &&Log| {
+            log.lead == call.lead
+                && second(&log.uniqueid) == second(&call.uniqueid)
+                && self
+                    .calls
+                    .iter()
+                    .all(|other| other.uniqueid != log.uniqueid)
+        };
+        let gone = self.archive.iter().find(is_twin);
+        gone.map(|log| log.uniqueid.clone())
     }
 
     fn name(&mut self, second: i64) -> String {
