@@ -328,6 +328,7 @@ async fn copied(url: &str, file: &Path) {
     store.close().await;
     let checkpoint = all.progress.remove("main").expect("a position");
     let mut change = Working::new(Loaded::default()).finish(Frame {
+        landmarks: Vec::new(),
         source: "main".to_owned(),
         tenant: "default".to_owned(),
         expected: None,

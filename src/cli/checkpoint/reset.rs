@@ -130,7 +130,9 @@ fn plan(
     let new = Checkpoint {
         // Higher than both copies: see `checkpoint::resume`.
         epoch: local_epoch.max(store_epoch) + 1,
+        server: found.server,
         position: found.position,
+        file_begun: None,
         gtid: found.gtid,
         event_time: found.event_time,
         revision: 0,
@@ -153,6 +155,8 @@ fn remembered(state: Option<&StateFile>, name: &str, id: i64) -> Result<Checkpoi
 
 /// What the source says about a target.
 struct Found {
+    /// What the source calls itself; `None` where it was not asked.
+    server: Option<String>,
     position: Position,
     gtid: GtidPosition,
     event_time: Option<i64>,
@@ -170,6 +174,7 @@ async fn find(config: &Config, source: &SourceConfig, target: &Target) -> Result
         (Ok(connection), _) => connection,
         (Err(e @ SourceError::Unreachable { .. }), Target::Position(position)) => {
             return Ok(Found {
+                server: None,
                 position: position.clone(),
                 gtid: GtidPosition::default(),
                 event_time: None,
@@ -184,6 +189,7 @@ async fn find(config: &Config, source: &SourceConfig, target: &Target) -> Result
         .map_err(unreachable_target)?;
     let binlogs = Ok(connection.binlogs().await?);
     Ok(Found {
+        server: Some(connection.identity().await?),
         position: located.position,
         gtid: located.gtid,
         event_time: located.event_time,

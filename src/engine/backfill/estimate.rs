@@ -63,7 +63,7 @@ pub async fn estimate(config: &Config, range: &Range) -> Result<Vec<Estimate>, E
         let rules = rules(config, source, &server).await?;
         let known = match &store {
             Some(store) => {
-                bound::check(config, source, &server, store).await?;
+                bound::check(source, &server, store).await?;
                 store.load_note(&source.name, LoadName::Command).await?
             }
             None => None,

@@ -135,6 +135,7 @@ impl<St: Store> Merger<St> {
             source: self.source.clone(),
             tenant: self.tenant.clone(),
             statuses: None,
+            landmarks: Vec::new(),
             checkpoint: expected.clone(),
             expected: Some(expected),
             fencing_token: None,
