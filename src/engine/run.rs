@@ -128,7 +128,7 @@ pub(super) async fn run_source(
         server = source.server().text,
         "following the binlog"
     );
-    let load = backfill::resume(config, source_config, &source, &store, &settings.rules).await?;
+    let load = backfill::resume(config, source_config, &source, &store, &settings).await?;
     let asked_to_stop = shutdown.clone();
     let source = Arc::new(source);
     let ended = Box::pin(follow(source, store, state, settings, start, shutdown)).await;

@@ -91,6 +91,7 @@ pub(in crate::engine) async fn ends(
         tenant: source.tenant.clone(),
         default_country: config.attribution.default_country.clone(),
         clock: system_clock,
+        fencing_token: None,
     })
 }
 
