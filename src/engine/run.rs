@@ -85,7 +85,14 @@ pub(super) async fn run_source(
     let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
     let server = source.identity().await?;
     let recorded = state.source(name)?.and_then(|record| record.identity);
-    let decided = match decide(state.checkpoint(name)?, store.as_ref(), name).await? {
+    let decided = match decide(
+        state.checkpoint(name)?,
+        store.as_ref(),
+        name,
+        lease.taken_from.as_deref(),
+    )
+    .await?
+    {
         Some(known) if recorded.is_some_and(|recorded| recorded != server) => {
             Some(failover::move_on(&mut state, &source, name, &known, &server).await?)
         }
@@ -242,11 +249,12 @@ pub async fn follow<S: Source, St: Store>(
 }
 
 /// Where to resume, from the state file's checkpoint and the store; `None` at the
-/// very first start.
+/// very first start. `from`: another daemon that is known to have written the store.
 pub(super) async fn decide(
     local: Option<Checkpoint>,
     store: &impl Store,
     name: &str,
+    from: Option<&str>,
 ) -> Result<Option<Checkpoint>, EngineError> {
     let stored = store.progress(name).await?;
     Ok(match resume(local.as_ref(), stored.as_ref()) {
@@ -256,6 +264,14 @@ pub(super) async fn decide(
             tracing::warn!(
                 { field::POSITION } = %known.position,
                 "the store is behind the state file, as after a restore; it is caught up from its own position"
+            );
+            Some(known)
+        }
+        Resume::StoreAlone(known) if from.is_some() => {
+            tracing::info!(
+                { field::POSITION } = %known.position,
+                holder = from,
+                "another daemon wrote the store; its position is taken"
             );
             Some(known)
         }

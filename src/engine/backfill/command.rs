@@ -112,19 +112,20 @@ async fn anchor(
             state => state?,
         };
         state.bind(name, &ends.source.identity().await?)?;
-        let checkpoint = match decide(state.checkpoint(name)?, ends.store.as_ref(), name).await? {
-            Some(known) => known,
-            None => {
-                let head = ends.source.locate(&Target::Latest).await?;
-                Checkpoint {
-                    epoch: FIRST_EPOCH,
-                    position: head.position,
-                    gtid: head.gtid,
-                    event_time: head.event_time,
-                    revision: 0,
+        let checkpoint =
+            match decide(state.checkpoint(name)?, ends.store.as_ref(), name, None).await? {
+                Some(known) => known,
+                None => {
+                    let head = ends.source.locate(&Target::Latest).await?;
+                    Checkpoint {
+                        epoch: FIRST_EPOCH,
+                        position: head.position,
+                        gtid: head.gtid,
+                        event_time: head.event_time,
+                        revision: 0,
+                    }
                 }
-            }
-        };
+            };
         let first = Working::new(crate::ledger::Loaded::default()).finish(Frame {
             source: name.to_owned(),
             tenant: source.tenant.clone(),
