@@ -48,10 +48,23 @@ impl Failure {
         }
     }
 
+    /// What is behind it, the nearest first. Some wrappers repeat what is in them:
+    /// what was said is not said again.
+    fn causes(&self) -> Vec<String> {
+        let mut said = vec![self.error.to_string()];
+        for cause in self.error.chain().skip(1) {
+            let text = cause.to_string();
+            if !said.iter().any(|known| known.contains(&text)) {
+                said.push(text);
+            }
+        }
+        said.split_off(1)
+    }
+
     /// Three kinds of lines for people.
     pub(super) fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.error);
-        for cause in self.error.chain().skip(1) {
+        for cause in self.causes() {
             text.push_str(&format!("caused by: {cause}\n"));
         }
         if let Some(hint) = &self.hint {
@@ -62,15 +75,9 @@ impl Failure {
 
     /// The same for programs.
     pub(super) fn json(&self) -> String {
-        let causes: Vec<String> = self
-            .error
-            .chain()
-            .skip(1)
-            .map(ToString::to_string)
-            .collect();
         let document = serde_json::json!({
             "error": self.error.to_string(),
-            "caused_by": causes,
+            "caused_by": self.causes(),
             "hint": self.hint,
             "exit_code": self.exit as u8,
         });
@@ -198,6 +205,18 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&failure.json()).expect("JSON");
         assert_eq!(json["caused_by"][0], "no route to host");
         assert_eq!(json["exit_code"], 3);
+    }
+
+    #[test]
+    fn what_a_wrapper_repeats_is_said_once() {
+        let error = anyhow::anyhow!("1045: no").context("the server said: 1045: no");
+        let failure = Failure::from(error.context("the login is refused"));
+        assert_eq!(
+            failure.text(),
+            "error: the login is refused\ncaused by: the server said: 1045: no\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&failure.json()).expect("JSON");
+        assert_eq!(json["caused_by"].as_array().map(Vec::len), Some(1));
     }
 
     #[test]

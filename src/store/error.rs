@@ -383,7 +383,7 @@ impl StoreError {
             ),
             Self::OlderSchema { store, .. } if Backend::of(store) != Backend::File => Some(
                 "let the daemon of this version open it once (systemctl restart didtail), or, as \
-                 the owner of its tables: didtail store migrate"
+                 the owner of its tables (--store-url, DIDTAIL_STORE_PASSWORD): didtail store migrate"
                     .to_owned(),
             ),
             Self::OlderSchema { .. } => Some(
@@ -447,17 +447,29 @@ impl Backend {
         match self {
             Self::File | Self::Postgres => format!(
                 "as the owner of the tables: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES \
-                 IN SCHEMA public TO \"{user}\"; to make them, run didtail store migrate as a \
-                 user with CREATE on the schema"
+                 IN SCHEMA public TO \"{user}\"; GRANT EXECUTE ON FUNCTION \
+                 didtail_partition(TEXT, BIGINT), didtail_drop_partitions(TEXT, BIGINT, BIGINT) \
+                 TO \"{user}\"; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, \
+                 UPDATE, DELETE ON TABLES TO \"{user}\". To make or upgrade them, as a user \
+                 with CREATE and USAGE on the schema: {}",
+                migration("postgres", place)
             ),
             Self::MySql => format!(
-                "as the administrator: GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO '{user}'; \
-                 to make the tables, run didtail store migrate as a user with CREATE, ALTER, \
-                 INDEX, REFERENCES and CREATE VIEW",
-                database(store)
+                "as the administrator: GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO '{user}'. \
+                 To make or upgrade the tables, as a user with SELECT, INSERT, UPDATE, DELETE, \
+                 CREATE, ALTER, DROP, INDEX, REFERENCES and CREATE VIEW on it: {}",
+                database(store),
+                migration("mysql", place)
             ),
         }
     }
+}
+
+/// The command that makes the tables as another user than the daemon's, with that
+/// user's password.
+fn migration(scheme: &str, place: &str) -> String {
+    let (_, place) = place.split_once('@').unwrap_or(("", place));
+    format!("DIDTAIL_STORE_PASSWORD='…' didtail store migrate --store-url {scheme}://OWNER@{place}")
 }
 
 /// The database of a server's name.
