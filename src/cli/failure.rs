@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::config::ConfigError;
-use crate::engine::EngineError;
+use crate::config::{Config, ConfigError};
+use crate::engine::{EngineError, SourceFailure};
 use crate::source::SourceError;
 use crate::state::StateError;
 use crate::store::StoreError;
@@ -161,6 +161,49 @@ impl From<anyhow::Error> for Failure {
             error,
         }
     }
+}
+
+impl Failure {
+    /// The only source's failure, for which there is nothing else to print; those of
+    /// several are handed back.
+    pub(super) fn of_only(
+        failed: Vec<SourceFailure>,
+        config: &Config,
+    ) -> Result<Vec<SourceFailure>, Self> {
+        if config.sources.len() > 1 {
+            return Ok(failed);
+        }
+        match failed.into_iter().next() {
+            Some(only) => Err(only.error.into()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Of several sources, those that failed: the first says how to mend it. `None`
+    /// where none did.
+    pub(super) fn of_sources(failed: Vec<SourceFailure>) -> Option<Self> {
+        let words = failed
+            .iter()
+            .map(|one| format!("source `{}`: {}", one.source, one.error));
+        let words: Vec<String> = words.collect();
+        let failure = Self::from(failed.into_iter().next()?.error);
+        Some(Self {
+            error: failure.error.context(words.join("; ")),
+            ..failure
+        })
+    }
+}
+
+/// The sources that failed, for programs.
+pub(super) fn failed_json(failed: &[SourceFailure]) -> serde_json::Value {
+    let one = |one: &SourceFailure| {
+        serde_json::json!({
+            "source": one.source,
+            "error": one.error.to_string(),
+            "hint": one.error.hint(),
+        })
+    };
+    failed.iter().map(one).collect()
 }
 
 impl From<TelemetryError> for Failure {

@@ -16,6 +16,7 @@ use crate::engine::apply::{Applier, Clock, Keep, Setup};
 use crate::engine::archivings::Archivings;
 use crate::engine::backfill;
 use crate::engine::batch::{Batch, BatchSize};
+use crate::engine::clocks;
 use crate::engine::failover;
 use crate::engine::follow::{Follow, Summary};
 use crate::engine::intake::{Reading, Warned};
@@ -102,6 +103,7 @@ pub(super) async fn run_source(
         }
     };
     check(&source, decided.as_ref()).await?;
+    clocks::warn(&source, source_config).await;
     let mut rules = rules(config, source_config, &source).await?;
     let start = match decided {
         Some(known) => known,

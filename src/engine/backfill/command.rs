@@ -8,6 +8,7 @@ use crate::config::{Config, SourceConfig};
 use crate::engine::backfill::{Backfill, Ends, Range, bound};
 use crate::engine::policy::EngineError;
 use crate::engine::run::{FIRST_EPOCH, decide, rules, system_clock};
+use crate::engine::several::OfSources;
 use crate::ledger::{Frame, Working};
 use crate::source::{Finding, MySqlSource, Target, unreadable};
 use crate::state::{StateError, StateFile};
@@ -41,34 +42,39 @@ pub struct Loaded {
 /// again in the same words it goes on.
 ///
 /// # Errors
-/// [`EngineError`]; what was loaded until then stays.
+/// [`EngineError`] when the store cannot be opened. What was loaded before a source
+/// fails stays.
 pub async fn backfill(
     config: &Config,
     range: &Range,
     mut progress: impl FnMut(&Loaded) + Send,
-) -> Result<Vec<Loaded>, EngineError> {
+) -> Result<OfSources<Loaded>, EngineError> {
     let store = Arc::new(SqlStore::open(&config.store.address()).await?);
-    let mut all = Vec::new();
+    let mut all = OfSources::default();
     for source in &config.sources {
-        let ends = ends(config, source, &store).await?;
-        anchor(config, source, &ends).await?;
-        let mut load = Backfill::new(&ends, LoadName::Command, Some(TRIES))?;
-        let note = load.begin(range).await?;
-        let before = note.next > note.since;
-        let unreadable = Box::pin(unreadable(&ends.source)).await?;
-        let mut done = Loaded {
-            source: source.name.clone(),
-            resumed_at: before.then_some(note.next),
-            unreadable,
-            note: note.clone(),
-        };
-        progress(&done);
-        let note = load.run(note, |note| {
-            done.note = note.clone();
+        let one = async {
+            let ends = ends(config, source, &store).await?;
+            anchor(config, source, &ends).await?;
+            let mut load = Backfill::new(&ends, LoadName::Command, Some(TRIES))?;
+            let note = load.begin(range).await?;
+            let before = note.next > note.since;
+            let unreadable = Box::pin(unreadable(&ends.source)).await?;
+            let mut done = Loaded {
+                source: source.name.clone(),
+                resumed_at: before.then_some(note.next),
+                unreadable,
+                note: note.clone(),
+            };
             progress(&done);
-        });
-        let note = note.await?;
-        all.push(Loaded { note, ..done });
+            let note = load.run(note, |note| {
+                done.note = note.clone();
+                progress(&done);
+            });
+            let note = note.await?;
+            Ok(Loaded { note, ..done })
+        };
+        let loaded = Box::pin(one).await;
+        all.add(&source.name, loaded);
     }
     store.close().await;
     Ok(all)
