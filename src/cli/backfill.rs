@@ -4,7 +4,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::failure::Failure;
+use super::failure::{Failure, failed_json};
 use super::{Options, bar, output, runtime, time};
 use crate::config::Config;
 use crate::engine::{Loaded, Range, TableEstimate, backfill, estimate};
@@ -99,18 +99,25 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let store = SqlStore::open_read(&config.store.address()).await?;
         Ok::<_, Failure>((loaded, store.check_invariant().await?))
     })?;
+    let (loaded, failed) = (loaded.done, Failure::of_only(loaded.failed, &config)?);
     if options.json {
-        let document = serde_json::json!({ "sources": loaded, "differences": wrong });
-        return Ok(output::print_json(&document)?);
+        let document = serde_json::json!({
+            "sources": loaded,
+            "failed": failed_json(&failed),
+            "differences": wrong,
+        });
+        output::print_json(&document)?;
+    } else {
+        let mut text = String::new();
+        for load in &loaded {
+            text.push_str(&summary(load));
+        }
+        for difference in &wrong {
+            text.push_str(&format!("the numbers do not add up: {difference}\n"));
+        }
+        output::print(&text)?;
     }
-    let mut text = String::new();
-    for load in &loaded {
-        text.push_str(&summary(load));
-    }
-    for difference in &wrong {
-        text.push_str(&format!("the numbers do not add up: {difference}\n"));
-    }
-    Ok(output::print(&text)?)
+    Failure::of_sources(failed).map_or(Ok(()), Err)
 }
 
 fn show(bar: &ProgressBar, load: &Loaded) {
@@ -189,9 +196,15 @@ fn summary(load: &Loaded) -> String {
 /// Says what would be read.
 fn dry_run(options: &Options, config: &Config, range: &Range) -> Result<(), Failure> {
     let all = runtime()?.block_on(estimate(config, range))?;
+    let (all, failed) = (all.done, Failure::of_only(all.failed, config)?);
     if options.json {
-        let document = serde_json::json!({ "dry_run": true, "sources": all });
-        return Ok(output::print_json(&document)?);
+        let document = serde_json::json!({
+            "dry_run": true,
+            "sources": all,
+            "failed": failed_json(&failed),
+        });
+        output::print_json(&document)?;
+        return Failure::of_sources(failed).map_or(Ok(()), Err);
     }
     let mut text = String::new();
     for one in &all {
@@ -235,7 +248,8 @@ fn dry_run(options: &Options, config: &Config, range: &Range) -> Result<(), Fail
         text.push_str(&output::unread(&one.unreadable));
     }
     text.push_str("Nothing was loaded.\n");
-    Ok(output::print(&text)?)
+    output::print(&text)?;
+    Failure::of_sources(failed).map_or(Ok(()), Err)
 }
 
 /// A wall clock that is counted as if it showed UTC.

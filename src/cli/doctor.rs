@@ -12,6 +12,7 @@ use super::{Options, output, runtime};
 use crate::checkpoint::{Resume, resume};
 use crate::config::{Config, SourceConfig, SourceTimeZone};
 use crate::source::{Finding, MySqlSource, Outcome, check_clock, outlook, preflight, standing};
+use crate::store::SqlStore;
 use crate::vicidial::Zone;
 
 /// Time for each of didtail's own files.
@@ -58,8 +59,9 @@ pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failu
     } else {
         let mut shown = String::new();
         for (source, findings) in &found {
-            if found.len() > 1 {
-                shown.push_str(&format!("source {source}\n"));
+            if config.sources.len() > 1 {
+                let source = source.as_ref().map(|source| format!("source {source}\n"));
+                shown.push_str(&source.unwrap_or_default());
             }
             shown.push_str(&text(findings));
         }
@@ -78,23 +80,46 @@ pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failu
 
 const READY: &str = "Everything that `didtail run` needs is there.\n";
 
-/// What was found of one source, by its name.
-type Findings = Vec<(String, Vec<Finding>)>;
+/// What was found of one source, by its name, and of all of them together, without.
+type Findings = Vec<(Option<String>, Vec<Finding>)>;
 
 async fn findings(config: &Config) -> Findings {
+    let (mut of_all, store) = match timeout(PATIENCE, own::store(config)).await {
+        Ok((findings, store)) => (findings, store),
+        Err(_) => (late("store").findings, None),
+    };
+    of_all.extend(own::password_files(config));
     let mut all = Vec::new();
+    if config.sources.len() > 1 {
+        all.push((None, std::mem::take(&mut of_all)));
+    }
     for source in &config.sources {
-        all.push((source.name.clone(), of_source(config, source).await));
+        let of_all = std::mem::take(&mut of_all);
+        let found = of_source(config, source, store.as_ref(), of_all).await;
+        all.push((Some(source.name.clone()), found));
+    }
+    if let Some(store) = store {
+        store.close().await;
     }
     all
 }
 
-async fn of_source(config: &Config, source: &SourceConfig) -> Vec<Finding> {
+/// `of_all` is what was found already, where there is no other source.
+async fn of_source(
+    config: &Config,
+    source: &SourceConfig,
+    store: Option<&SqlStore>,
+    of_all: Vec<Finding>,
+) -> Vec<Finding> {
     let (state, mut findings) = local(config, &source.name).await;
-    let stored = async { own::store(config, &source.name, now()).await };
-    let stored = match timeout(PATIENCE, stored).await {
+    findings.extend(of_all);
+    let stored = match store {
+        Some(store) => timeout(PATIENCE, own::stored(store, &source.name, now())).await,
+        None => Ok(own::Own::default()),
+    };
+    let stored = match stored {
         Ok(stored) => stored,
-        Err(_) => late("store"),
+        Err(_) => late("position in the store"),
     };
     findings.extend(stored.findings);
     let known = match resume(state.checkpoint.as_ref(), stored.checkpoint.as_ref()) {

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::config::ConfigError;
-use crate::engine::EngineError;
+use crate::config::{Config, ConfigError};
+use crate::engine::{EngineError, SourceFailure};
 use crate::source::SourceError;
 use crate::state::StateError;
 use crate::store::StoreError;
@@ -48,10 +48,23 @@ impl Failure {
         }
     }
 
+    /// What is behind it, the nearest first. Some wrappers repeat what is in them:
+    /// what was said is not said again.
+    fn causes(&self) -> Vec<String> {
+        let mut said = vec![self.error.to_string()];
+        for cause in self.error.chain().skip(1) {
+            let text = cause.to_string();
+            if !said.iter().any(|known| known.contains(&text)) {
+                said.push(text);
+            }
+        }
+        said.split_off(1)
+    }
+
     /// Three kinds of lines for people.
     pub(super) fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.error);
-        for cause in self.error.chain().skip(1) {
+        for cause in self.causes() {
             text.push_str(&format!("caused by: {cause}\n"));
         }
         if let Some(hint) = &self.hint {
@@ -62,15 +75,9 @@ impl Failure {
 
     /// The same for programs.
     pub(super) fn json(&self) -> String {
-        let causes: Vec<String> = self
-            .error
-            .chain()
-            .skip(1)
-            .map(ToString::to_string)
-            .collect();
         let document = serde_json::json!({
             "error": self.error.to_string(),
-            "caused_by": causes,
+            "caused_by": self.causes(),
             "hint": self.hint,
             "exit_code": self.exit as u8,
         });
@@ -156,6 +163,49 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl Failure {
+    /// The only source's failure, for which there is nothing else to print; those of
+    /// several are handed back.
+    pub(super) fn of_only(
+        failed: Vec<SourceFailure>,
+        config: &Config,
+    ) -> Result<Vec<SourceFailure>, Self> {
+        if config.sources.len() > 1 {
+            return Ok(failed);
+        }
+        match failed.into_iter().next() {
+            Some(only) => Err(only.error.into()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Of several sources, those that failed: the first says how to mend it. `None`
+    /// where none did.
+    pub(super) fn of_sources(failed: Vec<SourceFailure>) -> Option<Self> {
+        let words = failed
+            .iter()
+            .map(|one| format!("source `{}`: {}", one.source, one.error));
+        let words: Vec<String> = words.collect();
+        let failure = Self::from(failed.into_iter().next()?.error);
+        Some(Self {
+            error: failure.error.context(words.join("; ")),
+            ..failure
+        })
+    }
+}
+
+/// The sources that failed, for programs.
+pub(super) fn failed_json(failed: &[SourceFailure]) -> serde_json::Value {
+    let one = |one: &SourceFailure| {
+        serde_json::json!({
+            "source": one.source,
+            "error": one.error.to_string(),
+            "hint": one.error.hint(),
+        })
+    };
+    failed.iter().map(one).collect()
+}
+
 impl From<TelemetryError> for Failure {
     fn from(error: TelemetryError) -> Self {
         Self {
@@ -198,6 +248,18 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&failure.json()).expect("JSON");
         assert_eq!(json["caused_by"][0], "no route to host");
         assert_eq!(json["exit_code"], 3);
+    }
+
+    #[test]
+    fn what_a_wrapper_repeats_is_said_once() {
+        let error = anyhow::anyhow!("1045: no").context("the server said: 1045: no");
+        let failure = Failure::from(error.context("the login is refused"));
+        assert_eq!(
+            failure.text(),
+            "error: the login is refused\ncaused by: the server said: 1045: no\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&failure.json()).expect("JSON");
+        assert_eq!(json["caused_by"].as_array().map(Vec::len), Some(1));
     }
 
     #[test]

@@ -90,7 +90,11 @@ struct Options {
     #[arg(long, global = true, value_name = "NAME")]
     source: Option<String>,
 
-    /// Store of the numbers, sqlite:///PATH [env: DIDTAIL_STORE_URL]
+    /// Store of the numbers: sqlite:///PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE [env: DIDTAIL_STORE_URL]
+    ///
+    /// On a server a password in it can be read by every user of the machine: give
+    /// it by password_file or DIDTAIL_STORE_PASSWORD instead. TLS: ?sslmode=verify-full
+    /// (PostgreSQL), ?ssl-mode=VERIFY_IDENTITY (MySQL, MariaDB).
     #[arg(long, global = true, value_name = "URL")]
     store_url: Option<String>,
 

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::failure::Failure;
+use super::failure::{Failure, failed_json};
 use super::{Options, bar, output, runtime};
-use crate::engine::recount;
+use crate::engine::{Recounted, recount};
 use crate::ledger::Counters;
 use crate::state::StateFile;
 use crate::store::SqlStore;
@@ -21,6 +21,11 @@ const BAR: &str = "{bar:40} {pos} of {len} calls and dials, {eta} left";
 /// far as their dials are kept; calls that [retention] has deleted stay counted as
 /// they were. The daemon may run.
 ///
+/// After a change of the time zone calls are on their right days: their times are
+/// seconds. The times of dials were wall clocks that were read in the old zone, and
+/// stay; `didtail backfill` reads them anew. Where dials move to another day, this
+/// says so and from when on.
+///
 /// Examples:
 ///   didtail recount --dry-run
 ///   didtail recount
@@ -34,7 +39,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
-    let (done, wrong) = runtime()?.block_on(async {
+    let ((done, failed), wrong) = runtime()?.block_on(async {
         let store = SqlStore::open_read(&config.store.address()).await?;
         let totals = store.totals(None).await?;
         let rows = u64::try_from(totals.calls + totals.dials).unwrap_or(0);
@@ -45,11 +50,16 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let done = done?;
         Ok::<_, Failure>((done, store.check_invariant().await?))
     })?;
+    let failed = Failure::of_only(failed, &config)?;
     if options.json {
+        let advice = zone_advice(&done);
         let mut document = serde_json::to_value(done).unwrap_or_default();
         document["dry_run"] = arguments.dry_run.into();
         document["differences"] = wrong.into();
-        return Ok(output::print_json(&document)?);
+        document["failed"] = failed_json(&failed);
+        document["advice"] = advice.into();
+        output::print_json(&document)?;
+        return Failure::of_sources(failed).map_or(Ok(()), Err);
     }
     let mut text = String::new();
     if StateFile::holder(&config.state.path).is_some() {
@@ -73,8 +83,21 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         }
     }
     text.push_str(&output::pairs(&pairs));
+    text.push_str(&zone_advice(&done).unwrap_or_default());
     for difference in &wrong {
         text.push_str(&format!("the numbers do not add up: {difference}\n"));
     }
-    Ok(output::print(&text)?)
+    output::print(&text)?;
+    Failure::of_sources(failed).map_or(Ok(()), Err)
+}
+
+/// What to do about dials whose times were read in another zone.
+fn zone_advice(done: &Recounted) -> Option<String> {
+    let since = done.moved_since.as_ref()?;
+    Some(format!(
+        "{} dials count on another day now, as after a change of time_zone: their times were read \
+         in the old zone and stay as they are, so that those near midnight are on a wrong day. \
+         Read them anew, as far back as VICIdial has them: didtail backfill --since {since}\n",
+        done.moved_dials
+    ))
 }

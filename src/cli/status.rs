@@ -4,9 +4,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::stats::ago;
 use super::{Options, output, runtime, time};
-use crate::config::Config;
-use crate::ledger::Attribution;
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, RetentionConfig};
+use crate::ledger::{Attribution, Pruned};
 use crate::state::{Rereads, StateError, StateFile, StatusNote};
 use crate::store::{Attributed, LeaseState, LoadName, LoadNote, SqlStore, Store as _, StoreError};
 
@@ -18,7 +20,12 @@ const RECENTLY_SECONDS: i64 = 24 * 3600;
 /// Also how the DIDs of the counted calls are known: by a report, by the call's
 /// caller code, by its lead's newest dial, or not at all. Reads the state file
 /// and the store; works with the daemon up or down. Where several daemons may follow
-/// a source, it says which one does (the lease).
+/// a source, it says which one does (the lease). `kept` is the retention that is
+/// configured; `complete since` says from when on the rows of calls and dials are
+/// whole where it has deleted some: their numbers stay.
+///
+/// While the store cannot be read, what the state file knows is shown, and the exit
+/// code is 4.
 ///
 /// Examples:
 ///   didtail status
@@ -35,16 +42,120 @@ pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failu
         Err(e) => return Err(e.into()),
     };
     let holder = StateFile::holder(&config.state.path);
-    let all = runtime()?.block_on(gather(&config, state.as_ref()))?;
+    let own = match &state {
+        Some(state) => state.daemon_name()?,
+        None => None,
+    };
+    let runtime = runtime()?;
+    let (all, store) = runtime.block_on(gather(&config, state.as_ref(), own.as_deref()))?;
+    // A server that does not answer is not waited for.
+    runtime.shutdown_background();
     if options.json {
         let sources: Vec<Value> = all.iter().map(|one| one.document(holder)).collect();
-        return Ok(output::print_json(&json!({ "sources": sources }))?);
+        output::print_json(&json!({
+            "daemon": own,
+            "store": store.document(&config),
+            "retention": kept(&config.retention),
+            "sources": sources,
+        }))?;
+    } else {
+        let texts: Vec<String> = all
+            .iter()
+            .map(|one| one.text(holder, own.as_deref()))
+            .collect();
+        let shared = [
+            ("store", store.text(&config)),
+            ("kept", kept_text(&config.retention)),
+        ];
+        output::print(&format!("{}\n{}", texts.join("\n"), output::pairs(&shared)))?;
     }
-    let texts: Vec<String> = all.iter().map(|one| one.text(holder)).collect();
-    Ok(output::print(&texts.join("\n"))?)
+    match store {
+        StoreView::Readable | StoreView::None(_) => Ok(()),
+        StoreView::Failed(error) => Err(error.into()),
+    }
+}
+
+/// What became of asking the store.
+enum StoreView {
+    Readable,
+    /// There is none yet, and the daemon makes it: says so.
+    None(String),
+    Failed(StoreError),
+}
+
+impl StoreView {
+    fn of(error: StoreError, config: &Config) -> Self {
+        let is_file = config.store.url.file().is_some();
+        match error {
+            StoreError::Missing { .. } if is_file => {
+                Self::None("none yet: the daemon makes it".to_owned())
+            }
+            StoreError::OlderSchema { found: 0, .. } => {
+                let hint = error.hint().unwrap_or_default();
+                Self::None(format!("no tables yet: {hint}"))
+            }
+            error => Self::Failed(error),
+        }
+    }
+
+    fn text(&self, config: &Config) -> String {
+        match self {
+            Self::Readable => config.store.url.to_string(),
+            Self::None(what) => format!("{}: {what}", config.store.url),
+            Self::Failed(error) => {
+                let hint = error.hint();
+                let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
+                format!("NOT READ, so this is what the state file knows: {error}{hint}")
+            }
+        }
+    }
+
+    fn document(&self, config: &Config) -> Value {
+        let url = config.store.url.to_string();
+        match self {
+            Self::Readable => {
+                json!({ "url": url, "state": "readable", "error": null, "hint": null })
+            }
+            Self::None(what) => json!({ "url": url, "state": "none", "error": null, "hint": what }),
+            Self::Failed(error) => json!({
+                "url": url,
+                "state": "failed",
+                "error": error.to_string(),
+                "cause": error.cause(),
+                "hint": error.hint(),
+            }),
+        }
+    }
+}
+
+/// The retention that is configured, in days; 0 keeps everything.
+fn kept(retention: &RetentionConfig) -> Value {
+    json!({
+        "call_records_days": retention.call_records_days,
+        "dials_days": retention.dials_days,
+        "audit_days": retention.audit_days,
+        "history_days": retention.history_days,
+        "quarantine_days": retention.quarantine_days,
+    })
+}
+
+fn kept_text(retention: &RetentionConfig) -> String {
+    let words = [
+        ("calls", retention.call_records_days),
+        ("dials", retention.dials_days),
+        ("audit", retention.audit_days),
+        ("history", retention.history_days),
+        ("rows set aside", retention.quarantine_days),
+    ];
+    let word = |(of, days): (&str, u32)| match days {
+        0 => format!("{of} for ever"),
+        days => format!("{of} {days} d"),
+    };
+    words.map(word).join(", ")
 }
 
 /// What is known of one source.
+#[derive(Default)]
 struct SourceStatus {
     name: String,
     note: Option<StatusNote>,
@@ -58,63 +169,44 @@ struct SourceStatus {
     /// Who may write the source, and whether that is the daemon of this machine.
     lease: Option<LeaseState>,
     own_lease: bool,
+    /// The store could be asked.
+    is_asked: bool,
+    /// Before which times retention has deleted rows.
+    pruned: Pruned,
     /// Loads of calls of the past, by who asked for them.
     loads: Vec<(LoadName, LoadNote)>,
 }
 
-async fn gather(config: &Config, state: Option<&StateFile>) -> Result<Vec<SourceStatus>, Failure> {
-    let store = match SqlStore::open_read(&config.store.address()).await {
-        Ok(store) => Some(store),
-        Err(StoreError::Missing { .. }) => None,
-        Err(e) => return Err(e.into()),
-    };
-    let own = match state {
-        Some(state) => state.daemon_name()?,
-        None => None,
+async fn gather(
+    config: &Config,
+    state: Option<&StateFile>,
+    own: Option<&str>,
+) -> Result<(Vec<SourceStatus>, StoreView), Failure> {
+    let (store, mut view) = match SqlStore::open_read(&config.store.address()).await {
+        Ok(store) => (Some(store), StoreView::Readable),
+        Err(error) => (None, StoreView::of(error, config)),
     };
     let mut all = Vec::new();
     for source in &config.sources {
-        let name = source.name.clone();
-        let (mut checkpoint, mut note, mut quarantined) = (None, None, 0);
+        let mut one = SourceStatus {
+            name: source.name.clone(),
+            ..SourceStatus::default()
+        };
         if let Some(state) = state {
-            checkpoint = state.checkpoint(&name)?;
-            note = state.status(&name)?;
-            quarantined = state.quarantine_count(&name)?;
+            one.place(state.checkpoint(&one.name)?);
+            one.note = state.status(&one.name)?;
+            one.quarantined = state.quarantine_count(&one.name)?;
         }
-        let (mut attributed, mut loads, mut lease) = (None, Vec::new(), None);
-        if let Some(store) = &store {
-            for load in [LoadName::StartAt, LoadName::Command] {
-                let note = store.load_note(&name, load).await?;
-                loads.extend(note.map(|note| (load, note)));
+        if let (Some(store), StoreView::Readable) = (&store, &view) {
+            match one.ask(store, own).await {
+                Ok(()) => one.is_asked = true,
+                Err(error) => view = StoreView::Failed(error),
             }
-            lease = store.lease(&name).await?;
-            checkpoint = store.progress(&name).await?.or(checkpoint);
-            let recently = time::now() - RECENTLY_SECONDS;
-            attributed = Some([
-                store.attributed(&name, None).await?,
-                store.attributed(&name, Some(recently)).await?,
-            ]);
         }
-        let own_lease = lease
-            .as_ref()
-            .is_some_and(|lease| Some(&lease.holder) == own.as_ref());
-        all.push(SourceStatus {
-            name,
-            lease,
-            own_lease,
-            note,
-            position: checkpoint.as_ref().map(|c| c.position.to_string()),
-            gtid: checkpoint
-                .as_ref()
-                .map(|c| c.gtid.to_string())
-                .unwrap_or_default(),
-            event_time: checkpoint.and_then(|c| c.event_time),
-            quarantined,
-            attributed,
-            loads,
-        });
+        one.is_asked |= matches!(view, StoreView::None(_));
+        all.push(one);
     }
-    Ok(all)
+    Ok((all, view))
 }
 
 /// The ways from the best to none, with their names for people.
@@ -126,18 +218,66 @@ const WAYS: [(Attribution, &str); 4] = [
 ];
 
 impl SourceStatus {
-    fn text(&self, holder: Option<Option<u32>>) -> String {
+    fn place(&mut self, checkpoint: Option<Checkpoint>) {
+        let Some(checkpoint) = checkpoint else {
+            return;
+        };
+        self.position = Some(checkpoint.position.to_string());
+        self.gtid = checkpoint.gtid.to_string();
+        self.event_time = checkpoint.event_time;
+    }
+
+    /// Asks the store about the source.
+    async fn ask(&mut self, store: &SqlStore, own: Option<&str>) -> Result<(), StoreError> {
+        let name = self.name.clone();
+        for load in [LoadName::StartAt, LoadName::Command] {
+            let note = store.load_note(&name, load).await?;
+            self.loads.extend(note.map(|note| (load, note)));
+        }
+        self.lease = store.lease(&name).await?;
+        let holder = self.lease.as_ref().map(|lease| lease.holder.as_str());
+        self.own_lease = holder.is_some() && holder == own;
+        self.place(store.progress(&name).await?);
+        self.pruned = store.pruned(&name).await?;
+        let recently = time::now() - RECENTLY_SECONDS;
+        self.attributed = Some([
+            store.attributed(&name, None).await?,
+            store.attributed(&name, Some(recently)).await?,
+        ]);
+        Ok(())
+    }
+
+    /// Whether another daemon has the lease.
+    fn is_anothers(&self) -> bool {
+        !self.own_lease && self.lease.as_ref().is_some_and(LeaseState::is_held)
+    }
+
+    /// The daemon of this machine, for people.
+    fn daemon(&self, holder: Option<Option<u32>>, own: Option<&str>) -> String {
+        let mut text = daemon(holder);
+        if self.is_anothers() {
+            if holder.is_some() {
+                text.push_str(", standing by");
+            }
+            if let Some(own) = own {
+                text.push_str(&format!("; it is {own}"));
+            }
+        }
+        text
+    }
+
+    fn text(&self, holder: Option<Option<u32>>, own: Option<&str>) -> String {
         let none = || "none yet".to_owned();
         let mut pairs = vec![
             ("source", self.name.clone()),
-            ("daemon", daemon(holder)),
+            ("daemon", self.daemon(holder, own)),
             ("lease", self.lease()),
             ("position", self.position.clone().unwrap_or_else(none)),
             (
                 "newest change",
                 self.event_time.map_or_else(none, |at| {
-                    let ago = (time::now() - at).max(0);
-                    format!("{}, {ago} s ago", time::format(at))
+                    let ago = ago(time::now() - at);
+                    format!("{}, {ago}", time::format(at))
                 }),
             ),
         ];
@@ -187,8 +327,8 @@ impl SourceStatus {
                 format!("{}: {how_far}, {calls} calls", load.asked),
             ));
         }
-        if self.attributed.is_none() {
-            pairs.push(("store", "none yet: the daemon makes it".to_owned()));
+        if let Some(since) = time::complete_since(self.pruned) {
+            pairs.push(("complete since", since));
         }
         let mut text = output::pairs(&pairs);
         if let Some([all, recent]) = &self.attributed {
@@ -220,6 +360,9 @@ impl SourceStatus {
 
     /// Who follows the source, for people.
     fn lease(&self) -> String {
+        if !self.is_asked {
+            return "not known".to_owned();
+        }
         let Some(lease) = &self.lease else {
             return "nobody has it".to_owned();
         };
@@ -280,6 +423,7 @@ impl SourceStatus {
             "last_error": note.and_then(|note| note.last_error.clone()),
             "last_error_at": note.and_then(|note| note.last_error_at).map(time::format),
             "quarantined_rows": self.quarantined,
+            "complete_since": time::complete_since_json(self.pruned),
             "loads": self.loads.iter().map(|(name, load)| json!({
                 "asked_by": name.as_str(),
                 "asked": load.asked,

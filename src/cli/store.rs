@@ -16,7 +16,9 @@ pub(super) enum Command {
 ///
 /// The daemon does this by itself when it starts, if its user may make tables.
 /// Where it may not, run this once after each upgrade as the owner of the tables
-/// (`--store-url` names that user), or hand `--print` to whoever runs SQL: then
+/// (`--store-url` names that user, DIDTAIL_STORE_PASSWORD has that user's password:
+/// it goes before password_file, which is the daemon's), or hand `--print` to
+/// whoever runs SQL: then
 /// the daemon's user needs SELECT, INSERT, UPDATE and DELETE, on PostgreSQL also
 /// EXECUTE on didtail_partition and didtail_drop_partitions, and nothing else.
 ///
@@ -26,6 +28,7 @@ pub(super) enum Command {
 ///
 /// Examples:
 ///   didtail store migrate
+///   DIDTAIL_STORE_PASSWORD=… didtail store migrate --store-url postgres://didtail_owner@HOST/DATABASE
 ///   didtail store migrate --print | psql optimizer
 ///   didtail store migrate --print --all > schema.sql
 #[derive(Args, Debug)]

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use crate::config::{Config, SourceTimeZone};
 use crate::engine::Range;
+use crate::ledger::Pruned;
 use crate::vicidial::{WallClock, Zone};
 
 /// Reads RFC 3339, or a time ago such as `90s`, `15m`, `24h`, `7d`, `2w`.
@@ -107,6 +108,28 @@ pub(super) fn range(since: &str, until: Option<&str>, zone: &Zone) -> Result<Ran
         since: from,
         until: to,
         asked,
+    })
+}
+
+/// From when on rows are whole, where retention has deleted some; for people.
+pub(super) fn complete_since(pruned: Pruned) -> Option<String> {
+    let of = |what: &str, since: Option<i64>| since.map(|at| format!("{what} {}", format(at)));
+    let all = [
+        of("calls", pruned.calls_before),
+        of("dials", pruned.dials_before),
+    ];
+    let all: Vec<String> = all.into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// The same for programs; null where nothing was deleted.
+pub(super) fn complete_since_json(pruned: Pruned) -> Value {
+    if pruned == Pruned::default() {
+        return Value::Null;
+    }
+    serde_json::json!({
+        "calls": pruned.calls_before.map(format),
+        "dials": pruned.dials_before.map(format),
     })
 }
 

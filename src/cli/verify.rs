@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, failed_json};
 use super::{Options, bar, output, runtime, time};
 use crate::engine::{Difference, Kind, Verified, verify};
 use crate::ledger::Counters;
@@ -18,6 +18,9 @@ const PRINTED_MAX: usize = 50;
 /// compares each call's disposition, outcome, DID, duration and the rest, and
 /// each dial, with the store; then the counters of each DID with its calls. What
 /// differs only because the daemon has not applied it yet is looked at again.
+///
+/// A source that cannot be read does not keep the others from being compared: it is
+/// named at the end, and its failure is the exit code.
 ///
 /// No difference: a call that VICIdial has no more, and the disposition of a call
 /// that is only in the archive, which keeps an early one. A call that was judged
@@ -73,7 +76,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         &time::zone(&config),
     )?;
     let bar = bar::bar(bar::WITH_MESSAGE);
-    let (all, sums) = runtime()?.block_on(async {
+    let (of, sums) = runtime()?.block_on(async {
         let all = verify(&config, &range, arguments.repair, |done| {
             let seconds = |count: i64| u64::try_from(count).unwrap_or(0);
             bar.set_length(seconds(done.until - done.since));
@@ -89,19 +92,24 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let sums = sums(&config.store.address(), arguments.repair).await?;
         Ok::<_, Failure>((all, sums))
     })?;
+    let (all, failed) = (of.done, Failure::of_only(of.failed, &config)?);
     if options.json {
         let document = serde_json::json!({
             "sources": all,
+            "failed": failed_json(&failed),
             "sums": sums.wrong,
             "sums_repaired": sums.repaired,
-            "equal": left(&all) == 0 && !sums.are_wrong(),
+            "equal": left(&all) == 0 && !sums.are_wrong() && failed.is_empty(),
             "conclusion": conclusion(&all, &sums).trim_end(),
         });
         output::print_json(&document)?;
-    } else {
+    } else if !all.is_empty() {
         output::print(&text(&all, &sums, arguments))?;
     }
-    verdict(&all, &sums, arguments)
+    match Failure::of_sources(failed) {
+        Some(failure) => Err(failure),
+        None => verdict(&all, &sums, arguments),
+    }
 }
 
 /// Checks the counters against the rows, and counts anew those that are wrong.

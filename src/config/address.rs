@@ -204,7 +204,8 @@ impl StoreUrl {
             if name == "patience" && value.parse::<u16>().is_err() {
                 return Err("`patience` is a number of seconds".to_owned());
             }
-            if !values.is_empty() && !values.contains(&&*value) {
+            let is_one = values.iter().any(|one| one.eq_ignore_ascii_case(&value));
+            if !values.is_empty() && !is_one {
                 let values = values.join(", ");
                 return Err(format!("`{name}` is one of {values}, not `{value}`"));
             }
@@ -336,6 +337,17 @@ mod tests {
         assert!(!format!("{url:?}{password:?}").contains("p@ss"));
         let (file, password) = StoreUrl::parse("sqlite:///x").expect("valid");
         assert_eq!(file.with_password(password.as_ref()), "sqlite:///x");
+    }
+
+    #[test]
+    fn a_mode_of_tls_may_be_written_in_any_case() {
+        for good in [
+            "mysql://u@h/d?ssl-mode=required",
+            "mysql://u@h/d?ssl-mode=Verify_Ca",
+            "postgres://u@h/d?sslmode=REQUIRE",
+        ] {
+            StoreUrl::parse(good).expect(good);
+        }
     }
 
     #[test]

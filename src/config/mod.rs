@@ -54,6 +54,8 @@ pub struct Config {
     pub api: Option<ApiConfig>,
     /// What works and should be mended all the same; for the log and `config check`.
     pub warnings: Vec<String>,
+    /// Password files in use that other users of the machine may read, or change.
+    pub exposed_files: Vec<PathBuf>,
 }
 
 /// `[state]`.

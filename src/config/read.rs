@@ -24,6 +24,7 @@ pub(super) fn read(overrides: &Overrides) -> Result<(Config, Vec<Effective>), Co
             .map(PathBuf::from),
         without_secrets: overrides.without_secrets,
         warnings: Vec::new(),
+        exposed_files: Vec::new(),
     };
     let config = reader.config();
     let effective = reader.layers.effective();
@@ -43,6 +44,7 @@ struct Reader {
     credentials: Option<PathBuf>,
     without_secrets: bool,
     warnings: Vec<String>,
+    exposed_files: Vec<PathBuf>,
 }
 
 impl Reader {
@@ -82,6 +84,7 @@ impl Reader {
             log: log?,
             api,
             warnings: std::mem::take(&mut self.warnings),
+            exposed_files: std::mem::take(&mut self.exposed_files),
         })
     }
 
@@ -207,6 +210,10 @@ impl Reader {
             .setting(section, index, "password_file")
             .is_some()
         {
+            let file = self.parsed(section, index, "password_file", values::path)?;
+            if values::is_exposed(&file) && !self.exposed_files.contains(&file) {
+                self.exposed_files.push(file);
+            }
             return self.parsed(section, index, "password_file", |text| {
                 values::read_password(Path::new(text))
             });

@@ -1,6 +1,7 @@
 //! Reads single values; every error says what was expected.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
@@ -41,6 +42,12 @@ pub(super) fn read_password(file: &Path) -> Result<SecretString, String> {
         "" => Err(format!("{} is empty", file.display())),
         password => Ok(password.into()),
     }
+}
+
+/// Whether every user of the machine may read a file, or change it.
+pub(super) fn is_exposed(file: &Path) -> bool {
+    const OTHERS: u32 = 0o006;
+    std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & OTHERS != 0)
 }
 
 pub(super) fn name(text: &str) -> Result<String, String> {

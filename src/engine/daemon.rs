@@ -230,11 +230,12 @@ impl Job {
             return Ok(lease::take(self.store.as_ref(), name, &own, shutdown).await?);
         }
         let mut shutdown = self.shutdown.clone();
-        let mut stands_by = false;
+        let mut seen = None;
         loop {
-            let restarts = restarts && !stands_by;
+            let restarts = restarts && seen.is_none();
             match lease::ask(self.store.as_ref(), name, &own, restarts).await? {
-                Grant::Held(lease) => {
+                Grant::Held(mut lease) => {
+                    lease.taken_from = lease.taken_from.or(seen.filter(|other| *other != own));
                     tracing::info!(
                         { field::SOURCE } = name,
                         holder = lease.holder,
@@ -243,17 +244,18 @@ impl Job {
                     );
                     return Ok(Some(lease));
                 }
-                Grant::Taken { holder, ends_in } if !stands_by => {
+                Grant::Taken { holder, ends_in } if seen.is_none() => {
                     tracing::info!(
                         { field::SOURCE } = name,
                         holder,
                         ends_in,
                         "standing by: another daemon has the lease of the source"
                     );
-                    stands_by = true;
                     self.note(source, None)?;
+                    seen = Some(holder);
                 }
-                Grant::Taken { .. } => {}
+                // It may be the one that was killed here.
+                Grant::Taken { holder, .. } => seen = Some(holder),
             }
             if lease::look_later(&mut shutdown).await {
                 return Ok(None);

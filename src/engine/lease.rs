@@ -95,17 +95,29 @@ pub(super) async fn keep<St: Store, T>(
     let renewing = async {
         let mut tick = interval(RENEW_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut fails = false;
         loop {
             tick.tick().await;
-            match store.renew(source, lease).await {
-                Ok(true) => {}
+            let error = match store.renew(source, lease).await {
+                Ok(true) if fails => {
+                    fails = false;
+                    tracing::info!({ field::SOURCE } = source, "the lease is renewed again");
+                    continue;
+                }
+                Ok(true) => continue,
                 Ok(false) => return,
-                Err(error) => tracing::debug!(
-                    { field::SOURCE } = source,
-                    { field::ERROR } = %error,
-                    "could not renew the lease; trying again"
-                ),
+                Err(error) => error,
+            };
+            if std::mem::replace(&mut fails, true) {
+                continue;
             }
+            tracing::warn!(
+                { field::SOURCE } = source,
+                { field::ERROR } = %error,
+                { field::CAUSE } = error.cause(),
+                { field::HINT } = error.hint().unwrap_or_default(),
+                "the lease cannot be renewed; trying again: another daemon may take it when it ends"
+            );
         }
     };
     tokio::pin!(work);

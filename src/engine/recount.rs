@@ -6,6 +6,7 @@
 //! daemon may run: each page is a commit of its own that raises the revision of
 //! the checkpoint, and whoever comes second reads again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SourceConfig};
 use crate::engine::policy::EngineError;
 use crate::engine::run::rules;
-use crate::ledger::{Counters, Frame, Rules, Working, further_keys};
+use crate::engine::several::{OfSources, SourceFailure};
+use crate::ledger::{ChangeSet, Counters, Frame, Rules, Working, further_keys};
 use crate::source::MySqlSource;
 use crate::store::{Mark, Page, SqlStore, Store, StoreError};
 use crate::vicidial::Origin;
@@ -31,7 +33,7 @@ const TRIES: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(15);
 
 /// What recounting came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Recounted {
     /// Calls and dials looked at.
     pub looked_at: u64,
@@ -41,6 +43,11 @@ pub struct Recounted {
     pub dials: u64,
     /// By how much the counters of all DIDs together changed.
     pub counters: Counters,
+    /// Dials that count on another day now. Their times were read in the zone of
+    /// then, and stay: their days are those of a wrong hour.
+    pub moved_dials: u64,
+    /// The first day, as `YYYY-MM-DD`, that one of these moved from or to.
+    pub moved_since: Option<String>,
 }
 
 /// Recounts every configured source, with its statuses and time zone as they
@@ -48,28 +55,58 @@ pub struct Recounted {
 /// dials were looked at.
 ///
 /// # Errors
-/// [`EngineError`]; what was recounted until then stays so.
+/// [`EngineError`] when the store cannot be opened. What was recounted before a
+/// source fails stays so, and is in the sum.
 pub async fn recount(
     config: &Config,
     dry_run: bool,
     mut progress: impl FnMut(u64),
-) -> Result<Recounted, EngineError> {
+) -> Result<(Recounted, Vec<SourceFailure>), EngineError> {
     let url = config.store.address();
     let store = SqlStore::open(&url).await?;
     let mut total = Recounted::default();
+    let mut all = OfSources::default();
     for source in &config.sources {
-        let server = MySqlSource::connect(&source.connect_settings(&config.state)).await?;
-        let mut with = Recount {
-            store: &store,
-            rules: rules(config, source, &server).await?,
-            source,
-            dry_run,
-            origin: Origin::new(&Arc::from("recount"), 0, 0, super::run::system_clock()),
+        let one = async {
+            let server = MySqlSource::connect(&source.connect_settings(&config.state)).await?;
+            let mut with = Recount {
+                store: &store,
+                rules: rules(config, source, &server).await?,
+                source,
+                dry_run,
+                origin: Origin::new(&Arc::from("recount"), 0, 0, super::run::system_clock()),
+            };
+            with.run(&mut total, &mut progress).await
         };
-        with.run(&mut total, &mut progress).await?;
+        let done = Box::pin(one).await;
+        all.add(&source.name, done);
     }
     store.close().await;
-    Ok(total)
+    Ok((total, all.failed))
+}
+
+impl Recounted {
+    /// Counts the dials that a change moves from one day to another, whatever DIDs
+    /// they are of. Only another time zone does that.
+    fn note_moved(&mut self, change: &ChangeSet) {
+        let mut by_day: BTreeMap<&str, i64> = BTreeMap::new();
+        for (key, counters) in &change.daily {
+            *by_day.entry(&key.day).or_default() += counters.dials;
+        }
+        by_day.retain(|_, dials| *dials != 0);
+        let sum =
+            |is_sign: fn(&i64) -> bool| by_day.values().filter(|dials| is_sign(dials)).sum::<i64>();
+        let moved = sum(|dials| *dials > 0).min(-sum(|dials| *dials < 0));
+        if moved <= 0 {
+            return;
+        }
+        self.moved_dials += moved.unsigned_abs();
+        let first = by_day.keys().next().map(|day| (*day).to_owned());
+        self.moved_since = match (self.moved_since.take(), first) {
+            (Some(known), Some(first)) => Some(known.min(first)),
+            (known, first) => known.or(first),
+        };
+    }
 }
 
 struct Recount<'a, St> {
@@ -141,6 +178,7 @@ impl<St: Store> Recount<'_, St> {
         for delta in change.stats.values() {
             total.counters += delta.counters;
         }
+        total.note_moved(&change);
         Ok(())
     }
 }

@@ -174,7 +174,7 @@ async fn replay_into(
         store,
         fencing_token,
     } = into;
-    let known = decide(state.checkpoint(name)?, store.as_ref(), name).await?;
+    let known = decide(state.checkpoint(name)?, store.as_ref(), name, None).await?;
     files.count_bytes(&progress.done);
     let total: u64 = files.names().filter_map(|file| files.length(file)).sum();
     progress.total.store(total, Ordering::Relaxed);

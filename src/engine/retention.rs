@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{Aged, Pruned};
-use crate::store::{LoadName, Prune, Store, StoreError};
+use crate::store::{LoadName, Prune, Store, StoreError, Swept, Trail};
 use crate::telemetry::field;
 
 /// Rows deleted in one go: some hundredths of a second, in which the stream waits.
@@ -42,9 +42,39 @@ pub(super) struct Retention {
     call_records_days: u32,
     /// How far each unfinished load was, and when it was first seen there.
     loads: BTreeMap<LoadName, (i64, i64)>,
+    /// What was deleted since the last line about it.
+    deleted: Deleted,
     /// Rows passed over since the last line about them.
     untold: u64,
     told_at: i64,
+}
+
+/// What was deleted of each table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Deleted {
+    calls: Gone,
+    dials: Gone,
+    /// Rows of `audit_log` and of `change_history`, by other means than by partition.
+    audit: u64,
+    history: u64,
+}
+
+/// Of one table: rows one by one, and whole partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Gone {
+    rows: u64,
+    partitions: u64,
+}
+
+impl Deleted {
+    fn add(&mut self, aged: Aged, swept: &Swept) {
+        let gone = match aged {
+            Aged::Calls => &mut self.calls,
+            Aged::Dials => &mut self.dials,
+        };
+        gone.rows += swept.rows;
+        gone.partitions += swept.partitions;
+    }
 }
 
 /// Whose rows are deleted.
@@ -73,6 +103,7 @@ impl Retention {
             dials_days,
             call_records_days,
             loads: BTreeMap::new(),
+            deleted: Deleted::default(),
             untold: 0,
             told_at: i64::MIN,
         }
@@ -125,17 +156,38 @@ impl Retention {
             round.stored = swept.durable.checkpoint().clone();
             round.deleted |= swept.rows > 0 || swept.partitions > 0;
             round.more |= swept.rows == u64::from(ROWS_MAX);
-            if swept.rows > 0 || swept.partitions > 0 {
-                tracing::debug!(
-                    { field::SOURCE } = of.source,
-                    rows = swept.rows,
-                    partitions = swept.partitions,
-                    aged = ?aged,
-                    "deleted rows that are past their retention; their numbers stay"
-                );
-            }
+            self.deleted.add(aged, &swept);
         }
         Ok(round)
+    }
+
+    /// Counts what was deleted of a trail.
+    pub(super) fn pruned_trail(&mut self, trail: Trail, rows: u64) {
+        match trail {
+            Trail::Audit => self.deleted.audit += rows,
+            Trail::History => self.deleted.history += rows,
+        }
+    }
+
+    /// Tells what was deleted since it was told last, if anything was.
+    pub(super) fn tell(&mut self, source: &str) {
+        let deleted = std::mem::take(&mut self.deleted);
+        if deleted == Deleted::default() {
+            return;
+        }
+        tracing::info!(
+            { field::SOURCE } = source,
+            call_records = deleted.calls.rows,
+            dials = deleted.dials.rows,
+            audit_log = deleted.audit,
+            change_history = deleted.history,
+            // Each with all rows of a month.
+            call_records_partitions = deleted.calls.partitions,
+            dials_partitions = deleted.dials.partitions,
+            calls_before = self.pruned.calls_before,
+            dials_before = self.pruned.dials_before,
+            "deleted rows that are past their retention; their numbers stay"
+        );
     }
 
     /// Whether a load of the source is under way.

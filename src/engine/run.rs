@@ -16,6 +16,7 @@ use crate::engine::apply::{Applier, Clock, Keep, Setup};
 use crate::engine::archivings::Archivings;
 use crate::engine::backfill;
 use crate::engine::batch::{Batch, BatchSize};
+use crate::engine::clocks;
 use crate::engine::failover;
 use crate::engine::follow::{Follow, Summary};
 use crate::engine::intake::{Reading, Warned};
@@ -85,7 +86,13 @@ pub(super) async fn run_source(
     let name = source_config.name.as_str();
     let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
     let server = source.identity().await?;
-    let decided = decide(state.checkpoint(name)?, store.as_ref(), name).await?;
+    let decided = decide(
+        state.checkpoint(name)?,
+        store.as_ref(),
+        name,
+        lease.taken_from.as_deref(),
+    )
+    .await?;
     let is_stored = decided.is_some() && store.progress(name).await? == decided;
     let decided = match decided {
         Some(known) if known.server.as_ref().is_some_and(|was| *was != server) => {
@@ -99,6 +106,7 @@ pub(super) async fn run_source(
         None => None,
     };
     check(&source, decided.as_ref()).await?;
+    clocks::warn(&source, source_config).await;
     let mut rules = rules(config, source_config, &source).await?;
     let start = match decided {
         Some(known) => known,
@@ -256,11 +264,12 @@ async fn landmarks(
 }
 
 /// Where to resume, from the state file's checkpoint and the store; `None` at the
-/// very first start.
+/// very first start. `from`: another daemon that is known to have written the store.
 pub(super) async fn decide(
     local: Option<Checkpoint>,
     store: &impl Store,
     name: &str,
+    from: Option<&str>,
 ) -> Result<Option<Checkpoint>, EngineError> {
     let stored = store.progress(name).await?;
     Ok(match resume(local.as_ref(), stored.as_ref()) {
@@ -270,6 +279,14 @@ pub(super) async fn decide(
             tracing::warn!(
                 { field::POSITION } = %known.position,
                 "the store is behind the state file, as after a restore; it is caught up from its own position"
+            );
+            Some(known)
+        }
+        Resume::StoreAlone(known) if from.is_some() => {
+            tracing::info!(
+                { field::POSITION } = %known.position,
+                holder = from,
+                "another daemon wrote the store; its position is taken"
             );
             Some(known)
         }

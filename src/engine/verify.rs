@@ -25,6 +25,7 @@ use crate::engine::backfill::rows::{self, Rows, Span};
 use crate::engine::backfill::{CLOCKS_SECONDS, Ends, Range, followed_since, gone, sources_of};
 use crate::engine::policy::EngineError;
 use crate::engine::selection::Selection;
+use crate::engine::several::OfSources;
 use crate::source::{Source, SourceError, unreadable};
 use crate::store::{Mark, SqlStore, Store};
 use crate::vicidial::Origin;
@@ -58,25 +59,30 @@ const TRY_PAUSE: Duration = Duration::from_secs(1);
 /// `progress` is told how much of how many seconds is done.
 ///
 /// # Errors
-/// [`EngineError`]; what was mended until then stays so.
+/// [`EngineError`] when the store cannot be opened. What was mended before a source
+/// fails stays so.
 pub async fn verify(
     config: &Config,
     range: &Range,
     repair: bool,
     mut progress: impl FnMut(&Verified) + Send,
-) -> Result<Vec<Verified>, EngineError> {
+) -> Result<OfSources<Verified>, EngineError> {
     let url = config.store.address();
     // Also to compare alone: it must stand still for a moment now and then.
     let store = Arc::new(SqlStore::open(&url).await?);
-    let mut all = Vec::new();
+    let mut all = OfSources::default();
     for source in &config.sources {
-        let ends = sources_of(config, source, &store).await?;
-        let unreadable = Box::pin(unreadable(&ends.source)).await?;
-        let mut verify = Verify::new(&ends, repair)?;
-        verify.followed_since = followed_since(config, &source.name)?;
-        let mut verified = verify.run(range, &mut progress).await?;
-        verified.unreadable = unreadable;
-        all.push(verified);
+        let one = async {
+            let ends = sources_of(config, source, &store).await?;
+            let unreadable = Box::pin(unreadable(&ends.source)).await?;
+            let mut verify = Verify::new(&ends, repair)?;
+            verify.followed_since = followed_since(config, &source.name)?;
+            let mut verified = verify.run(range, &mut progress).await?;
+            verified.unreadable = unreadable;
+            Ok(verified)
+        };
+        let verified = Box::pin(one).await;
+        all.add(&source.name, verified);
     }
     store.close().await;
     Ok(all)

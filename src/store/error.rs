@@ -149,11 +149,11 @@ pub enum StoreError {
         known: i64,
     },
     /// The daemon of this version has not yet opened the store.
-    #[error("the store {store} has schema version {found}, and this didtail reads {known}")]
+    #[error("{}", older(store, *found, *known))]
     OlderSchema {
         /// The store.
         store: String,
-        /// The store's version.
+        /// The store's version; 0: it has no tables yet.
         found: i64,
         /// The version this program reads.
         known: i64,
@@ -381,9 +381,12 @@ impl StoreError {
             Self::NewerSchema { .. } => Some(
                 "install the didtail that wrote it, or a newer one: apt install didtail".to_owned(),
             ),
+            Self::OlderSchema { found: 0, .. } => {
+                Some("`didtail run` (or `didtail store migrate`) makes them".to_owned())
+            }
             Self::OlderSchema { store, .. } if Backend::of(store) != Backend::File => Some(
                 "let the daemon of this version open it once (systemctl restart didtail), or, as \
-                 the owner of its tables: didtail store migrate"
+                 the owner of its tables (--store-url, DIDTAIL_STORE_PASSWORD): didtail store migrate"
                     .to_owned(),
             ),
             Self::OlderSchema { .. } => Some(
@@ -414,6 +417,14 @@ impl StoreError {
             Self::Other { .. } => None,
         }
     }
+}
+
+/// What is said of a schema that is not this program's yet.
+fn older(store: &str, found: i64, known: i64) -> String {
+    if found == 0 {
+        return format!("the store {store} has no tables yet");
+    }
+    format!("the store {store} has schema version {found}, and this didtail reads {known}")
 }
 
 /// A holder for people.
@@ -447,17 +458,30 @@ impl Backend {
         match self {
             Self::File | Self::Postgres => format!(
                 "as the owner of the tables: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES \
-                 IN SCHEMA public TO \"{user}\"; to make them, run didtail store migrate as a \
-                 user with CREATE on the schema"
+                 IN SCHEMA public TO \"{user}\"; GRANT EXECUTE ON FUNCTION \
+                 didtail_partition(TEXT, BIGINT), didtail_drop_partitions(TEXT, BIGINT, BIGINT) \
+                 TO \"{user}\"; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, \
+                 UPDATE, DELETE ON TABLES TO \"{user}\". To make or upgrade them, as a user \
+                 with CREATE and USAGE on the schema: {}",
+                migration_of(store)
             ),
             Self::MySql => format!(
-                "as the administrator: GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO '{user}'; \
-                 to make the tables, run didtail store migrate as a user with CREATE, ALTER, \
-                 INDEX, REFERENCES and CREATE VIEW",
-                database(store)
+                "as the administrator: GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO '{user}'. \
+                 To make or upgrade the tables, as a user with SELECT, INSERT, UPDATE, DELETE, \
+                 CREATE, ALTER, DROP, INDEX, REFERENCES and CREATE VIEW on it: {}",
+                database(store),
+                migration_of(store)
             ),
         }
     }
+}
+
+/// The command that makes the tables of a server as another user than the daemon's,
+/// with that user's password.
+pub(in crate::store) fn migration_of(store: &str) -> String {
+    let (scheme, place) = store.split_once("://").unwrap_or(("", store));
+    let (_, place) = place.split_once('@').unwrap_or(("", place));
+    format!("DIDTAIL_STORE_PASSWORD='…' didtail store migrate --store-url {scheme}://OWNER@{place}")
 }
 
 /// The database of a server's name.

@@ -18,6 +18,9 @@ pub struct Lease {
     pub holder: String,
     /// Raised with each new lease of the source.
     pub fencing_token: u64,
+    /// Another daemon that had it before, and did not give it back or was seen with
+    /// it: `None` where none is known.
+    pub taken_from: Option<String>,
 }
 
 /// Who asks for a lease.
@@ -78,9 +81,11 @@ impl LeaseState {
                 ends_in: self.expires_at - self.now,
             };
         }
+        let is_other = !self.holder.is_empty() && self.holder != claim.holder;
         Grant::Held(Lease {
             holder: claim.holder.to_owned(),
             fencing_token: self.fencing_token + 1,
+            taken_from: is_other.then(|| self.holder.clone()),
         })
     }
 }

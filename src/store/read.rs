@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::{Counters, Outcome};
+use crate::ledger::{Counters, Outcome, Pruned};
 use crate::store::sql::{Dialect, Query, Row, Tx};
 use crate::store::{SqlStore, StoreError};
 
@@ -178,6 +178,27 @@ fn ratio(part: i64, whole: i64) -> Option<f64> {
 }
 
 impl SqlStore {
+    /// Before which times calls and dials may have been deleted, of whichever source
+    /// that is latest; seconds since 1970 (UTC).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pruned_anywhere(&self) -> Result<Pruned, StoreError> {
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let look = tx.query("SELECT max(calls_before), max(dials_before) FROM retention");
+            let row = tx.fetch_first(look).await?;
+            let mut row = row.ok_or(sqlx::Error::RowNotFound)?;
+            let pruned = Pruned {
+                calls_before: row.take()?,
+                dials_before: row.take()?,
+            };
+            tx.finish(pruned).await
+        };
+        read.await
+            .map_err(|e| self.error("reading what was deleted", e))
+    }
+
     /// The DIDs' numbers, most calls first. With [`Filter::since`], only DIDs
     /// that were used since.
     ///

@@ -131,7 +131,18 @@ fn doctor_compares_the_clocks_with_the_epochs() {
     let good = ("good".to_owned(), "so in 400 of 400 calls".to_owned());
     let found = clock();
     assert_eq!((found.0, found.1), good, "of the newest 500 rows");
+    // The daemon looks, too, and says so only when there is something to say.
+    const OFF: &str = "the clocks of the newest calls are not those of the time zone";
+    let run = || site.didtail(&["run", "--until-caught-up"]).stderr;
+    let log = run();
+    assert!(!log.contains(OFF), "{log}");
     in_zone(&site, "America/New_York");
+    let log = run();
+    assert_eq!(log.matches(OFF).count(), 1, "{log}");
+    assert!(
+        log.contains("WARN") && log.contains("America/Chicago"),
+        "{log}"
+    );
     let (outcome, actual, fix) = clock();
     assert_eq!(outcome, "note", "didtail runs all the same");
     assert!(
@@ -152,4 +163,25 @@ fn doctor_compares_the_clocks_with_the_epochs() {
     let (outcome, actual, _) = clock();
     assert_eq!(outcome, "unknown");
     assert!(actual.contains("no index"), "{actual}");
+}
+
+/// The times of dials were wall clocks, and stay as they were read.
+#[test]
+fn recount_in_another_zone_says_what_it_cannot_mend() {
+    let server = Server::shared();
+    let site = Site::new(server, "recount_zone");
+    in_zone(&site, "UTC");
+    site.calls(30, 1);
+    site.catch_up();
+    let recount = || site.didtail(&["recount", "--dry-run"]).good();
+    const ADVICE: &str = "didtail backfill --since 20";
+    let same = recount();
+    assert!(!same.contains(ADVICE), "{same}");
+    // At any time of the day one of them has another date than UTC.
+    let others = ["Pacific/Kiritimati", "Pacific/Pago_Pago"].map(|zone| {
+        in_zone(&site, zone);
+        recount()
+    });
+    let told = others.iter().filter(|text| text.contains(ADVICE)).count();
+    assert!(told > 0, "{others:?}");
 }

@@ -110,7 +110,8 @@ fn a_site_that_is_well() {
         "",
     );
     after.has("state file", "good", "state.db: binlog.0", "");
-    after.has("store", "good", "store.db: binlog.0", "");
+    after.has("store", "good", "store.db", "");
+    after.has("position in the store", "good", "binlog.0", "");
     after.has("resume position", "good", "0 files before the end", "");
     after.has(
         "time to resume",

@@ -55,6 +55,10 @@ fn a_second_daemon_stands_by_and_follows_when_the_first_is_stopped() {
     second.wait_for(STANDING_BY);
     let shown = other.didtail(&["status"]).good();
     assert!(shown.contains("another daemon, "), "{shown}");
+    // Who this one is, by the name that leases have.
+    let own = other.didtail(&["status", "--json"]).json()["daemon"].clone();
+    let own = format!("standing by; it is {}", own.as_str().expect("a name"));
+    assert!(shown.contains(&own), "{shown}");
     assert!(is_ours(&site) && !is_ours(&other));
     let health = || other.didtail(&["status", "--json"]).json()["sources"][0]["health"].clone();
     assert_eq!(health(), "standby");
@@ -87,7 +91,9 @@ fn a_second_daemon_stands_by_and_follows_when_the_first_is_stopped() {
     first.wait_for(STANDING_BY);
     let log = first.stop();
     assert!(!log.contains("following the binlog"), "{log}");
-    second.stop();
+    let log = second.stop();
+    assert!(log.contains("another daemon wrote the store"), "{log}");
+    assert!(!log.contains("WARN"), "{log}");
     site.assert_equals_source();
 }
 

@@ -47,6 +47,7 @@ mod store_faults_file;
 mod store_faults_hung;
 mod store_faults_limits;
 mod store_faults_tls;
+mod store_operator;
 mod store_outage;
 mod store_refusals;
 mod stores;

@@ -41,7 +41,21 @@ fn what_was_deleted_is_counted_once() {
 
     let keep = "\n[retention]\ndials_days = 3\ncall_records_days = 6\n";
     site.configure(&(site.config() + keep));
-    site.catch_up();
+    let run = site.didtail(&["run", "--until-caught-up"]);
+    let told = run.stderr.lines();
+    let told: Vec<&str> = told.filter(|line| line.contains("deleted rows")).collect();
+    assert_eq!(told.len(), 1, "{}", run.stderr);
+    let count = |name: &str| -> i64 {
+        let (_, rest) = told[0].split_once(&format!(" {name}=")).expect(name);
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+        digits
+            .and_then(|digits| digits.parse().ok())
+            .expect("a count")
+    };
+    assert_eq!(count("call_records"), calls - rows(&site, "call_records"));
+    assert_eq!(count("dials"), dials - rows(&site, "dials"));
+    run.good();
+    says_from_when_on_it_is_complete(&site);
     assert!(rows(&site, "call_records") < calls / 2);
     assert!(rows(&site, "dials") < dials / 3);
     assert!(rows(&site, "call_records") > 0 && rows(&site, "dials") > 0);
@@ -85,4 +99,30 @@ fn what_was_deleted_is_counted_once() {
     assert!(rows(&site, "call_records") >= left + 20);
     site.assert_invariant();
     site.didtail(&["verify", "--since", "60d"]).good();
+}
+
+/// Where rows were deleted, what is counted from rows says so; what is kept as a
+/// number is whole.
+fn says_from_when_on_it_is_complete(site: &Site) {
+    let json = |arguments: &[&str]| site.didtail(&[arguments, &["--json"]].concat()).json();
+    let known = json(&["status"])["sources"][0]["complete_since"].clone();
+    assert!(
+        known["calls"].is_string() && known["dials"].is_string(),
+        "{known}"
+    );
+    let shown = site.didtail(&["status"]).good();
+    assert!(shown.contains("complete since"), "{shown}");
+    assert!(shown.contains("calls 6 d, dials 3 d"), "{shown}");
+    for arguments in [["--since", "60d"], ["--by", "disposition"]] {
+        let stats = [&["stats"], &arguments[..]].concat();
+        assert_eq!(json(&stats)[0]["complete_since"], known, "{arguments:?}");
+        let text = site.didtail(&stats).good();
+        assert!(text.contains("Complete since: calls "), "{text}");
+    }
+    for arguments in [["--since", "1h"], ["--by", "day"]] {
+        let stats = [&["stats"], &arguments[..]].concat();
+        assert!(json(&stats)[0].get("complete_since").is_none());
+        let text = site.didtail(&stats).good();
+        assert!(!text.contains("Complete since"), "{text}");
+    }
 }

@@ -70,6 +70,7 @@ fn two_sources_fill_one_store_and_one_that_is_away_holds_nobody_up() {
     assert_eq!(status["sources"][1]["health"], "stopped", "{status}");
     assert!(daemon.is_running());
     daemon.stop();
+    the_others_are_looked_at(&site);
     far.start_again();
     other.calls(20, 5);
     site.catch_up();
@@ -81,4 +82,26 @@ fn two_sources_fill_one_store_and_one_that_is_away_holds_nobody_up() {
     site.configure(&twice);
     site.didtail(&["config", "check"])
         .fails(1, "`main` and `other` are the same database", "");
+}
+
+/// Commands for all sources do what they can, and say which they could not.
+fn the_others_are_looked_at(site: &Site) {
+    for (arguments, words) in [
+        (vec!["verify", "--since", "7d"], "compared"),
+        (vec!["recount", "--dry-run"], "looked at"),
+        (vec!["backfill", "--since", "7d", "--dry-run"], "would load"),
+    ] {
+        let ended = site.didtail(&arguments);
+        ended.fails(3, "source `other`: ", "");
+        assert!(!ended.stderr.contains("`main`"), "{}", ended.stderr);
+        assert!(
+            ended.stdout.contains(words),
+            "{arguments:?}: {}",
+            ended.stdout
+        );
+        let json = site.didtail(&[&arguments[..], &["--json"]].concat());
+        let said: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+        assert_eq!(said["failed"][0]["source"], "other", "{said}");
+        assert_eq!(json.code, 3);
+    }
 }

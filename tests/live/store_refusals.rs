@@ -58,20 +58,63 @@ impl Refusing {
         }
     }
 
-    /// Makes [`RUNTIME`], with the privileges that the schema's README names.
-    fn grant(&self) {
-        let all = "SELECT, INSERT, UPDATE, DELETE";
+    /// Makes [`RUNTIME`].
+    fn make_user(&self) {
         if self.is_postgres {
-            self.sql(&format!(
-                "CREATE ROLE {RUNTIME} LOGIN PASSWORD 'pw'; \
-                 GRANT {all} ON ALL TABLES IN SCHEMA public TO {RUNTIME}"
-            ));
+            self.sql(&format!("CREATE ROLE {RUNTIME} LOGIN PASSWORD 'pw'"));
         } else {
             self.sql(&format!(
                 "CREATE USER '{RUNTIME}'@'%' IDENTIFIED BY 'pw'; \
-                 GRANT {all} ON optimizer.* TO '{RUNTIME}'@'%'"
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON optimizer.* TO '{RUNTIME}'@'%'"
             ));
         }
+    }
+
+    /// Gives it, on the tables, the privileges that the schema's README names.
+    fn grant(&self) {
+        if self.is_postgres {
+            self.sql(&format!(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {RUNTIME}"
+            ));
+        }
+    }
+
+    /// What `didtail doctor` says of this check: the outcome, what is there, and
+    /// what mends it.
+    fn doctor(&self, url: &str, check: &str) -> Vec<[String; 3]> {
+        let said = self
+            .site
+            .didtail(&["doctor", "--json", "--store-url", url])
+            .stdout;
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let all = said["findings"].as_array().expect("findings").clone();
+        let ones = all.iter().filter(|one| one["check"] == check);
+        ones.map(|one| {
+            ["outcome", "actual", "fix"].map(|key| one[key].as_str().unwrap_or_default().to_owned())
+        })
+        .collect()
+    }
+
+    /// Demands that a privilege is said to be missing, and that the statement which
+    /// is told mends it.
+    fn mends(&self, url: &str, right: &str) {
+        let said = self.doctor(url, "store privileges");
+        let bad: Vec<_> = said.iter().filter(|one| one[0] == "bad").collect();
+        let [one] = bad.as_slice() else {
+            panic!("{said:?}");
+        };
+        assert!(one[1].contains(right), "{one:?}");
+        let grant = one[2].split_once(": ").expect("who runs what").1;
+        assert!(grant.starts_with(&format!("GRANT {right} ON ")), "{one:?}");
+        self.sql(grant);
+        self.is_well(url);
+    }
+
+    /// Demands that no privilege is said to be missing.
+    fn is_well(&self, url: &str) {
+        let said = self.doctor(url, "store privileges");
+        let is_well = |one: &[String; 3]| one[0] == "good" || one[0] == "note";
+        assert!(!said.is_empty() && said.iter().all(is_well), "{said:?}");
     }
 }
 
@@ -111,13 +154,37 @@ fn refused(with: &Refusing, quoted: &str) {
     let printed = with.site.didtail(&all).good();
     assert!(printed.contains(" call_records ("), "{printed}");
     let pending = ["store", "migrate", "--print"];
+    // Before there are tables it must be somebody who may make them.
+    with.make_user();
+    let runtime = with.url(RUNTIME, "pw");
+    let [is, said, _] = with.doctor(&with.site.store_url(), "store").remove(0);
+    assert_eq!(is, "good");
+    assert!(said.contains("has no tables yet: `didtail run`"), "{said}");
+    with.is_well(&with.site.store_url());
+    let [is, _, fix] = with.doctor(&runtime, "store privileges").remove(0);
+    let grant = if with.is_postgres {
+        "GRANT CREATE, USAGE ON SCHEMA public TO didtail_runtime"
+    } else {
+        "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CREATE VIEW \
+         ON `optimizer`.* TO 'didtail_runtime'@'%'"
+    };
+    assert_eq!(is, "bad");
+    assert!(
+        fix.contains(grant) && fix.contains("DIDTAIL_STORE_PASSWORD"),
+        "{fix}"
+    );
+    with.run(&runtime).fails(
+        4,
+        "lacks a privilege",
+        "DIDTAIL_STORE_PASSWORD='…' didtail store migrate",
+    );
     assert_eq!(with.site.didtail(&pending).good(), printed);
     with.sql(&printed);
     assert_eq!(with.site.didtail(&pending).good(), "");
 
     // A role that may read and write rows, and nothing else, is enough.
     with.grant();
-    let runtime = with.url(RUNTIME, "pw");
+    with.is_well(&runtime);
     with.run(&runtime).good();
     with.site.assert_equals_source();
     let again = ["store", "migrate", "--store-url", &runtime];
@@ -155,10 +222,15 @@ fn refused(with: &Refusing, quoted: &str) {
         .fails(4, "lacks a privilege", "GRANT SELECT, INSERT");
     let said = with.run(&runtime).stderr;
     assert!(said.contains(quoted), "{said}");
-    if with.is_postgres {
-        with.sql(&format!("GRANT INSERT ON call_records TO {user}"));
-    } else {
-        with.sql(&format!("GRANT INSERT ON optimizer.* TO {user}"));
+    with.mends(&runtime, "INSERT");
+    for right in ["UPDATE", "DELETE"] {
+        let place = if with.is_postgres {
+            "dials"
+        } else {
+            "optimizer.*"
+        };
+        with.sql(&format!("REVOKE {right} ON {place} FROM {user}"));
+        with.mends(&runtime, right);
     }
 
     // Read-only for a while: waited for.

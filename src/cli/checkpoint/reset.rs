@@ -60,6 +60,10 @@ pub(super) fn run(
         let plan = plan(config, source, state.as_ref(), &arguments.to)?;
         return report(options, &plan, false);
     }
+    if let Some(pid) = StateFile::holder(&config.state.path) {
+        let path = config.state.path.clone();
+        return Err(StateError::Held { path, pid }.into());
+    }
     if !arguments.yes && !std::io::stdin().is_terminal() {
         return Err(Failure::operator(
             "there is no terminal to ask for confirmation",

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::ledger::Attribution;
 use crate::source::{Finding, Outcome};
 use crate::state::{StateError, StateFile};
-use crate::store::{SqlStore, Store as _, StoreError};
+use crate::store::{Lacking, SqlStore, Store as _, StoreError, lacking_privileges};
 
 /// Seconds of calls whose attribution is looked at: what VICIdial's own logs of
 /// dials reach back for sure.
@@ -45,49 +45,125 @@ pub(super) fn state(config: &Config, source: &str) -> Own {
     own
 }
 
-/// Looks at the store. `now` is in seconds since 1970 (UTC).
-pub(super) async fn store(config: &Config, source: &str, now: i64) -> Own {
+/// Looks at the store, which is all sources': is it there, of this version, and may
+/// this user write it?
+pub(super) async fn store(config: &Config) -> (Vec<Finding>, Option<SqlStore>) {
     let (url, file) = (&config.store.url, config.store.url.file());
-    let mut own = Own::default();
-    let opened = SqlStore::open_read(&config.store.address()).await;
-    let read = match &opened {
-        Ok(store) => store.progress(source).await,
-        Err(_) => Ok(None),
-    };
-    let open = |actual: String| match file {
+    let address = config.store.address();
+    let mut findings = Vec::new();
+    let opened = SqlStore::open_read(&address).await;
+    let good = |actual: String| match file {
         Some(path) => there(path, actual),
         None => (Outcome::Good, actual, None),
     };
-    let (outcome, actual, fix) = match (&opened, &read) {
-        (Ok(_), Ok(Some(checkpoint))) => {
-            own.findings
-                .extend(attributed(opened.as_ref().ok(), source, now).await);
-            open(format!("{url}: {}", checkpoint.position))
+    let is_asked = matches!(&opened, Ok(_) | Err(StoreError::OlderSchema { .. }));
+    let (outcome, actual, fix) = match &opened {
+        Ok(_) => good(url.to_string()),
+        Err(StoreError::Missing { .. }) if let Some(path) = file => to_be(path),
+        Err(error @ StoreError::OlderSchema { found: 0, .. }) => {
+            let hint = error.hint().unwrap_or_default();
+            good(format!("{url} has no tables yet: {hint}"))
         }
-        (Ok(_), Ok(None)) => open(format!("{url}: no position yet")),
-        (Err(error @ StoreError::Missing { .. }), _) => match file {
-            Some(path) => to_be(path),
-            None => (Outcome::Bad, error.to_string(), error.hint()),
-        },
-        (Err(error @ StoreError::OlderSchema { .. }), _) => {
+        Err(error @ StoreError::OlderSchema { .. }) => {
             let actual = format!("{error}: the daemon upgrades it when it starts");
             (Outcome::Note, actual, error.hint())
         }
-        (Err(error), _) | (_, Err(error)) => (Outcome::Bad, error.to_string(), error.hint()),
+        Err(error) => (Outcome::Bad, error_text(error), error.hint()),
     };
-    own.findings
-        .insert(0, finding("store", outcome, &actual, fix));
-    own.checkpoint = read.ok().flatten();
-    if let Ok(store) = opened {
-        store.close().await;
+    findings.push(finding("store", outcome, &actual, fix));
+    if is_asked && file.is_none() {
+        findings.extend(privileges(&address).await);
+    }
+    (findings, opened.ok())
+}
+
+/// Whether the store's user may do what the daemon does there.
+async fn privileges(address: &str) -> Vec<Finding> {
+    const CHECK: &str = "store privileges";
+    const EXPECTED: &str = "those that the daemon needs on the store";
+    let lacking = match lacking_privileges(address).await {
+        Ok(lacking) => lacking,
+        Err(error) => {
+            let found = Finding::of(CHECK, Outcome::Bad, EXPECTED, &error_text(&error));
+            return vec![Finding {
+                fix: error.hint(),
+                ..found
+            }];
+        }
+    };
+    if lacking.is_empty() {
+        let actual = "all that the daemon needs";
+        return vec![Finding::of(CHECK, Outcome::Good, EXPECTED, actual)];
+    }
+    let finding = |one: Lacking| {
+        let outcome = if one.is_needed {
+            Outcome::Bad
+        } else {
+            Outcome::Note
+        };
+        Finding {
+            fix: Some(one.fix),
+            ..Finding::of(CHECK, outcome, EXPECTED, &one.what)
+        }
+    };
+    lacking.into_iter().map(finding).collect()
+}
+
+fn error_text(error: &StoreError) -> String {
+    match error.cause() {
+        cause if cause.is_empty() => error.to_string(),
+        cause => format!("{error}: {cause}"),
+    }
+}
+
+/// What the store has of a source. `now` is in seconds since 1970 (UTC).
+pub(super) async fn stored(store: &SqlStore, source: &str, now: i64) -> Own {
+    const CHECK: &str = "position in the store";
+    const EXPECTED: &str = "readable";
+    let mut own = Own::default();
+    match store.progress(source).await {
+        Ok(Some(checkpoint)) => {
+            let actual = checkpoint.position.to_string();
+            own.findings
+                .push(Finding::of(CHECK, Outcome::Good, EXPECTED, &actual));
+            own.findings.extend(attributed(store, source, now).await);
+            own.checkpoint = Some(checkpoint);
+        }
+        Ok(None) => own
+            .findings
+            .push(Finding::of(CHECK, Outcome::Good, EXPECTED, "none yet")),
+        Err(error) => own.findings.push(Finding {
+            fix: error.hint(),
+            ..Finding::of(CHECK, Outcome::Bad, EXPECTED, &error_text(&error))
+        }),
     }
     own
 }
 
+/// Password files that every user of the machine may read.
+pub(super) fn password_files(config: &Config) -> Vec<Finding> {
+    let finding = |path: &std::path::PathBuf| Finding {
+        fix: Some(format!(
+            "chown root:didtail {0} && chmod 0640 {0}",
+            path.display()
+        )),
+        ..Finding::of(
+            "password file",
+            Outcome::Note,
+            "readable by the daemon's user alone",
+            &format!(
+                "every user of this machine may read or change {}",
+                path.display()
+            ),
+        )
+    };
+    config.exposed_files.iter().map(finding).collect()
+}
+
 /// How the calls of the last day got their DIDs.
-async fn attributed(store: Option<&SqlStore>, source: &str, now: i64) -> Option<Finding> {
+async fn attributed(store: &SqlStore, source: &str, now: i64) -> Option<Finding> {
     const EXPECTED: &str = "the calls of the last day have a DID";
-    let counted = store?.attributed(source, Some(now - DAY_SECONDS)).await;
+    let counted = store.attributed(source, Some(now - DAY_SECONDS)).await;
     let finding =
         |outcome, actual: &str| Finding::of("DIDs in the store", outcome, EXPECTED, actual);
     let counted = match counted {

@@ -7,18 +7,19 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::{output, time};
 use crate::config::Config;
-use crate::ledger::Counters;
+use crate::ledger::{Counters, Pruned};
 use crate::store::{DidSummary, Filter, Split, SqlStore};
 use crate::vicidial::Zone;
 use table::Line;
-pub(in crate::cli) use table::screen;
+pub(in crate::cli) use table::{ago, screen};
 
 /// Show the DIDs' numbers: dials, calls and how they ended
 ///
 /// Without a DID, one row each, most calls first. With one, its numbers by day.
 /// The rates are in percent of the calls, `avg talk` is by answered calls.
 /// All-time numbers, also by day and campaign, are whole. Those since a time and
-/// those by disposition are of the calls and dials that [retention] keeps.
+/// those by disposition are of the calls and dials that [retention] keeps; from when
+/// on these are complete is said where it deleted some (`complete_since`).
 ///
 /// Reads the store; the daemon may run.
 ///
@@ -89,11 +90,15 @@ pub(super) async fn run(config: &Config, args: &StatsArgs, json: bool) -> anyhow
         return watch::run(&store, &sources, &zone, args, json).await;
     }
     let picture = picture(&store, &zone, args, args.limit).await?;
+    let pruned = pruned(&store, &zone, args).await?;
     if json {
-        output::print_json(&document(&picture)?)?;
+        output::print_json(&document(&picture, pruned)?)?;
     } else {
         let width = table::screen().map(|(width, _)| width);
-        output::print(&text(&picture, time::now(), width))?;
+        let since = time::complete_since(pruned);
+        let since = since.map(|since| format!("Complete since: {since} ([retention]).\n"));
+        let table = text(&picture, time::now(), width);
+        output::print(&format!("{table}{}", since.unwrap_or_default()))?;
     }
     Ok(())
 }
@@ -112,6 +117,24 @@ struct Overall {
     dids: usize,
     dials: i64,
     calls: i64,
+}
+
+/// What retention has deleted of the rows that the numbers are counted from; nothing
+/// where these are the kept ones, or of a time from which everything is there.
+async fn pruned(store: &SqlStore, zone: &Zone, args: &StatsArgs) -> anyhow::Result<Pruned> {
+    if args.since.is_none() && args.by != Some(By::Disposition) {
+        return Ok(Pruned::default());
+    }
+    let since = match args.since.as_deref() {
+        Some(text) => time::parse_in(text, time::now(), zone).map_err(anyhow::Error::msg)?,
+        None => 0,
+    };
+    let known = store.pruned_anywhere().await?;
+    let behind = |before: Option<i64>| before.filter(|before| *before > since);
+    Ok(Pruned {
+        calls_before: behind(known.calls_before),
+        dials_before: behind(known.dials_before),
+    })
 }
 
 async fn picture(
@@ -176,11 +199,19 @@ pub(super) async fn find_did(
     anyhow::bail!("there is no DID `{typed}` in the store: see the ones there with: didtail stats")
 }
 
-fn document(picture: &Picture) -> serde_json::Result<serde_json::Value> {
-    match picture {
-        Picture::Dids(rows, _) => serde_json::to_value(rows),
-        Picture::Split(by, rows) => Ok(rows.iter().map(|row| split_row(*by, row)).collect()),
+/// An object a row. Where retention has deleted some of what is counted, each says
+/// so.
+fn document(picture: &Picture, pruned: Pruned) -> serde_json::Result<serde_json::Value> {
+    let mut document = match picture {
+        Picture::Dids(rows, _) => serde_json::to_value(rows)?,
+        Picture::Split(by, rows) => rows.iter().map(|row| split_row(*by, row)).collect(),
+    };
+    if pruned != Pruned::default() {
+        for row in document.as_array_mut().into_iter().flatten() {
+            row["complete_since"] = time::complete_since_json(pruned);
+        }
     }
+    Ok(document)
 }
 
 fn split_row(by: By, (of, counters): &(String, Counters)) -> serde_json::Value {
@@ -229,7 +260,7 @@ mod tests {
             ..Counters::default()
         };
         let picture = Picture::Split(By::Campaign, vec![(String::new(), counters)]);
-        let row = &document(&picture).expect("serializes")[0];
+        let row = &document(&picture, Pruned::default()).expect("serializes")[0];
         assert_eq!(
             (&row["campaign_id"], &row["total_calls"]),
             (&"".into(), &4.into())

@@ -143,13 +143,18 @@ fn minutes(seconds: f64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// How long ago, in the largest whole unit.
-pub(super) fn ago(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{} s ago", seconds.max(0)),
-        60..3_600 => format!("{} m ago", seconds / 60),
-        3_600..86_400 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} d ago", seconds / 86_400),
+/// How long ago, in the largest whole unit; by another clock it may be to come.
+pub(in crate::cli) fn ago(seconds: i64) -> String {
+    let span = match seconds.saturating_abs() {
+        span @ ..60 => format!("{span} s"),
+        span @ 60..3_600 => format!("{} m", span / 60),
+        span @ 3_600..86_400 => format!("{} h", span / 3_600),
+        span => format!("{} d", span / 86_400),
+    };
+    if seconds < 0 {
+        format!("in {span}")
+    } else {
+        format!("{span} ago")
     }
 }
 
@@ -207,7 +212,9 @@ mod tests {
     #[test]
     fn times_ago_are_told_in_whole_units() {
         for (seconds, text) in [
-            (-3, "0 s ago"),
+            (-3, "in 3 s"),
+            (-90_000, "in 1 d"),
+            (0, "0 s ago"),
             (59, "59 s ago"),
             (60, "1 m ago"),
             (7_199, "1 h ago"),

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::table::{ago, screen};
-use super::{Overall, Picture, StatsArgs, document, picture, text};
+use super::{Overall, Picture, StatsArgs, document, picture, pruned, text};
 use crate::cli::{output, time};
 use crate::store::{SqlStore, Store as _};
 use crate::vicidial::Zone;
@@ -40,7 +40,8 @@ pub(super) async fn run(
         let rows_max = screen.rows_max(args);
         let picture = picture(store, zone, args, rows_max).await?;
         if json {
-            output::print(&format!("{}\n", document(&picture)?))?;
+            let pruned = pruned(store, zone, args).await?;
+            output::print(&format!("{}\n", document(&picture, pruned)?))?;
         } else {
             let mut lines = args.title.clone();
             lines.push(header(store, sources, &picture, &mut rate).await?);

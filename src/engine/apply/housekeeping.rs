@@ -45,6 +45,10 @@ impl<S: Source, St: Store> Applier<S, St> {
             }
         }
         self.sweep(now).await;
+        // While there is more, the rounds follow each other at once.
+        if self.pruned_at != 0 {
+            self.retention.tell(&self.with.source);
+        }
         Ok(())
     }
 
@@ -85,8 +89,12 @@ impl<S: Source, St: Store> Applier<S, St> {
             .prune(&self.with.tenant, trail, before, PRUNE_ROWS_MAX)
             .await
         {
-            Ok(rows) if rows == u64::from(PRUNE_ROWS_MAX) => self.pruned_at = 0,
-            Ok(_) => {}
+            Ok(rows) => {
+                self.retention.pruned_trail(trail, rows);
+                if rows == u64::from(PRUNE_ROWS_MAX) {
+                    self.pruned_at = 0;
+                }
+            }
             // Not worth stopping for: the next round tries again.
             Err(error) => tracing::warn!(
                 { field::ERROR } = %error,

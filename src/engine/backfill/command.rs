@@ -9,6 +9,7 @@ use crate::engine::backfill::{Backfill, Ends, Range, bound};
 use crate::engine::failover;
 use crate::engine::policy::EngineError;
 use crate::engine::run::{FIRST_EPOCH, decide, rules, system_clock};
+use crate::engine::several::OfSources;
 use crate::ledger::{Frame, Working};
 use crate::source::{Finding, MySqlSource, Target, unreadable};
 use crate::state::{StateError, StateFile};
@@ -42,34 +43,39 @@ pub struct Loaded {
 /// again in the same words it goes on.
 ///
 /// # Errors
-/// [`EngineError`]; what was loaded until then stays.
+/// [`EngineError`] when the store cannot be opened. What was loaded before a source
+/// fails stays.
 pub async fn backfill(
     config: &Config,
     range: &Range,
     mut progress: impl FnMut(&Loaded) + Send,
-) -> Result<Vec<Loaded>, EngineError> {
+) -> Result<OfSources<Loaded>, EngineError> {
     let store = Arc::new(SqlStore::open(&config.store.address()).await?);
-    let mut all = Vec::new();
+    let mut all = OfSources::default();
     for source in &config.sources {
-        let ends = ends(config, source, &store).await?;
-        anchor(config, source, &ends).await?;
-        let mut load = Backfill::new(&ends, LoadName::Command, Some(TRIES))?;
-        let note = load.begin(range).await?;
-        let before = note.next > note.since;
-        let unreadable = Box::pin(unreadable(&ends.source)).await?;
-        let mut done = Loaded {
-            source: source.name.clone(),
-            resumed_at: before.then_some(note.next),
-            unreadable,
-            note: note.clone(),
-        };
-        progress(&done);
-        let note = load.run(note, |note| {
-            done.note = note.clone();
+        let one = async {
+            let ends = ends(config, source, &store).await?;
+            anchor(config, source, &ends).await?;
+            let mut load = Backfill::new(&ends, LoadName::Command, Some(TRIES))?;
+            let note = load.begin(range).await?;
+            let before = note.next > note.since;
+            let unreadable = Box::pin(unreadable(&ends.source)).await?;
+            let mut done = Loaded {
+                source: source.name.clone(),
+                resumed_at: before.then_some(note.next),
+                unreadable,
+                note: note.clone(),
+            };
             progress(&done);
-        });
-        let note = note.await?;
-        all.push(Loaded { note, ..done });
+            let note = load.run(note, |note| {
+                done.note = note.clone();
+                progress(&done);
+            });
+            let note = note.await?;
+            Ok(Loaded { note, ..done })
+        };
+        let loaded = Box::pin(one).await;
+        all.add(&source.name, loaded);
     }
     store.close().await;
     Ok(all)
@@ -114,27 +120,28 @@ async fn anchor(
             state => state?,
         };
         let server = ends.source.identity().await?;
-        let checkpoint = match decide(state.checkpoint(name)?, ends.store.as_ref(), name).await? {
-            Some(known) => {
-                failover::check_same(name, &known, &server)?;
-                Checkpoint {
-                    server: Some(server),
-                    ..known
+        let checkpoint =
+            match decide(state.checkpoint(name)?, ends.store.as_ref(), name, None).await? {
+                Some(known) => {
+                    failover::check_same(name, &known, &server)?;
+                    Checkpoint {
+                        server: Some(server),
+                        ..known
+                    }
                 }
-            }
-            None => {
-                let head = ends.source.locate(&Target::Latest).await?;
-                Checkpoint {
-                    epoch: FIRST_EPOCH,
-                    server: Some(server),
-                    position: head.position,
-                    file_begun: None,
-                    gtid: head.gtid,
-                    event_time: head.event_time,
-                    revision: 0,
+                None => {
+                    let head = ends.source.locate(&Target::Latest).await?;
+                    Checkpoint {
+                        epoch: FIRST_EPOCH,
+                        server: Some(server),
+                        position: head.position,
+                        file_begun: None,
+                        gtid: head.gtid,
+                        event_time: head.event_time,
+                        revision: 0,
+                    }
                 }
-            }
-        };
+            };
         let first = Working::new(crate::ledger::Loaded::default()).finish(Frame {
             source: name.to_owned(),
             tenant: source.tenant.clone(),

@@ -1,10 +1,11 @@
 //! `didtail backfill --dry-run`: what a load would read. Changes nothing.
 
-use crate::config::Config;
+use crate::config::{Config, SourceConfig};
 use crate::engine::backfill::rows::{Span, TABLES};
 use crate::engine::backfill::{Range, bound, new_note};
 use crate::engine::policy::EngineError;
 use crate::engine::run::{rules, system_clock};
+use crate::engine::several::OfSources;
 use crate::source::{Finding, MySqlSource, archive_of, state_of, unreadable};
 use crate::store::{LoadName, SqlStore, Store, StoreError};
 
@@ -50,41 +51,51 @@ impl Estimate {
 /// Says of every configured source what a load of a range would read.
 ///
 /// # Errors
-/// [`EngineError`] when the source or the store cannot be asked.
-pub async fn estimate(config: &Config, range: &Range) -> Result<Vec<Estimate>, EngineError> {
+/// [`EngineError`] when the store cannot be asked.
+pub async fn estimate(config: &Config, range: &Range) -> Result<OfSources<Estimate>, EngineError> {
     let store = match SqlStore::open_read(&config.store.address()).await {
         Ok(store) => Some(store),
         Err(StoreError::Missing { .. } | StoreError::OlderSchema { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let mut all = Vec::new();
+    let mut all = OfSources::default();
     for source in &config.sources {
-        let server = MySqlSource::connect(&source.connect_settings(&config.state)).await?;
-        let rules = rules(config, source, &server).await?;
-        let known = match &store {
-            Some(store) => {
-                bound::check(source, &server, store).await?;
-                store.load_note(&source.name, LoadName::Command).await?
-            }
-            None => None,
-        };
-        let known = known.filter(|note| !note.finished && note.asked == range.asked);
-        let new = new_note(&rules.zone, range, system_clock());
-        let note = known.as_ref().unwrap_or(&new);
-        let rest = Span {
-            from: note.next,
-            until: note.until,
-        };
-        all.push(Estimate {
-            source: source.name.clone(),
-            since: note.since,
-            until: note.until,
-            resumes_at: (note.next > note.since).then_some(note.next),
-            tables: tables(&server, rest).await?,
-            unreadable: unreadable(&server).await?,
-        });
+        let one = Box::pin(of_source(config, range, source, store.as_ref())).await;
+        all.add(&source.name, one);
     }
     Ok(all)
+}
+
+async fn of_source(
+    config: &Config,
+    range: &Range,
+    source: &SourceConfig,
+    store: Option<&SqlStore>,
+) -> Result<Estimate, EngineError> {
+    let server = MySqlSource::connect(&source.connect_settings(&config.state)).await?;
+    let rules = rules(config, source, &server).await?;
+    let known = match store {
+        Some(store) => {
+            bound::check(source, &server, store).await?;
+            store.load_note(&source.name, LoadName::Command).await?
+        }
+        None => None,
+    };
+    let known = known.filter(|note| !note.finished && note.asked == range.asked);
+    let new = new_note(&rules.zone, range, system_clock());
+    let note = known.as_ref().unwrap_or(&new);
+    let rest = Span {
+        from: note.next,
+        until: note.until,
+    };
+    Ok(Estimate {
+        source: source.name.clone(),
+        since: note.since,
+        until: note.until,
+        resumes_at: (note.next > note.since).then_some(note.next),
+        tables: tables(&server, rest).await?,
+        unreadable: unreadable(&server).await?,
+    })
 }
 
 async fn tables(server: &MySqlSource, rest: Span) -> Result<Vec<TableEstimate>, EngineError> {

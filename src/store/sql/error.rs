@@ -84,6 +84,15 @@ fn is_of_tls(error: &std::io::Error) -> bool {
     inner.is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>())
 }
 
+/// Whether MySQL or MariaDB refused a statement for want of a privilege.
+pub(super) fn is_forbidden(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(said) = error else {
+        return false;
+    };
+    let said = said.try_downcast_ref::<MySqlDatabaseError>();
+    said.is_some_and(|said| of_mysql(said.number()) == Meaning::Forbidden)
+}
+
 /// Whether a statement failed because a table is not there.
 pub(super) fn is_missing_table(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(said) = error else {

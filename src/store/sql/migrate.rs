@@ -88,6 +88,30 @@ async fn version_seen(store: &str, pool: &Pool) -> Result<i64, StoreError> {
     }
 }
 
+/// How a store's schema is to this program's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// It has no tables yet.
+    Empty,
+    /// Steps are missing.
+    Older,
+    /// It is this program's.
+    Current,
+}
+
+/// Which of these it is.
+///
+/// # Errors
+/// [`StoreError::NewerSchema`], and as [`version_found`].
+pub(super) async fn version(store: &str, pool: &Pool) -> Result<Version, StoreError> {
+    match demand_current(store, pool).await {
+        Ok(()) => Ok(Version::Current),
+        Err(StoreError::OlderSchema { found: 0, .. }) => Ok(Version::Empty),
+        Err(StoreError::OlderSchema { .. }) => Ok(Version::Older),
+        Err(error) => Err(error),
+    }
+}
+
 /// Demands exactly this program's schema.
 pub(super) async fn demand_current(store: &str, pool: &Pool) -> Result<(), StoreError> {
     let found = version_found(store, pool).await?;

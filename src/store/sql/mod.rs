@@ -33,6 +33,7 @@ mod numbers;
 mod open;
 mod page;
 mod partitions;
+mod privileges;
 mod progress;
 mod query;
 mod retention;
@@ -69,6 +70,7 @@ pub(in crate::store) use self::session::Tx;
 pub(in crate::store) use self::value::Row;
 
 pub use self::migrate::{pending_sql, whole_sql};
+pub use self::privileges::{Lacking, lacking_privileges};
 pub use self::session::statements_sent;
 
 /// Pause between two looks whether nobody writes.

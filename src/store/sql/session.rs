@@ -6,6 +6,7 @@
 //! ends transactions by itself on a full disk. Such a connection is closed, and
 //! whatever backend it is undoes what was not committed.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ const READING: u32 = 30;
 /// How long the question may take why there is no connection, and a server's answer
 /// to a good-bye.
 const PATIENCE_ASKING: Duration = Duration::from_secs(5);
+
+/// After how long it is asked whether anybody listens at all: a connection is mostly
+/// made by then.
+const PATIENCE_UNASKED: Duration = Duration::from_millis(200);
 
 /// The connections to a store; of a server with how long it may take.
 #[derive(Clone, Debug)]
@@ -137,17 +142,46 @@ async fn in_short(closing: impl Future<Output = ()>) {
 }
 
 /// A connection of a server's pool. A pool tries again by itself where a server
-/// has no room or is starting, and at last says only that it waited: the server
-/// itself is asked why.
+/// refuses, has no room or is starting, and at last says only that it waited: the
+/// server itself is asked why. That nobody listens there is said at once; who wants
+/// to wait for it has pauses of its own.
 async fn acquire<DB: Database>(pool: &sqlx::Pool<DB>) -> Result<PoolConnection<DB>, Error> {
-    let waited = match pool.acquire().await {
-        Err(Error::PoolTimedOut) => Error::PoolTimedOut,
-        done => return done,
+    let mut acquiring = Box::pin(pool.acquire());
+    let waited = match tokio::time::timeout(PATIENCE_UNASKED, &mut acquiring).await {
+        Ok(done) => done,
+        Err(_) => {
+            // Otherwise one of those that are in use will be free.
+            let is_new = pool.num_idle() == 0 && pool.size() < pool.options().get_max_connections();
+            if is_new {
+                tokio::select! {
+                    done = &mut acquiring => done,
+                    refused = refused(pool) => Err(refused),
+                }
+            } else {
+                acquiring.await
+            }
+        }
     };
+    match waited {
+        Err(Error::PoolTimedOut) => {}
+        done => return done,
+    }
+    within(PATIENCE_ASKING, one(pool)).await?;
+    Err(Error::PoolTimedOut)
+}
+
+/// Makes one connection beside the pool, and closes it.
+async fn one<DB: Database>(pool: &sqlx::Pool<DB>) -> Result<(), Error> {
     let options = pool.connect_options();
-    let one = within(PATIENCE_ASKING, options.connect()).await?;
-    one.close().await?;
-    Err(waited)
+    options.connect().await?.close().await
+}
+
+/// Ends when the server's machine says that nobody listens; never otherwise.
+async fn refused<DB: Database>(pool: &sqlx::Pool<DB>) -> Error {
+    match one(pool).await {
+        Err(Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => Error::Io(error),
+        _ => std::future::pending().await,
+    }
 }
 
 /// Statements that this process has sent to its stores.
