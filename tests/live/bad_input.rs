@@ -169,7 +169,13 @@ fn a_position_that_was_purged() {
     worked.refuses(
         3,
         "deleted; the oldest binlog left is",
-        "checkpoint reset --to earliest",
+        "The source keeps binlogs for ever, so somebody deleted these (PURGE BINARY LOGS",
+    );
+    server.sql("SET GLOBAL expire_logs_days = 3");
+    worked.refuses(
+        3,
+        "deleted; the oldest binlog left is",
+        "Let the source keep its binlogs for longer: SET GLOBAL expire_logs_days = 7;",
     );
     worked
         .site

@@ -1,6 +1,6 @@
 //! Is the binlog that the daemon would go on with still there?
 
-use super::retention::keep_for_a_week;
+use super::retention::keep_longer;
 use super::{Finding, Outcome};
 use crate::binlog::{GtidPosition, Position};
 use crate::checkpoint::Checkpoint;
@@ -49,7 +49,12 @@ pub(super) async fn resume(source: &MySqlSource, checkpoint: &Checkpoint) -> Vec
                 let since = begins.map(|time| format!(", which begins at {}", time_text(time)));
                 let since = since.unwrap_or_default();
                 let actual = format!("deleted; the oldest binlog left is {oldest}{since}");
-                finding(Outcome::Bad, &actual).fix(gap(source, checkpoint.event_time, begins))
+                let applied = checkpoint.event_time;
+                let now = source.clock().await.ok();
+                #[expect(clippy::cast_precision_loss, reason = "hours, in words")]
+                let age = applied.zip(now).map(|(at, now)| (now - at) as f64 / 3600.0);
+                let keep = keep_longer(source, age).await;
+                finding(Outcome::Bad, &actual).fix(gap(applied, begins, &keep))
             }
             None => {
                 let actual = format!("the binlog ends at {newest}:{end}");
@@ -65,10 +70,8 @@ const DISPOSITION_SECONDS: i64 = 4 * 3600;
 
 /// What is lost between the newest change that was applied and the begin of the
 /// oldest binlog, and how it is loaded.
-fn gap(source: &MySqlSource, applied: Option<i64>, begins: Option<i64>) -> String {
+fn gap(applied: Option<i64>, begins: Option<i64>, keep: &str) -> String {
     let reset = "run `didtail checkpoint reset --to earliest`, start didtail, and run";
-    let longer = keep_for_a_week(source.server());
-    let keep = format!("Let the source keep its binlogs for longer: {longer}");
     let (Some(applied), Some(begins)) = (applied, begins) else {
         return format!(
             "what changed since the newest change that `didtail status` shows cannot be read \

@@ -52,12 +52,51 @@ pub(super) fn keep_for_a_week(server: &Server) -> &'static str {
     }
 }
 
+/// Hours in the week that [`keep_for_a_week`] sets.
+const WEEK_HOURS: f64 = 168.0;
+
+/// What keeps a gap of the binlog from happening again, where one was found whose
+/// oldest change is `age_hours` old. Never a statement that would shorten what the
+/// server keeps.
+pub(super) async fn keep_longer(source: &MySqlSource, age_hours: Option<f64>) -> String {
+    match super::settings::variables(source, VARIABLES).await {
+        Ok(found) => longer(source.server(), &found, age_hours),
+        Err(_) => "Let the source keep its binlogs for longer than didtail may be down".to_owned(),
+    }
+}
+
+fn longer(server: &Server, found: &Variables, age_hours: Option<f64>) -> String {
+    let deleted = "so somebody deleted these (PURGE BINARY LOGS or RESET MASTER)";
+    if let Some(size) = size_kept(found) {
+        return format!(
+            "The source deletes binlogs beyond {size} bytes in all: SET GLOBAL \
+             max_binlog_total_size = 0; lets the time alone decide"
+        );
+    }
+    match hours_kept(found) {
+        None => format!("The source keeps binlogs for ever, {deleted}"),
+        Some(hours) if hours < WEEK_HOURS => format!(
+            "Let the source keep its binlogs for longer: {}",
+            keep_for_a_week(server)
+        ),
+        Some(hours) if age_hours.is_some_and(|age| age >= hours) => format!(
+            "The source keeps binlogs for {hours:.0} hours: didtail must not be down for longer"
+        ),
+        Some(hours) => format!("The source keeps binlogs for {hours:.0} hours, {deleted}"),
+    }
+}
+
+/// Bytes of binlog beyond which the oldest goes, where that is set.
+fn size_kept(found: &Variables) -> Option<u64> {
+    let size = found.get("max_binlog_total_size")?.parse::<u64>().ok();
+    size.filter(|size| *size > 0)
+}
+
 /// How long binlogs are kept.
 pub(super) fn expiry(server: &Server, found: &Variables) -> Finding {
     let expected = "72 hours or more";
     let finding = |actual: &str| Finding::new("binlog expiry", Outcome::Note, expected, actual);
-    let size = found.get("max_binlog_total_size");
-    if let Some(size) = size.and_then(|v| v.parse::<u64>().ok()).filter(|s| *s > 0) {
+    if let Some(size) = size_kept(found) {
         return finding(&format!("binlogs are deleted beyond {size} bytes in all")).fix(
             "didtail must not be down for longer than these last; SET GLOBAL \
              max_binlog_total_size = 0; lets the time alone decide",
@@ -136,10 +175,13 @@ fn judge(server: &Server, closed: Option<i64>, hours_kept: f64, now: i64) -> Fin
     } else {
         "its binlog is older than the server keeps them, and goes with the next rotation".to_owned()
     };
-    finding(Outcome::Note, &actual).fix(format!(
-        "start didtail before then, or keep the binlogs for longer first: {}",
-        keep_for_a_week(server)
-    ))
+    let start = "start didtail before then";
+    finding(Outcome::Note, &actual).fix(if hours_kept < WEEK_HOURS {
+        let longer = keep_for_a_week(server);
+        format!("{start}, or keep the binlogs for longer first: {longer}")
+    } else {
+        start.to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -177,6 +219,43 @@ mod tests {
         let mut off = found("binlog_expire_logs_seconds", "86400");
         off.insert("binlog_expire_logs_auto_purge".to_owned(), "OFF".to_owned());
         assert_eq!(expiry(&mysql, &off).actual, OFF);
+    }
+
+    #[test]
+    fn advice_never_shortens_what_is_kept() {
+        let mysql = Server::from_version("9.7.4");
+        let told = |server: &Server, days: &str, age| {
+            let found = Variables::from([("expire_logs_days".to_owned(), days.to_owned())]);
+            longer(server, &found, age)
+        };
+        for server in [mariadb(), mysql] {
+            let few = told(&server, "3", Some(100.0));
+            assert!(
+                few.contains("SET GLOBAL") || few.contains("SET PERSIST"),
+                "{few}"
+            );
+            for (days, age, says) in [
+                ("0", Some(1.0), "for ever, so somebody deleted these (PURGE"),
+                (
+                    "30",
+                    Some(1.0),
+                    "for 720 hours, so somebody deleted these (PURGE",
+                ),
+                (
+                    "30",
+                    None,
+                    "for 720 hours, so somebody deleted these (PURGE",
+                ),
+                ("30", Some(800.0), "for 720 hours: didtail must not be down"),
+                ("7", Some(200.0), "for 168 hours: didtail must not be down"),
+            ] {
+                let told = told(&server, days, age);
+                assert!(told.contains(says), "{told}");
+                assert!(!told.contains("expire_logs"), "{told}");
+            }
+        }
+        let late = judge(&mariadb(), Some(0), 720.0, 710 * 3600);
+        assert_eq!(said(&late).2, "start didtail before then");
     }
 
     #[test]
