@@ -10,7 +10,7 @@ use crate::ledger::Counters;
 use crate::store::SqlStore;
 
 /// Differences printed one by one; `--json` has more.
-const PRINTED_MAX: usize = 50;
+const PRINTED_MAX: usize = 20;
 
 /// Compare the numbers with VICIdial, call by call and per DID
 ///
@@ -39,7 +39,8 @@ const PRINTED_MAX: usize = 50;
 ///
 /// What was found comes first, and the conclusion last. Exit code 0 when nothing
 /// differs, also with calls that were never loaded; 5 when something differs, or
-/// differed and could not be repaired.
+/// differed and could not be repaired, or when the store has no call of this time
+/// and VICIdial has some, so that nothing was compared.
 ///
 /// Examples:
 ///   didtail verify
@@ -99,7 +100,10 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
             "failed": failed_json(&failed),
             "sums": sums.wrong,
             "sums_repaired": sums.repaired,
-            "equal": left(&all) == 0 && !sums.are_wrong() && failed.is_empty(),
+            "equal": left(&all) == 0
+                && uncompared(&all).next().is_none()
+                && !sums.are_wrong()
+                && failed.is_empty(),
             "conclusion": conclusion(&all, &sums).trim_end(),
         });
         output::print_json(&document)?;
@@ -157,7 +161,11 @@ impl Sums {
 fn conclusion(all: &[Verified], sums: &Sums) -> String {
     let sum = |count: fn(&Verified) -> u64| all.iter().map(count).sum::<u64>();
     let (differing, repaired) = (sum(|one| one.differing), sum(|one| one.repaired));
+    let is_nothing = sum(|one| one.calls) == 0 && differing == 0;
     let mut text = match (differing, differing - repaired) {
+        (0, _) if is_nothing && uncompared(all).next().is_some() => {
+            nothing(sum(|one| one.not_loaded))
+        }
         (0, _) => format!(
             "Equal: {} calls are as VICIdial has them",
             sum(|one| one.calls)
@@ -174,6 +182,7 @@ fn conclusion(all: &[Verified], sums: &Sums) -> String {
     }
     match sum(|one| one.not_loaded) {
         0 => {}
+        _ if is_nothing => {}
         calls => text.push_str(&format!("; {calls} calls of before were never loaded")),
     }
     match sum(|one| one.too_old) {
@@ -185,18 +194,42 @@ fn conclusion(all: &[Verified], sums: &Sums) -> String {
     text + ".\n"
 }
 
+/// Sources of which the store has no call of the time.
+fn uncompared(all: &[Verified]) -> impl Iterator<Item = &Verified> {
+    all.iter().filter(|one| one.compared_nothing())
+}
+
+fn nothing(calls: u64) -> String {
+    format!(
+        "Nothing was compared: VICIdial has {calls} calls in this time, and the store none of them"
+    )
+}
+
 fn verdict(all: &[Verified], sums: &Sums, arguments: &Arguments) -> Result<(), Failure> {
     let left = left(all);
-    let sums_are_wrong = sums.are_wrong();
-    if left == 0 && !sums_are_wrong {
-        return Ok(());
+    let until = arguments.until.as_ref();
+    let until = until.map_or(String::new(), |until| format!(" --until {until}"));
+    if left == 0 && !sums.are_wrong() {
+        let Some(one) = uncompared(all).next() else {
+            return Ok(());
+        };
+        let what = nothing(one.not_loaded);
+        return Err(Failure {
+            exit: Exit::Differences,
+            error: match all.len() {
+                1 => anyhow::Error::msg(what),
+                _ => anyhow::Error::msg(format!("source `{}`: {what}", one.source)),
+            },
+            hint: Some(format!(
+                "load them: didtail backfill --since {}{until}",
+                arguments.since
+            )),
+        });
     }
     let error = match left {
         0 => "the numbers of some DIDs are not what their calls add up to".to_owned(),
         left => format!("{left} calls and dials differ from VICIdial"),
     };
-    let until = arguments.until.as_ref();
-    let until = until.map_or(String::new(), |until| format!(" --until {until}"));
     let mut hint = format!(
         "mend it: didtail verify --since {}{until} --repair",
         arguments.since
@@ -285,12 +318,14 @@ fn summary(of: &Verified, arguments: &Arguments) -> String {
         pairs.push(("repaired", of.repaired.to_string()));
     }
     if of.not_loaded > 0 {
-        let begins = of.begins();
+        let begins = of.begins().filter(|_| !of.compared_nothing());
         let before = begins.map_or_else(
             || "the store has none of them".to_owned(),
             |at| format!("before {}", time::format(at)),
         );
-        let until = begins.map(|at| format!(" --until {}", time::format(at)));
+        let asked = arguments.until.as_ref();
+        let until = begins.map(time::format).or_else(|| asked.cloned());
+        let until = until.map(|at| format!(" --until {at}"));
         pairs.push((
             "not loaded",
             format!(
@@ -327,7 +362,15 @@ fn rows(of: &Difference) -> Vec<[String; 5]> {
             plain(&field.source),
         ]
     };
-    of.fields.iter().map(row).collect()
+    match of.kind {
+        Kind::CallDiffers | Kind::DialDiffers => of.fields.iter().map(row).collect(),
+        Kind::CallMissing | Kind::DialMissing => {
+            let said = of.fields.iter().filter(|field| !field.source.is_null());
+            let said = said.map(|field| format!("{} {}", field.field, plain(&field.source)));
+            let said = said.collect::<Vec<_>>().join(", ");
+            vec![[what, lead, "all".to_owned(), "none".to_owned(), said]]
+        }
+    }
 }
 
 fn plain(value: &Value) -> String {

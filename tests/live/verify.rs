@@ -179,13 +179,34 @@ fn what_was_never_loaded_is_told_as_such() {
     site.configure(&site.config().replace("earliest", "latest"));
     site.catch_up();
     let (code, said) = verify(&site, &[]);
+    assert_eq!((code, differing(&said)), (5, 0), "{said}");
+    assert_eq!(said["equal"], false, "{said}");
+    let not_loaded = said["sources"][0]["not_loaded"].as_u64();
+    assert!(not_loaded > Some(150), "{said}");
+    let text = site.didtail(&["verify", "--since", "3d"]);
+    let nothing = format!(
+        "Nothing was compared: VICIdial has {} calls in this time, and the store none of them",
+        not_loaded.expect("a number")
+    );
+    assert_eq!(text.code, 5, "{}", text.stdout);
+    for part in [&text.stdout, &text.stderr] {
+        assert!(part.contains(&nothing), "{part}");
+        assert!(part.contains("didtail backfill --since 3d\n"), "{part}");
+    }
+    // The newer half. Of the dials before it those are known that calls asked for,
+    // and they do not count.
+    let middle = "SELECT FROM_UNIXTIME(FLOOR((MIN(start_epoch)+MAX(start_epoch))/2),\
+                  '%Y-%m-%dT%H:%i:%sZ') FROM vicidial_log";
+    let middle = site.sql(server, &format!("SET time_zone='+00:00'; {middle}"));
+    site.didtail(&["backfill", "--since", middle.trim()]).good();
+    let known = "SELECT count(*) FROM dials WHERE NOT counted";
+    assert!(site.stored::<u32>(known) > 0, "none of before");
+    let (code, said) = verify(&site, &[]);
     assert_eq!((code, differing(&said)), (0, 0), "{said}");
     assert!(
-        said["sources"][0]["not_loaded"].as_u64() > Some(150),
+        said["sources"][0]["not_loaded"].as_u64() > Some(0),
         "{said}"
     );
-    let text = site.didtail(&["verify", "--since", "3d"]).good();
-    assert!(text.contains("didtail backfill --since 3d"), "{text}");
     site.didtail(&["backfill", "--since", "3d"]).good();
     let (code, said) = verify(&site, &[]);
     assert_eq!((code, differing(&said)), (0, 0), "{said}");
@@ -226,6 +247,11 @@ fn what_the_store_lost_is_missing() {
     assert_eq!(ended.code, 5, "{}", ended.stderr);
     let last = ended.stdout.lines().last().expect("a line");
     assert!(last.starts_with("Different: "), "{}", ended.stdout);
+    let missing = ended
+        .stdout
+        .lines()
+        .filter(|line| line.contains("is missing"));
+    assert_eq!(missing.count(), 20, "{}", ended.stdout);
     assert!(
         ended.stdout.contains(" more (--json has"),
         "{}",

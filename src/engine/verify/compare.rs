@@ -156,6 +156,12 @@ impl Verified {
         both.into_iter().flatten().min()
     }
 
+    /// VICIdial has calls in this time, and the store none: equal is not the word.
+    #[must_use]
+    pub fn compared_nothing(&self) -> bool {
+        self.calls == 0 && self.not_loaded > 0
+    }
+
     /// Takes over what differs.
     pub(super) fn take(&mut self, window: Window) {
         for (_, difference) in window.differences {
@@ -232,8 +238,13 @@ impl Window {
                 window.call(before, key, call);
             }
         }
+        // A dial of before the first call is known where a call asked for it; its
+        // own row was never loaded, as those calls were not.
+        let not_loaded =
+            |known: &Dial, dial: &Dial| known.looked_up && dial.dialed_at < first_known;
         for (before, (key, dial)) in merging.working.differing_dials() {
-            if dial.dialed_at >= dials_since {
+            let not_loaded = before.is_some_and(|known| not_loaded(known, dial));
+            if dial.dialed_at >= dials_since && !not_loaded {
                 window.dial(before, key, dial);
             }
         }
