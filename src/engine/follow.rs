@@ -222,12 +222,25 @@ impl<S: Source, St: Store> Follow<S, St> {
                 Ok((reading, Ok(Ended::NobodyApplies))) => {
                     (Some(reading), Ok(SessionEnd::Shutdown))
                 }
-                Ok((reading, Err(error))) => (Some(reading), Err(error)),
+                Ok((reading, Err(error))) => (Some(reading), Err(self.placed(error))),
                 Err(join) => (
                     None,
                     Err(EngineError::Bug(format!("the intake ended: {join}"))),
                 ),
             },
+        }
+    }
+
+    /// A failure of the stream, which knows where it began, with the place where it
+    /// is to go on.
+    fn placed(&self, error: EngineError) -> EngineError {
+        match error {
+            EngineError::Source(SourceError::Purged { detail, .. }) => SourceError::Purged {
+                wanted: self.resume_at().position.to_string(),
+                detail,
+            }
+            .into(),
+            error => error,
         }
     }
 

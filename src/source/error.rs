@@ -77,6 +77,14 @@ pub enum SourceError {
     ServerIdClash {
         /// The id.
         server_id: u32,
+        /// The server's statement that lists its replicas.
+        list: &'static str,
+    },
+    /// The configured id is that of the server that is to be followed.
+    #[error("{server_id} is the server_id of the source itself")]
+    ServerIdOfSource {
+        /// The id.
+        server_id: u32,
     },
     /// No event begins there.
     #[error("there is no event at {position}: {detail}")]
@@ -177,8 +185,13 @@ impl SourceError {
             Self::Purged { .. } => {
                 "start didtail again: it says from when to when changes cannot be read any more, and the commands that load them (`didtail checkpoint reset --to earliest`, then `didtail backfill --since TIME`). Keep binlogs for longer (expire_logs_days) than didtail may be down"
             }
-            Self::ServerIdClash { .. } => {
-                "see who it is with SHOW SLAVE HOSTS; on the source, and give this [[source]] another server_id"
+            Self::ServerIdClash { list, .. } => {
+                return Some(format!(
+                    "see who it is with {list}; on the source, and give this [[source]] another server_id"
+                ));
+            }
+            Self::ServerIdOfSource { .. } => {
+                "choose another server_id for this [[source]], or remove it: then didtail chooses one"
             }
             Self::ImpossiblePosition { .. } => {
                 "if it was not mistyped, the source was restored or its binlog was reset: run `didtail checkpoint reset --to earliest` (or latest); `didtail verify --repair` then finds what was written in between"
@@ -225,6 +238,7 @@ impl SourceError {
             | Self::Unfit(_)
             | Self::Purged { .. }
             | Self::ServerIdClash { .. }
+            | Self::ServerIdOfSource { .. }
             | Self::ImpossiblePosition { .. }
             | Self::OtherServer { .. }
             | Self::OtherHistory { .. }
@@ -269,19 +283,21 @@ impl SourceError {
 
     /// Sorts what ended or refused a dump that was to begin at `position`. The
     /// login has passed by then, so that "access denied" is about privileges.
+    /// `list` is the server's statement that lists its replicas.
     pub(crate) fn from_dump(
         error: WireError,
         address: &str,
         position: &str,
         server_id: u32,
+        list: &'static str,
     ) -> Self {
         match error {
             WireError::Refused {
                 code: 1236,
                 message,
-            } => Self::from_1236(message, position, server_id),
+            } => Self::from_1236(message, position, server_id, list),
             // MariaDB's own code for it (`ER_SLAVE_SAME_ID`).
-            WireError::Refused { code: 4052, .. } => Self::ServerIdClash { server_id },
+            WireError::Refused { code: 4052, .. } => Self::ServerIdClash { server_id, list },
             WireError::Refused {
                 code: 1045 | 1227, ..
             } => Self::NotGranted {
@@ -293,7 +309,7 @@ impl SourceError {
     }
 
     /// Tells the meanings of `ER_MASTER_FATAL_ERROR_READING_BINLOG` apart by its text.
-    fn from_1236(detail: String, position: &str, server_id: u32) -> Self {
+    fn from_1236(detail: String, position: &str, server_id: u32, list: &'static str) -> Self {
         let lower = detail.to_ascii_lowercase();
         let says = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
         let position = position.to_owned();
@@ -302,7 +318,7 @@ impl SourceError {
             "same server_id",
             "server_uuid/server_id",
         ]) {
-            Self::ServerIdClash { server_id }
+            Self::ServerIdClash { server_id, list }
         } else if says(&["could not find", "purged", "missing the gtid"]) {
             Self::Purged {
                 wanted: position,

@@ -212,10 +212,18 @@ fn a_binlog_that_is_purged_or_reset_under_a_running_daemon() {
     let server = Server::start("running-reset", &[]);
     let worked = Worked::new(&server, "asterisk");
     let mut daemon: Daemon = worked.site.following();
+    worked.site.calls(20, 3);
+    worked.site.wait_for_end(&server);
+    let reached = worked.site.position().expect("a position");
+    assert_ne!(worked.position.as_deref(), Some(reached.as_str()));
     server.sql("RESET MASTER");
     worked.site.calls(20, 2);
     let ended = daemon.wait();
     assert_eq!(ended.code, 3, "{}", ended.stderr);
+    let place = format!("the binlog that is needed next ({reached})");
+    let words = [place, format!("there is no event at {reached}")];
+    let is_told = words.iter().any(|words| ended.stderr.contains(words));
+    assert!(is_told, "{reached}: {}", ended.stderr);
     assert!(ended.stderr.contains("\nhint: "), "{}", ended.stderr);
     worked
         .site

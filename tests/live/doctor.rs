@@ -291,6 +291,15 @@ fn what_mysql_calls_it() {
     found.has("version", "good", "9.", "");
     found.has("binlog_format", "good", "ROW", "");
     found.has("server_id", "good", "is free", "");
+    let own = server.sql("SELECT @@GLOBAL.server_id");
+    let config = site.config();
+    let line = config.lines().find(|line| line.starts_with("server_id = "));
+    let taken = format!("server_id = {}", own.trim());
+    site.configure(&config.replace(line.expect("an id"), &taken));
+    let same = format!("{} is the server_id of the source itself", own.trim());
+    doctor(&site).has("server_id", "bad", &same, "choose another");
+    site.didtail(&["run"]).fails(3, &same, "or remove it");
+    site.configure(&config);
     found.has("binlog expiry", "good", "after 720 hours", "");
     found.has("attribution", "good", "", "");
     server.sql("SET GLOBAL binlog_expire_logs_seconds = 3600");
@@ -385,7 +394,7 @@ fn a_server_id_that_another_replica_has() {
         "server_id",
         "unknown",
         "could not be listed",
-        "SHOW SLAVE HOSTS",
+        "GRANT REPLICATION MASTER ADMIN ON *.* TO 'didtail'@'%'; or as an administrator: SHOW SLAVE HOSTS;",
     );
     server.sql("GRANT REPLICATION MASTER ADMIN ON *.* TO didtail@'%'");
     let found = doctor(&second);

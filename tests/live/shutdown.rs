@@ -67,7 +67,7 @@ fn a_server_id_that_is_taken_is_refused() {
     // The server's own.
     site.configure(&format!("{before}server_id = 1\n"));
     site.didtail(&["run"])
-        .fails(3, "uses the server_id 1", "give this [[source]] another");
+        .fails(3, "1 is the server_id of the source itself", "choose another");
     site.configure(&config);
     site.calls(20, 1);
     site.catch_up();

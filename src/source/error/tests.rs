@@ -13,6 +13,7 @@ fn kind(error: &SourceError) -> &'static str {
         SourceError::Unfit(_) => "unfit",
         SourceError::Purged { .. } => "purged",
         SourceError::ServerIdClash { .. } => "clash",
+        SourceError::ServerIdOfSource { .. } => "own id",
         SourceError::ImpossiblePosition { .. } => "impossible",
         SourceError::OtherServer { .. } => "other server",
         SourceError::OtherHistory { .. } => "other history",
@@ -34,6 +35,7 @@ fn dump(code: u16, message: &str) -> SourceError {
         "db:3306",
         "b.000001:4",
         7,
+        "SHOW REPLICAS",
     )
 }
 
@@ -99,6 +101,8 @@ fn the_five_meanings_of_1236_are_told_apart() {
 fn mariadb_has_a_code_of_its_own_for_a_clash() {
     let error = dump(4052, "A slave with the same server_id is already connected");
     assert_eq!(kind(&error), "clash");
+    let hint = error.hint().unwrap_or_default();
+    assert!(hint.contains("with SHOW REPLICAS; on the source"), "{hint}");
 }
 
 #[test]

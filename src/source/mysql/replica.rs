@@ -7,7 +7,8 @@
 use super::MySqlSource;
 use super::skip::Skip;
 use crate::binlog::{BinlogFile, FIRST_EVENT_OFFSET, Position};
-use crate::source::{SourceError, wire::text};
+use crate::source::SourceError;
+use crate::source::wire::{Cell, text};
 
 /// Where ids chosen by didtail begin. People number their servers from 1, or
 /// by an address; both end below in practice.
@@ -44,7 +45,7 @@ pub(super) enum Purpose {
 #[derive(Clone, Debug)]
 pub(super) struct Replica {
     pub(super) server_id: u32,
-    /// How it shows up in `SHOW SLAVE HOSTS`: tells which daemon it is.
+    /// How it shows up in the list of replicas: tells which daemon it is.
     pub(super) label: String,
 }
 
@@ -52,14 +53,21 @@ impl MySqlSource {
     /// An id that no other connected replica has.
     pub(super) async fn replica(&self, purpose: Purpose) -> Result<Replica, SourceError> {
         let label = label(&self.settings.name, purpose);
-        let others = self.other_server_ids(&label).await;
+        let list = self.server.list_replicas();
+        let own = self.ask("its server_id", "SELECT @@GLOBAL.server_id").await;
+        let own = own
+            .ok()
+            .and_then(|table| table.scalar()?.parse::<u32>().ok());
+        let others = self.other_server_ids(&label, list).await;
         let configured = self
             .settings
             .server_id
             .filter(|_| purpose == Purpose::Follow);
         if let Some(server_id) = configured {
-            return if others.contains(&server_id) {
-                Err(SourceError::ServerIdClash { server_id })
+            return if own == Some(server_id) {
+                Err(SourceError::ServerIdOfSource { server_id })
+            } else if others.contains(&server_id) {
+                Err(SourceError::ServerIdClash { server_id, list })
             } else {
                 Ok(Replica { server_id, label })
             };
@@ -67,42 +75,37 @@ impl MySqlSource {
         let mut last = 0;
         for attempt in 0..CHOICES_MAX {
             last = chosen(&label, attempt);
-            if !others.contains(&last) {
+            if own != Some(last) && !others.contains(&last) {
                 let server_id = last;
                 return Ok(Replica { server_id, label });
             }
         }
-        Err(SourceError::ServerIdClash { server_id: last })
+        Err(SourceError::ServerIdClash {
+            server_id: last,
+            list,
+        })
     }
 
-    /// The ids of the server and of its other replicas. An entry with our own
+    /// The ids of the server's other replicas. An entry with our own
     /// label is a connection of ours that the server has not missed yet; it
     /// ends when we come back. Empty where the user may not ask.
-    async fn other_server_ids(&self, label: &str) -> Vec<u32> {
-        let mut ids = Vec::new();
-        if let Ok(table) = self.ask("its server_id", "SELECT @@GLOBAL.server_id").await {
-            ids.extend(table.scalar().and_then(|id| id.parse::<u32>().ok()));
-        }
-        for sql in ["SHOW REPLICAS", "SHOW SLAVE HOSTS"] {
-            let Ok(table) = self.ask("its replicas", sql).await else {
-                continue;
-            };
-            let column = |name: &str| {
-                let mut names = table.columns.iter();
-                names.position(|column| column.eq_ignore_ascii_case(name))
-            };
-            let (Some(id), Some(host)) = (column("Server_id"), column("Host")) else {
-                continue;
-            };
-            for row in &table.rows {
-                let value = |at: usize| row.get(at).and_then(text);
-                if value(host).as_deref() != Some(label) {
-                    ids.extend(value(id).and_then(|id| id.parse::<u32>().ok()));
-                }
-            }
-            break;
-        }
-        ids
+    async fn other_server_ids(&self, label: &str, list: &str) -> Vec<u32> {
+        let Ok(table) = self.ask("its replicas", list).await else {
+            return Vec::new();
+        };
+        let column = |name: &str| {
+            let mut names = table.columns.iter();
+            names.position(|column| column.eq_ignore_ascii_case(name))
+        };
+        let (Some(id), Some(host)) = (column("Server_id"), column("Host")) else {
+            return Vec::new();
+        };
+        let value = |row: &[Cell], at: usize| row.get(at).and_then(text);
+        let others = table.rows.iter();
+        let others = others.filter(|row| value(row, host).as_deref() != Some(label));
+        others
+            .filter_map(|row| value(row, id)?.parse().ok())
+            .collect()
     }
 
     /// The position as the protocol can name it, in 32 bits. Beyond 4 GiB of a

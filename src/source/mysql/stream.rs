@@ -51,6 +51,8 @@ pub struct MySqlStream {
     /// Where the dump began, for messages.
     from: String,
     server_id: u32,
+    /// The server's statement that lists its replicas.
+    list: &'static str,
     /// Ends the wait for an event.
     silence: Pin<Box<Sleep>>,
     /// While `silence` runs, that is since nothing was there to read: how many
@@ -71,8 +73,10 @@ impl MySqlStream {
         let start = source.addressable(from).await?;
         let Replica { server_id, label } = source.replica(purpose).await?;
         let address = source.address.clone();
-        let sort =
-            |e: WireError| SourceError::from_dump(e, &source.address, &from.to_string(), server_id);
+        let list = source.server.list_replicas();
+        let sort = |e: WireError| {
+            SourceError::from_dump(e, &source.address, &from.to_string(), server_id, list)
+        };
         let connected = Wire::connect(&source.settings).await;
         let mut wire = connected.map_err(|e| SourceError::from_wire(e, &address, "a session"))?;
         let flavour = wire.server().flavour;
@@ -110,6 +114,7 @@ impl MySqlStream {
             server,
             from: from.to_string(),
             server_id,
+            list,
             silence: Box::pin(sleep(SILENCE_MAX)),
             waiting: None,
             broken: false,
@@ -194,7 +199,9 @@ impl MySqlStream {
             },
             // What a server says has a state in it; else the byte was damaged.
             Some((0xff, [_, _, b'#', ..])) => match refusal(packets.payload(place)) {
-                Err(e) => SourceError::from_dump(e, &self.address, &self.from, self.server_id),
+                Err(e) => {
+                    SourceError::from_dump(e, &self.address, &self.from, self.server_id, self.list)
+                }
                 Ok(()) => SourceError::Damaged {
                     detail: "the server's error has no text".to_owned(),
                 },

@@ -111,7 +111,7 @@ pub(super) async fn grant_select(source: &MySqlSource, table: Option<&str>) -> S
 }
 
 /// The account that the server took the login for, quoted.
-async fn account(source: &MySqlSource) -> String {
+pub(super) async fn account(source: &MySqlSource) -> String {
     let answer = source.ask("its user", "SELECT CURRENT_USER()").await.ok();
     let account = answer.and_then(|table| table.scalar());
     let account = account.unwrap_or_else(|| format!("{}@%", source.settings().user));

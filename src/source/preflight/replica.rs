@@ -1,9 +1,10 @@
 //! Is the server a replica, and does its binlog then hold what the primary's
 //! does? And does anybody else follow it under didtail's own number?
 
+use super::grants::account;
 use super::settings::{Variables, variables};
 use super::{Finding, Outcome};
-use crate::source::wire::{Flavour, Server, Table};
+use crate::source::wire::{Flavour, Server};
 use crate::source::{MySqlSource, SourceError};
 
 /// MySQL's version from which it says replica where it said slave.
@@ -110,7 +111,7 @@ pub(super) async fn server_id(source: &MySqlSource) -> Vec<Finding> {
     let finding = |outcome, actual: &str| Finding::new(CHECK, outcome, EXPECTED, actual);
     let server_id = match source.replica_id().await {
         Ok(server_id) => server_id,
-        Err(error @ SourceError::ServerIdClash { .. }) => {
+        Err(error @ (SourceError::ServerIdClash { .. } | SourceError::ServerIdOfSource { .. })) => {
             let bad = finding(Outcome::Bad, &error.to_string());
             return vec![match error.hint() {
                 Some(hint) => bad.fix(hint),
@@ -120,7 +121,8 @@ pub(super) async fn server_id(source: &MySqlSource) -> Vec<Finding> {
         Err(error) => return vec![Finding::unknown(CHECK, EXPECTED, &error)],
     };
     let is_configured = source.settings().server_id.is_some();
-    vec![match replicas(source).await {
+    let list = source.server().list_replicas();
+    vec![match source.ask("its replicas", list).await {
         Ok(_) => finding(Outcome::Good, &format!("{server_id} is free")),
         Err(_) if !is_configured => finding(
             Outcome::Good,
@@ -131,16 +133,21 @@ pub(super) async fn server_id(source: &MySqlSource) -> Vec<Finding> {
             &format!("{server_id} is configured, and the replicas could not be listed: {error}"),
         )
         .fix(format!(
-            "as an administrator: SHOW SLAVE HOSTS; no other line may have {server_id}. \
-             Without server_id in the [[source]] didtail chooses one"
+            "{}as an administrator: {list}; no other line may have {server_id}. \
+             Without server_id in the [[source]] didtail chooses one",
+            grant_listing(source).await
         )),
     }]
 }
 
-async fn replicas(source: &MySqlSource) -> Result<Table, SourceError> {
-    match source.ask("its replicas", "SHOW REPLICAS").await {
-        Err(SourceError::Query { .. }) => source.ask("its replicas", "SHOW SLAVE HOSTS").await,
-        answer => answer,
+/// What lets the user list the replicas; MySQL needs no more than to follow.
+async fn grant_listing(source: &MySqlSource) -> String {
+    match source.server().flavour {
+        Flavour::MariaDb => {
+            let user = account(source).await;
+            format!("GRANT REPLICATION MASTER ADMIN ON *.* TO {user}; or ")
+        }
+        Flavour::MySql => String::new(),
     }
 }
 

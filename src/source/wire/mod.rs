@@ -36,6 +36,9 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for one of several addresses of a host.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// MySQL's version from which there is `SHOW REPLICAS`; 8.4 has the old name no more.
+const MYSQL_SHOW_REPLICAS: (u16, u16, u16) = (8, 0, 22);
+
 /// Silence after which the system asks whether the peer is still there, how
 /// often it asks, and how many times: it is given up after a minute.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -102,6 +105,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// The statement that lists the replicas of a server, as this one calls it.
+    pub(in crate::source) fn list_replicas(&self) -> &'static str {
+        if self.flavour == Flavour::MySql && self.version >= MYSQL_SHOW_REPLICAS {
+            "SHOW REPLICAS"
+        } else {
+            "SHOW SLAVE HOSTS"
+        }
+    }
+
     /// Reads a version like `5.5.5-10.11.18-MariaDB-log` or `9.7.4`.
     pub(in crate::source) fn from_version(text: &str) -> Self {
         let flavour = if text.to_ascii_lowercase().contains("mariadb") {
