@@ -325,6 +325,31 @@ async fn a_purged_log_stops_the_engine() {
     ));
 }
 
+/// The stream knows where it began; the operator hears where it was to go on.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_purged_later_is_named_by_the_present_position() {
+    let mut world = World::new();
+    world.source.inject(SourceFault::Fail {
+        after: 12,
+        error: || SourceError::Purged {
+            wanted: "x.000001:4".to_owned(),
+            detail: "gone".to_owned(),
+        },
+    });
+    for number in 0..4 {
+        world.group(&one_call(number));
+    }
+    let error = world.start().await.ended().await.expect_err("stops");
+    let stored = world.store.progress(SOURCE).await.expect("answers");
+    let stands = stored.expect("a group was applied").position;
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("needed next ({stands})")),
+        "{stands}: {error}"
+    );
+}
+
 /// Archiving writes groups of any size: they are applied in parts, and the
 /// position waits for the end. A crash in between costs nothing.
 #[tokio::test(start_paused = true)]
