@@ -66,8 +66,11 @@ fn a_server_id_that_is_taken_is_refused() {
     let (before, _) = config.rsplit_once("server_id = ").expect("an id");
     // The server's own.
     site.configure(&format!("{before}server_id = 1\n"));
-    site.didtail(&["run"])
-        .fails(3, "1 is the server_id of the source itself", "choose another");
+    site.didtail(&["run"]).fails(
+        3,
+        "1 is the server_id of the source itself",
+        "choose another",
+    );
     site.configure(&config);
     site.calls(20, 1);
     site.catch_up();
