@@ -1,6 +1,9 @@
 //! `didtail doctor` on servers of every kind: what it finds, that it finds all
 //! of it at once, and the very lines that it tells an operator to copy.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::Value;
 
 use crate::support::{Ended, Server, Site};
@@ -76,8 +79,18 @@ fn a_site_that_is_well() {
     let config = site.config();
     let chosen = config.lines().filter(|line| !line.starts_with("server_id"));
     site.configure(&chosen.map(|line| format!("{line}\n")).collect::<String>());
+    let password = site.path("password");
+    let mode = |mode| std::fs::set_permissions(&password, Permissions::from_mode(mode));
+    mode(0o644).expect("a mode");
+    let exposed = "every user of this machine may read or change ";
     let before = doctor(&site);
     before.is_ready();
+    before.has("password file", "note", exposed, "chmod 0640");
+    let check = site.didtail(&["config", "check"]).good();
+    assert!(check.contains(&format!("warning: {exposed}")), "{check}");
+    mode(0o640).expect("a mode");
+    let check = site.didtail(&["config", "check"]).good();
+    assert!(!check.contains("warning"), "{check}");
     before.has("state file", "good", "will be created", "");
     before.has("store", "good", "will be created", "");
     before.has("sessions", "good", "no statement in binlog.0", "");
@@ -209,6 +222,29 @@ fn statements_and_partial_rows_are_remarks() {
     let lost = "not readable by this user, or missing: calls cannot be attributed";
     let grant = "GRANT SELECT ON `asterisk`.`vicidial_dial_log` TO 'narrow'@'%';";
     rows.has("vicidial_dial_log", "note", lost, grant);
+    let unread = "vicidial_log_extended cannot be read, see above";
+    rows.has("attribution", "unknown", unread, "");
+    server.sql("GRANT SELECT ON asterisk.vicidial_log_extended TO narrow@'%'");
+    let unread = "vicidial_dial_log cannot be read, see above";
+    doctor(&site).has("attribution", "unknown", unread, "");
+    let config = site.config();
+    let user = config.replace("mysql://didtail@", "mysql://narrow@");
+    site.configure(&user.replace("/asterisk", "/asterix"));
+    let misspelt = doctor(&site);
+    misspelt.has(
+        "vicidial_log",
+        "bad",
+        "not readable by this user, or missing",
+        "or the database in the url is not VICIdial's (usually `asterisk`)",
+    );
+    for check in ["attribution", "clock"] {
+        misspelt.has(
+            check,
+            "unknown",
+            "vicidial_log cannot be read, see above",
+            "",
+        );
+    }
     site.configure(&site.config());
     server.sql("SET GLOBAL binlog_row_image = MINIMAL; SET GLOBAL binlog_checksum = NONE");
     let minimal = doctor(&site);

@@ -42,6 +42,22 @@ pub(super) async fn access(source: &MySqlSource, table: &str) -> Access {
     }
 }
 
+/// Which of these tables this user cannot read, in a few words: other checks would
+/// blame something else. That a table is not there says more elsewhere.
+pub(super) async fn unread(source: &MySqlSource, tables: &[Table]) -> Option<String> {
+    for table in tables {
+        let is_unread = match access(source, table.name()).await {
+            Access::Denied => true,
+            Access::Absent => *table == Table::Log,
+            Access::Readable | Access::Unknown(_) => false,
+        };
+        if is_unread {
+            return Some(format!("{} cannot be read, see above", table.name()));
+        }
+    }
+    None
+}
+
 /// VICIdial's archive of a table.
 #[must_use]
 pub fn archive_of(table: Table) -> Option<&'static str> {

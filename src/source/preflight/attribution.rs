@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::access::unread;
 use super::clock::date_index;
 use super::{Finding, Outcome};
 use crate::source::wire::{Cell, text};
@@ -41,6 +42,9 @@ pub(super) async fn attribution(source: &MySqlSource) -> Vec<Finding> {
 
 async fn look(source: &MySqlSource) -> Result<Finding, SourceError> {
     let unknown = |why: &str| Finding::new(CHECK, Outcome::Unknown, EXPECTED, why);
+    if let Some(why) = unread(source, &[Table::Log, Table::LogExtended, Table::DialLog]).await {
+        return Ok(unknown(&why));
+    }
     let Some(index) = date_index(source).await? else {
         return Ok(unknown(
             "vicidial_log has no index that begins with call_date, and is not read through for this",

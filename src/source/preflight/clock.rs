@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::access::unread;
 use super::{Finding, Outcome};
 use crate::source::wire::text;
 use crate::source::{MySqlSource, SourceError};
@@ -104,6 +105,15 @@ pub(super) async fn clock(source: &MySqlSource, configured: Option<Zone>) -> Vec
             Err(error) => return vec![Finding::unknown("time zone", "an IANA zone", &error)],
         },
     };
+    if let Some(why) = unread(source, &[Table::Log]).await {
+        findings.push(Finding::new(
+            CHECK,
+            Outcome::Unknown,
+            &expected(&zone),
+            &why,
+        ));
+        return findings;
+    }
     findings.push(match newest(source).await {
         Ok(Some(times)) => judge(&times, &zone),
         Ok(None) => Finding::new(

@@ -9,6 +9,15 @@ use crate::vicidial::Table;
 /// What brings columns that are missing.
 const UPGRADE: &str = "upgrade VICIdial's database";
 
+/// The other reason why the calls themselves cannot be read.
+fn elsewhere(table: Table) -> &'static str {
+    if table == Table::Log {
+        " or the database in the url is not VICIdial's (usually `asterisk`)"
+    } else {
+        ""
+    }
+}
+
 /// Is a table there, readable, and with the columns that are needed? Where
 /// changes come without whole rows, one that cannot be read is one whose
 /// changes are all lost.
@@ -28,17 +37,17 @@ pub(super) async fn table(source: &MySqlSource, table: Table, reads_again: bool)
         Access::Absent => {
             let missing = finding(serious, &lost("missing"));
             return vec![missing.fix(
-                "check that the URL's database is VICIdial's, and that VICIdial is up to date",
+                "check that the URL's database is VICIdial's (usually `asterisk`), and that VICIdial is up to date",
             )];
         }
         Access::Denied => {
             if reads_again {
                 let actual = "not readable by this user, or missing, and this binlog needs it to be read: \
                      its changes come without whole rows";
-                let fix = grant_select(source, None).await;
+                let fix = grant_select(source, None).await + elsewhere(table);
                 return vec![finding(Outcome::Bad, actual).fix(fix)];
             }
-            let fix = grant_select(source, Some(table.name())).await;
+            let fix = grant_select(source, Some(table.name())).await + elsewhere(table);
             return vec![finding(serious, &lost("not readable by this user, or missing")).fix(fix)];
         }
         Access::Unknown(error) => {
