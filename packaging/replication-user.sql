@@ -21,6 +21,11 @@ GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'didtail'@'%';
 -- is itself a replica. Where it is the primary, nothing is lost without it.
 -- GRANT SLAVE MONITOR ON *.* TO 'didtail'@'%';
 
+-- Optional, where binlog_format is MIXED or STATEMENT: lets didtail see the triggers
+-- that write VICIdial's call tables, which such a binlog does not show; it does not
+-- start beside one. The grant also lets this user make some.
+-- GRANT TRIGGER ON `asterisk`.* TO 'didtail'@'%';
+
 -- To read the columns of these tables and the flags of the statuses; the rows again
 -- where the binlog has a statement or a part of a row (binlog_format MIXED or
 -- STATEMENT, binlog_row_image MINIMAL); and the calls for `backfill` and `verify`.

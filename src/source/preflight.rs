@@ -136,7 +136,13 @@ pub async fn outlook(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec<F
         findings.extend(within("time to resume", left).await);
     }
     findings.extend(within("archive tables", access::archives(source)).await);
-    findings.extend(within("sessions", sessions::sessions(source)).await);
+    let sessions = within("sessions", sessions::sessions(source)).await;
+    let writes_statements = sessions.iter().any(|one| one.outcome == Outcome::Note);
+    findings.extend(sessions);
+    if writes_statements {
+        let hidden = hidden::hidden_by_sessions(source);
+        findings.extend(within("unseen writers", hidden).await);
+    }
     findings.extend(within("attribution", attribution::attribution(source)).await);
     findings
 }

@@ -30,6 +30,10 @@ fn tells(kind: &'static str) {
         unseen[2].contains("information_schema.TRIGGERS"),
         "{unseen:?}"
     );
+    assert!(
+        unseen[2].contains("`SHOW CREATE FUNCTION/VIEW NAME`"),
+        "{unseen:?}"
+    );
     server.sql("GRANT TRIGGER, SHOW VIEW, EXECUTE, ALTER ROUTINE ON asterisk.* TO didtail@'%'");
     assert_eq!(finding(&site).expect("looked for")[0], "good");
     // The trigger of those who had no binlog: it fills a queue of its own.
@@ -57,8 +61,24 @@ fn tells(kind: &'static str) {
     );
     let bad = finding(&site).expect("looked for");
     assert_eq!(bad[0], "bad", "{bad:?}");
-    assert!(bad[1].contains("triggers: mend;"), "{bad:?}");
-    assert!(bad[2].contains("binlog_format = ROW"), "{bad:?}");
+    let named = "triggers: asterisk.mend on call_queue;";
+    assert!(bad[1].contains(named), "{bad:?}");
+    for part in ["binlog_format = 'ROW';", "then restart what keeps"] {
+        assert!(bad[2].contains(part), "{bad:?}");
+    }
+    // ROW is set, and a session of before writes statements still.
+    server.sql("SET GLOBAL binlog_format = ROW");
+    assert_eq!(finding(&site), None);
+    site.sql(
+        &server,
+        "SET SESSION binlog_format = STATEMENT;
+         INSERT INTO vicidial_carrier_log SET uniqueid='1', server_ip='1', lead_id=1, call_date=NOW()",
+    );
+    let still = finding(&site).expect("looked for");
+    assert_eq!(still[0], "note", "{still:?}");
+    assert!(still[1].contains(named), "{still:?}");
+    assert!(still[1].contains("sessions that still write"), "{still:?}");
+    assert!(still[2].contains("restart what keeps"), "{still:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use super::settings::variables;
+use super::settings::{RESTART, set_for_good, variables};
 use super::{Finding, Outcome};
 use crate::source::wire::{self, text};
 use crate::source::{MySqlSource, SourceError};
@@ -34,6 +34,8 @@ const TRIGGERS: &str = "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE,
 struct Program {
     /// Its name.
     name: String,
+    /// How it is told of; a trigger with its database and table.
+    shown: String,
     /// What it does; `None` where this account may not know.
     body: Option<String>,
 }
@@ -60,8 +62,27 @@ pub(super) async fn hidden(source: &MySqlSource) -> Vec<Finding> {
     let Some(format) = format.filter(|format| !format.eq_ignore_ascii_case("ROW")) else {
         return Vec::new();
     };
+    let rows = set_for_good(source.server(), "binlog_format", "ROW");
+    let fix = format!("{rows}; else");
+    look(source, &format!("binlog_format = {format}"), &fix).await
+}
+
+/// The same where the server is set to ROW and sessions of before still write
+/// statements. The daemon starts all the same: they end one by one.
+pub(super) async fn hidden_by_sessions(source: &MySqlSource) -> Vec<Finding> {
+    let fix = format!("ROW is set: {RESTART}; until then");
+    let mut findings = look(source, "sessions that still write statements", &fix).await;
+    for finding in &mut findings {
+        if finding.outcome == Outcome::Bad {
+            finding.outcome = Outcome::Note;
+        }
+    }
+    findings
+}
+
+async fn look(source: &MySqlSource, with: &str, fix: &str) -> Vec<Finding> {
     match programs(source).await {
-        Ok(programs) => vec![judge(source.database(), &format, &programs)],
+        Ok(programs) => vec![judge(source.database(), with, fix, &programs)],
         Err(error) => vec![Finding::unknown(CHECK, EXPECTED, &error)],
     }
 }
@@ -97,7 +118,11 @@ async fn programs(source: &MySqlSource) -> Result<Programs, SourceError> {
         rows.filter_map(|row| program(row, 1, 2)).collect()
     };
     Ok(Programs {
-        triggers: of(&triggers, 1, 3),
+        triggers: triggers
+            .rows
+            .iter()
+            .filter_map(|row| trigger(row))
+            .collect(),
         functions: of_kind("FUNCTION"),
         procedures: of_kind("PROCEDURE"),
         views: of(&views, 0, 1),
@@ -112,13 +137,26 @@ fn of(table: &wire::Table, name: usize, body: usize) -> Vec<Program> {
 
 fn program(row: &[wire::Cell], name: usize, body: usize) -> Option<Program> {
     let body = row.get(body).and_then(text);
+    let name = row.get(name).and_then(text)?;
     Some(Program {
-        name: row.get(name).and_then(text)?,
+        shown: name.clone(),
+        name,
         body: body.filter(|body| !body.is_empty()),
     })
 }
 
-fn judge(database: &str, format: &str, programs: &Programs) -> Finding {
+/// A row of [`TRIGGERS`].
+fn trigger(row: &[wire::Cell]) -> Option<Program> {
+    let cell = |at: usize| row.get(at).and_then(text);
+    let trigger = program(row, 1, 3)?;
+    Some(Program {
+        shown: format!("{}.{} on {}", cell(0)?, trigger.name, cell(2)?),
+        ..trigger
+    })
+}
+
+/// What is to be said with `with` in force, which `fix` ends.
+fn judge(database: &str, with: &str, fix: &str, programs: &Programs) -> Finding {
     let finding = |outcome, actual: &str| Finding::new(CHECK, outcome, EXPECTED, actual);
     let writers = writers(database, programs);
     let writes = |program: &&Program| {
@@ -143,20 +181,17 @@ fn judge(database: &str, format: &str, programs: &Programs) -> Finding {
         }
     }
     let seen = seen.join("; ");
-    let fix = "binlog_format = ROW, where the changes are in the binlog as rows; else let none of \
-        them write VICIdial's call tables";
+    let mend = format!("{fix} let none of them write VICIdial's call tables");
     if !triggers.is_empty() {
         let actual = format!(
-            "{seen}: with binlog_format = {format} the binlog has only the statement that sets \
+            "{seen}: with {with} the binlog has only the statement that sets \
              them off, and didtail misses what they write"
         );
-        return finding(Outcome::Bad, &actual).fix(fix);
+        return finding(Outcome::Bad, &actual).fix(mend);
     }
     if !seen.is_empty() {
-        let actual = format!(
-            "{seen}: with binlog_format = {format} didtail misses what is written through them"
-        );
-        return finding(Outcome::Note, &actual).fix(fix);
+        let actual = format!("{seen}: with {with} didtail misses what is written through them");
+        return finding(Outcome::Note, &actual).fix(mend);
     }
     let all = programs.functions.iter().chain(&programs.procedures);
     let unread: Vec<&Program> = all
@@ -172,13 +207,13 @@ fn judge(database: &str, format: &str, programs: &Programs) -> Finding {
             unseen.push(format!("the text of {}", list(&unread)));
         }
         let actual = format!(
-            "this account may not see {}; with binlog_format = {format} what they write to \
+            "this account may not see {}; with {with} what they write to \
              VICIdial's call tables would be missed",
             unseen.join(" and ")
         );
         let look = format!(
-            "binlog_format = ROW; else look as an administrator for INSERT, UPDATE and DELETE on \
-             VICIdial's call tables in: {TRIGGERS}; and SHOW CREATE of the others"
+            "{fix} look as an administrator for INSERT, UPDATE and DELETE on VICIdial's call \
+             tables in: {TRIGGERS}; and `SHOW CREATE FUNCTION/VIEW NAME` for functions and views"
         );
         return finding(Outcome::Unknown, &actual).fix(look);
     }
@@ -186,7 +221,7 @@ fn judge(database: &str, format: &str, programs: &Programs) -> Finding {
 }
 
 fn list(programs: &[&Program]) -> String {
-    let names = programs.iter().map(|program| program.name.as_str());
+    let names = programs.iter().map(|program| program.shown.as_str());
     let mut names: Vec<&str> = names.take(LISTED_MAX).collect();
     if programs.len() > names.len() {
         names.push("…");
@@ -294,12 +329,18 @@ mod tests {
     fn program(name: &str, body: &str) -> Program {
         Program {
             name: name.to_owned(),
+            shown: name.to_owned(),
             body: Some(body.to_owned()),
         }
     }
 
     fn judged(programs: &Programs) -> Finding {
-        judge("asterisk", "MIXED", programs)
+        judge(
+            "asterisk",
+            "binlog_format = MIXED",
+            "SET it; else",
+            programs,
+        )
     }
 
     #[test]
@@ -369,6 +410,7 @@ mod tests {
         assert_eq!(judged(&programs).outcome, Outcome::Good);
         programs.procedures.push(Program {
             name: "secret".to_owned(),
+            shown: "secret".to_owned(),
             body: None,
         });
         let unknown = judged(&programs);

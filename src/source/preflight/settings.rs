@@ -90,7 +90,7 @@ pub(super) async fn binlog(source: &MySqlSource) -> Vec<Finding> {
 
 /// How to change a setting of the binlog for good. VICIdial's my.cnf is edited
 /// by hand; MySQL can keep a setting by itself.
-fn set_for_good(server: &Server, name: &str, value: &str) -> String {
+pub(super) fn set_for_good(server: &Server, name: &str, value: &str) -> String {
     match server.flavour {
         Flavour::MariaDb => format!(
             "SET GLOBAL {name} = '{value}'; and {name} = {value} under [mysqld] in my.cnf; {RESTART}"
