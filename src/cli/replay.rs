@@ -113,6 +113,7 @@ fn json(done: &Replayed) -> serde_json::Value {
         "bytes": done.bytes,
         "from": done.from.to_string(),
         "position": done.to.to_string(),
+        "files_end": done.end.to_string(),
         "nothing_new": done.nothing_new,
         "cut_off": done.cut_off.as_ref().map(ToString::to_string),
         "events": summary.map_or(0, |done| done.events),
@@ -125,6 +126,10 @@ fn json(done: &Replayed) -> serde_json::Value {
 
 fn text(done: &Replayed) -> String {
     let mut text = match &done.summary {
+        None if done.end < done.to => format!(
+            "nothing to apply: these files end before {}, where the store stands; they were not looked at (--again, with the files up to there, applies them once more)\n",
+            done.to
+        ),
         None => format!(
             "nothing to apply: the store stands at {}, and everything before it in these files is in the numbers (--again applies it once more)\n",
             done.to

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::binlog::{GtidPosition, Position};
+use crate::binlog::{BinlogFile, GtidPosition, Position};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SourceConfig, SourceTimeZone};
 use crate::engine::failover;
@@ -96,6 +96,8 @@ pub struct Replayed {
     pub to: Position,
     /// Everything in the files was applied before.
     pub nothing_new: bool,
+    /// Where the last complete group of the files ends.
+    pub end: Position,
     /// The event within which the last file ends, as after a crash.
     pub cut_off: Option<Position>,
     /// What was applied; `None` with nothing new.
@@ -118,7 +120,7 @@ pub async fn replay(
         .first()
         .ok_or_else(|| EngineError::Bug("a configuration without a source".to_owned()))?;
     let name = source_config.name.as_str();
-    let files = FileSource::open(&wanted.files)?;
+    let files = FileSource::open(&wanted.files).map_err(misgiven)?;
     consecutive(&files)?;
     let state = StateFile::open_exclusive(&config.state.path)?;
     let store = Arc::new(SqlStore::open(&config.store.address()).await?);
@@ -189,6 +191,7 @@ async fn replay_into(
         bytes: survey.bytes,
         from: survey.first.clone(),
         to: survey.end.clone(),
+        end: survey.end.clone(),
         nothing_new: false,
         cut_off: survey.cut_off.clone(),
         summary: None,
@@ -259,6 +262,32 @@ fn refused(what: impl Into<String>, fix: impl Into<String>) -> EngineError {
     }
 }
 
+/// A file that is none to replay was given by the operator; the source has no part
+/// in it.
+fn misgiven(error: SourceError) -> EngineError {
+    match error {
+        SourceError::File { detail, fix } => refused(detail, fix),
+        error => error.into(),
+    }
+}
+
+/// The names between two files of one binlog, and whether they are or is missing.
+fn missing(one: &BinlogFile, next: &BinlogFile) -> Option<String> {
+    let (base, suffix) = one.as_str().rsplit_once('.')?;
+    let name = |number: u64| format!("{base}.{number:0width$}", width = suffix.len());
+    let (first, last) = (one.number() + 1, next.number().checked_sub(1)?);
+    match last.checked_sub(first)? {
+        0 => Some(format!("{} is missing", name(first))),
+        1 => Some(format!("{} and {} are missing", name(first), name(last))),
+        more => Some(format!(
+            "{} to {} are missing ({} files)",
+            name(first),
+            name(last),
+            more + 1
+        )),
+    }
+}
+
 /// Files of one name with numbers that follow each other.
 fn consecutive(files: &FileSource) -> Result<(), EngineError> {
     let base = |name: &str| name.rsplit_once('.').map(|(base, _)| base.to_owned());
@@ -271,12 +300,9 @@ fn consecutive(files: &FileSource) -> Result<(), EngineError> {
                 "give the files of one server, with the names that the server gave them",
             ));
         }
-        if next.number() != one.number() + 1 {
+        if let Some(missing) = missing(one, next) {
             return Err(refused(
-                format!(
-                    "between {one} and {next} there are {} files missing",
-                    next.number() - one.number() - 1
-                ),
+                format!("between {one} and {next}, {missing}"),
                 "give them too; or replay the files before them, and then those behind them with --skip-gap, which leaves out what lies between",
             ));
         }

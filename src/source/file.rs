@@ -85,8 +85,13 @@ impl<R: Read> Splitter<R> {
             detail: format!("{file} {what}"),
             fix: fix.to_owned(),
         };
-        read.read_exact(&mut magic)
-            .map_err(|e| refuse(&format!("has no first bytes: {e}"), COPY_AGAIN))?;
+        if length == 0 {
+            return Err(refuse("is empty", COPY_AGAIN));
+        }
+        read.read_exact(&mut magic).map_err(|e| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => refuse("is too short for a binlog", NO_BINLOG),
+            _ => refuse(&format!("cannot be read: {e}"), COPY_AGAIN),
+        })?;
         match magic {
             MAGIC => Ok(Self {
                 read,

@@ -65,6 +65,12 @@ fn files_of_every_server_give_its_numbers_and_the_daemon_goes_on() {
         let numbers = site.numbers();
         let again = replay(&site, &files, &[]).json();
         assert_eq!(again["nothing_new"], true, "{kind}: {again}");
+        let stands = site.position().expect("a position");
+        let before = format!(
+            "these files end before {stands}, where the store stands; they were not looked at"
+        );
+        let again = told(&site, &files, &[]).good();
+        assert!(again.contains(&before), "{kind}: {again}");
         assert_eq!(site.numbers(), numbers);
         // Or told once more, to the same end.
         told(&site, &files, &["--again"]).fails(1, "calls would fall back to older states", "too");
@@ -94,7 +100,9 @@ fn a_purged_gap_is_closed_from_copies() {
     // Not with a file missing, whichever it is.
     told(&site, &files[1..], &[]).fails(1, "what lies between would be missing", "--skip-gap");
     let holed = [files[0].clone(), files[2].clone()];
-    told(&site, &holed, &[]).fails(1, "there are 1 files missing", "--skip-gap");
+    let name = |path: &PathBuf| path.file_name().expect("a name").display().to_string();
+    let missing = format!("{} is missing", name(&files[1]));
+    told(&site, &holed, &[]).fails(1, &missing, "--skip-gap");
     replay(&site, &files, &[]).json();
     site.catch_up();
     assert_equal(&site);
@@ -143,15 +151,20 @@ fn cut_and_foreign_files_are_told() {
     let text = site.path("copies").join("binlog.000003");
     std::fs::write(&text, "SELECT 1;\n").expect("a file");
     told(&site, std::slice::from_ref(&text), &[]).fails(
-        3,
+        1,
         "binlog.000003 does not begin like a binlog",
         "comes from log_bin",
     );
     let nameless = site.path("copies").join("backup.bin");
     std::fs::copy(&files[0], &nameless).expect("a copy");
-    told(&site, &[nameless], &[]).fails(3, "has no number at its end", "");
+    told(&site, &[nameless], &[]).fails(1, "has no number at its end", "");
     let missing = site.path("copies").join("binlog.000009");
-    told(&site, &[missing], &[]).fails(3, "cannot be read", "check the path");
+    told(&site, &[missing], &[]).fails(1, "cannot be read", "check the path");
+    std::fs::write(&text, "").expect("a file");
+    told(&site, &[text], &[]).fails(1, "binlog.000003 is empty", "copy the file again");
+    told(&site, &[site.path("copies")], &[]).fails(1, "is a folder", "name the files in it");
+    let twice = [files[0].clone(), files[0].clone()];
+    told(&site, &twice, &[]).fails(1, "have the same name", "give one of the two");
     // Another server's files of the same names.
     let other = Server::start("replay-other", &["--server-id=77"]);
     let foreign = Site::new(&other, "asterisk");
