@@ -28,6 +28,14 @@ pub(super) fn run(options: &Options, command: &Command) -> Result<(), Failure> {
 
 fn check(options: &Options) -> Result<(), Failure> {
     let (config, values) = Config::load_explained(&options.overrides())?;
+    let exposed = config.exposed_files.iter().map(|path| {
+        format!(
+            "every user of this machine may read or change {0}: chown root:didtail {0} && \
+             chmod 0640 {0}",
+            path.display()
+        )
+    });
+    let warnings: Vec<String> = config.warnings.iter().cloned().chain(exposed).collect();
     if options.json {
         let values: Vec<_> = values
             .iter()
@@ -39,7 +47,7 @@ fn check(options: &Options) -> Result<(), Failure> {
                 })
             })
             .collect();
-        let document = json!({ "valid": true, "warnings": config.warnings, "values": values });
+        let document = json!({ "valid": true, "warnings": warnings, "values": values });
         return Ok(output::print_json(&document)?);
     }
     let rows: Vec<[String; 3]> = values
@@ -47,7 +55,7 @@ fn check(options: &Options) -> Result<(), Failure> {
         .map(|value| [value.key, value.value, value.origin.to_string()])
         .collect();
     let mut text = output::table(["key", "value", "set by"], &rows);
-    for warning in &config.warnings {
+    for warning in &warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
     text.push_str("The configuration is valid.\n");

@@ -65,6 +65,14 @@ impl Reader {
             "bad_row",
             &[("quarantine", BadRow::Quarantine), ("stop", BadRow::Stop)],
         );
+        if let (Some(state), Some(store)) = (&state, &store) {
+            let same = |file: &Path| values::is_same_file(file, &state.path);
+            if store.url.file().is_some_and(same) {
+                let origin = self.layers.origin("state", 0, "path");
+                let message = "state.path and store.url are the same file: each needs its own";
+                self.layers.problem(&origin, "state.path", message);
+            }
+        }
         let retention = self.retention();
         let log = self.log();
         let api = self.parsed("api", 0, "listen", |text| {

@@ -134,6 +134,40 @@ bad_row = "stop"
 }
 
 #[test]
+fn a_file_that_is_none_says_what_it_is() {
+    let folder = folder();
+    let latin = folder.path().join("latin.toml");
+    std::fs::write(&latin, b"[log]\nlevel = \"\xfc\"\n").expect("written");
+    for (path, expected) in [
+        (
+            folder.path().to_owned(),
+            "it is a folder: name the file in it",
+        ),
+        (latin, "it is not UTF-8: `file "),
+    ] {
+        let overrides = Overrides {
+            config: Some(path),
+            ..Overrides::default()
+        };
+        let hint = Config::load(&overrides).expect_err("none").hint();
+        let hint = hint.expect("a hint");
+        assert!(hint.starts_with(expected), "{hint}");
+    }
+}
+
+#[test]
+fn one_file_cannot_be_state_and_store() {
+    let folder = folder();
+    let file = folder.path().join("one.db");
+    let also = folder.path().join(".").join("one.db");
+    let (file, also) = (file.display(), also.display());
+    let text = format!("{MINIMAL}[state]\npath = \"{file}\"\n[store]\nurl = \"sqlite://{also}\"\n");
+    let found = short_problems(load_with(&text, &[]));
+    let expected = "state.path and store.url are the same file";
+    assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+}
+
+#[test]
 fn broken_syntax_names_its_line() {
     let found = short_problems(load_with("[log]\nlevel = \n[store\n", &[]));
     assert!(found[0].starts_with(":2: "), "{found:?}");

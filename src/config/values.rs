@@ -44,6 +44,24 @@ pub(super) fn read_password(file: &Path) -> Result<SecretString, String> {
     }
 }
 
+/// Whether two paths lead to one file, which need not be there yet.
+pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| {
+        let whole = std::fs::canonicalize(path);
+        whole.or_else(|_| {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = std::fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
+            Ok::<_, std::io::Error>(folder.join(path.file_name().unwrap_or_default()))
+        })
+    };
+    match (real(one), real(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
 /// Whether every user of the machine may read a file, or change it.
 pub(super) fn is_exposed(file: &Path) -> bool {
     const OTHERS: u32 = 0o006;

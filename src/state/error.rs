@@ -45,6 +45,12 @@ pub enum StateError {
         /// What was found.
         detail: String,
     },
+    /// The file is a database of something else.
+    #[error("{} is a database, but not a state file of didtail", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// A newer didtail wrote the file.
     #[error("the state file {} was written by a newer didtail", path.display())]
     NewerVersion {
@@ -95,6 +101,10 @@ impl StateError {
                  {0}.damaged && rm -f {0}-wal {0}-shm`; the position is taken from the store",
                 path.display()
             )),
+            Self::Foreign { .. } => Some(
+                "set [state] path to a file of its own, e.g. \"/var/lib/didtail/state.db\""
+                    .to_owned(),
+            ),
             Self::NewerVersion { .. } => {
                 Some("install that version again: `apt-get install didtail`".to_owned())
             }

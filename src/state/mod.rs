@@ -73,6 +73,7 @@ impl StateFile {
             Err(e) => return Err(StateError::of_io(path, &e)),
         }
         let state = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, None)?;
+        state.refuse_foreign()?;
         let version: u32 = state
             .connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -121,6 +122,7 @@ impl StateFile {
             Some(Arc::new(lock)),
         )?;
         state.check()?;
+        state.refuse_foreign()?;
         state
             .connection
             .pragma_update(None, "journal_mode", "WAL")
@@ -187,6 +189,19 @@ impl StateFile {
             path: path.to_owned(),
             lock,
         })
+    }
+
+    /// A database with tables of something else must not get ours beside them.
+    fn refuse_foreign(&self) -> Result<(), StateError> {
+        let look = "SELECT count(*) > 0 AND count(*) FILTER (WHERE name = 'checkpoint_history') = 0 \
+             FROM sqlite_schema WHERE type = 'table'";
+        let is_foreign = self.connection.query_row(look, [], |row| row.get(0));
+        if is_foreign.map_err(|e| self.error(&e))? {
+            return Err(StateError::Foreign {
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
     }
 
     /// Writes without waiting for the disk.

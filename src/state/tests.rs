@@ -61,6 +61,34 @@ fn a_checkpoint_survives_reopening() {
 }
 
 #[test]
+fn a_database_of_something_else_is_refused_and_left_alone() {
+    let folder = folder();
+    let path = folder.path().join("other.db");
+    // Of any version, as others count them too.
+    for version in [0, 3, 99] {
+        let other = Connection::open(&path).expect("opened");
+        let tables = format!("CREATE TABLE IF NOT EXISTS a (b); PRAGMA user_version = {version};");
+        other.execute_batch(&tables).expect("a table");
+        drop(other);
+        let before = std::fs::read(&path).expect("read");
+        for opened in [StateFile::open(&path), StateFile::open_exclusive(&path)] {
+            let error = opened.expect_err("refused");
+            let text = error.to_string();
+            assert!(
+                text.ends_with("other.db is a database, but not a state file of didtail"),
+                "{text}"
+            );
+            let hint = error.hint().expect("a hint");
+            assert!(hint.contains("[state] path to a file of its own"), "{hint}");
+        }
+        assert!(
+            std::fs::read(&path).expect("read") == before,
+            "it was changed"
+        );
+    }
+}
+
+#[test]
 fn the_file_is_private() {
     let folder = folder();
     let path = folder.path().join("state.db");
