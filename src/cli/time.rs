@@ -10,6 +10,10 @@ use crate::engine::Range;
 use crate::ledger::Pruned;
 use crate::vicidial::{WallClock, Zone};
 
+/// What was expected; and the same where a bare date would have done.
+const ONE_LIKE: &str = "expected one like";
+const DATE_OR_ONE_LIKE: &str = "expected a date like 2026-03-01, a time like";
+
 /// Reads RFC 3339, or a time ago such as `90s`, `15m`, `24h`, `7d`, `2w`.
 /// Days have 24 hours. The result is in seconds since 1970 (UTC).
 ///
@@ -35,7 +39,7 @@ pub(super) fn parse(text: &str, now: i64) -> Result<i64, String> {
 /// What was expected.
 pub(super) fn parse_in(text: &str, now: i64, zone: &Zone) -> Result<i64, String> {
     let Some(date) = date(text) else {
-        return parse(text, now);
+        return parse(text, now).map_err(|what| what.replace(ONE_LIKE, DATE_OR_ONE_LIKE));
     };
     let midnight = WallClock {
         year: date.year(),
@@ -73,7 +77,7 @@ fn absolute(text: &str) -> Result<i64, String> {
         format!("`{text}` has no offset from UTC: add `Z`, or one like `-06:00`")
     } else {
         format!(
-            "`{text}` is no time: expected one like 2026-03-01T08:00:00-06:00, or ago: \
+            "`{text}` is no time: {ONE_LIKE} 2026-03-01T08:00:00-06:00, or ago: \
              90s, 15m, 24h, 7d, 2w"
         )
     })
@@ -189,6 +193,11 @@ mod tests {
         assert_eq!(parse("2026-07-01"), Ok("2026-07-01T05:00:00Z".to_owned()));
         let utc = parse_in("2026-11-22", 0, &Zone::fixed(0)).map(format);
         assert_eq!(utc, Ok("2026-11-22T00:00:00Z".to_owned()));
+        let no_time = parse("5y").expect_err("no time");
+        assert!(
+            no_time.contains("a date like 2026-03-01, a time like"),
+            "{no_time}"
+        );
         for text in ["2026-13-22", "20261122", "1969-12-31", "2026-11"] {
             assert!(parse(text).is_err(), "{text}");
         }

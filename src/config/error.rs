@@ -85,6 +85,14 @@ impl ConfigError {
                     "write one with `didtail config example > {}`",
                     path.display()
                 ),
+                std::io::ErrorKind::IsADirectory => format!(
+                    "it is a folder: name the file in it, e.g. {}",
+                    path.join("didtail.toml").display()
+                ),
+                std::io::ErrorKind::InvalidData => format!(
+                    "it is not UTF-8: `file {}` says what it is; save it as a UTF-8 text",
+                    path.display()
+                ),
                 _ => format!("`ls -l {}` shows who may read it", path.display()),
             }),
             Self::Invalid { problems } if list(problems).contains("Permission denied") => {

@@ -6,7 +6,7 @@
 
 use super::frame::FrameError;
 use super::preflight::Finding;
-use super::wire::WireError;
+use super::wire::{UNKNOWN_HOST, WireError};
 
 /// A failure of the VICIdial database or of the way to it.
 ///
@@ -167,6 +167,9 @@ impl SourceError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Unreachable { detail, .. } if detail.starts_with(UNKNOWN_HOST) => {
+                "check the host name in the url of the [[source]]: `getent hosts NAME` shows whether this machine knows it; a daemon that had followed it before tries again by itself"
+            }
             Self::Unreachable { .. } => {
                 "check that the server runs and that its port or socket can be reached from here; a daemon that had followed it before tries again by itself"
             }

@@ -156,6 +156,14 @@ fn a_source_that_nobody_serves() {
     worked.site.configure(&lines.collect::<String>());
     let address = format!("the connection to 127.0.0.1:{port} failed");
     worked.refuses(3, &address, "check that the server runs");
+    worked
+        .site
+        .configure(&config.replace("@127.0.0.1:", "@no-such-host.invalid:"));
+    worked.refuses(
+        3,
+        "the host name is not known",
+        "check the host name in the url",
+    );
     worked.site.configure(&config);
     worked.goes_on();
 }

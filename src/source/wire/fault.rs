@@ -114,14 +114,25 @@ impl TlsFault {
                          without checking",
                     )
                 } else {
-                    Self::new(
-                        format!("the server's certificate cannot be used: {said}"),
-                        "have an X.509 certificate of version 3 made for the server; until then \
-                         tls = \"required\" encrypts without checking",
-                    )
+                    Self::unusable(&said)
                 }
             }
         }
+    }
+
+    /// A certificate that no verifier reads, in the library's words.
+    fn unusable(said: &str) -> Self {
+        let what = if said.contains("UnsupportedCertVersion") {
+            "the server's certificate is a version 1 certificate, which cannot be verified"
+                .to_owned()
+        } else {
+            format!("the server's certificate cannot be used: {said}")
+        };
+        Self::new(
+            what,
+            "have an X.509 certificate of version 3 made for the server; until then \
+             tls = \"required\" encrypts without checking",
+        )
     }
 
     fn wrong_name(host: &str, presented: &[String]) -> Self {
@@ -250,6 +261,17 @@ mod tests {
         let fault = TlsFault::wrong_name("db", &[]);
         assert!(fault.what.contains("no subjectAltName"), "{}", fault.what);
         assert!(fault.fix.contains("DNS:db"), "{}", fault.fix);
+    }
+
+    #[test]
+    fn an_old_certificate_is_named_by_its_version() {
+        let fault = TlsFault::unusable("Other(OtherError(UnsupportedCertVersion))");
+        assert!(
+            fault.what.contains("is a version 1 certificate"),
+            "{}",
+            fault.what
+        );
+        assert!(fault.fix.contains("of version 3"), "{}", fault.fix);
     }
 
     #[test]

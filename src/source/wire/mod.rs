@@ -39,6 +39,9 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 /// MySQL's version from which there is `SHOW REPLICAS`; 8.4 has the old name no more.
 const MYSQL_SHOW_REPLICAS: (u16, u16, u16) = (8, 0, 22);
 
+/// How the failure begins of whoever has a name that stands for no address.
+pub(crate) const UNKNOWN_HOST: &str = "the host name is not known";
+
 /// Silence after which the system asks whether the peer is still there, how
 /// often it asks, and how many times: it is given up after a minute.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -214,7 +217,9 @@ impl Wire {
 /// Connects to the first address of a host that answers: a name may stand for
 /// one of IPv6 that leads nowhere and one of IPv4 that works.
 async fn reach(host: &str, port: u16) -> std::io::Result<TcpStream> {
-    let mut addresses = lookup_host((host, port)).await?.peekable();
+    let found = lookup_host((host, port)).await;
+    let found = found.map_err(|e| Error::new(e.kind(), format!("{UNKNOWN_HOST}: {e}")))?;
+    let mut addresses = found.peekable();
     let mut failure = Error::new(ErrorKind::NotFound, "the name has no address");
     while let Some(address) = addresses.next() {
         let patience = if addresses.peek().is_some() {
