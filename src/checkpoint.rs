@@ -13,8 +13,14 @@ pub struct Checkpoint {
     /// Counts `checkpoint reset` and moves to another server, whose positions
     /// cannot be compared; a higher epoch overrides any position of a lower one.
     pub epoch: u64,
+    /// What the server calls itself whose binlog it is a place in; `None` until
+    /// a server was asked.
+    pub server: Option<String>,
     /// The next event to read.
     pub position: Position,
+    /// When the file of `position` was begun, by the server's clock, in seconds
+    /// since 1970 (UTC); `None` where that was not read.
+    pub file_begun: Option<i64>,
     /// The transactions applied; empty without GTIDs.
     pub gtid: GtidPosition,
     /// When the last applied event was written, by the source's clock, in
@@ -87,6 +93,8 @@ mod tests {
     fn at(epoch: u64, position: &str) -> Checkpoint {
         Checkpoint {
             epoch,
+            server: None,
+            file_begun: None,
             position: position.parse().expect("valid"),
             gtid: GtidPosition::default(),
             event_time: None,

@@ -205,6 +205,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod landmark;
 pub mod ledger;
 pub mod source;
 pub mod state;

@@ -141,8 +141,7 @@ async fn of_source(
     };
     let mut known = known;
     if let Some(checkpoint) = known.clone() {
-        let server = state.identity.as_deref();
-        let there = standing(&connection, server, state.file_begun, &checkpoint);
+        let there = standing(&connection, &checkpoint);
         if let Ok((finding, there)) = timeout(PATIENCE, there).await {
             // Where to go on then is said there; of another binlog the position
             // says nothing.

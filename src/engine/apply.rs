@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use crate::binlog::{BinlogFile, Position};
+use crate::binlog::Position;
 use crate::checkpoint::Checkpoint;
 use crate::engine::aside::AsideLog;
 use crate::engine::batch::{Batch, BatchSize, Tally};
@@ -31,6 +31,7 @@ use crate::engine::failover::History;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::EngineError;
 use crate::engine::retention::Retention;
+use crate::landmark::Landmark;
 use crate::ledger::{Pruned, Rules};
 use crate::source::{Source, SourceError};
 use crate::state::{Health, Missing, Rereads, StateFile, StatusNote};
@@ -69,8 +70,6 @@ pub(super) struct Applier<S, St> {
     applied_to: Option<Position>,
     /// The batch that the store commits at this moment.
     under_way: Option<UnderWay>,
-    /// The file of the durable position, and when it was begun.
-    file_begun: Option<(BinlogFile, i64)>,
     cache: StateCache,
     /// The store has the statuses of the rules.
     statuses_stored: bool,
@@ -127,6 +126,8 @@ pub(super) struct Setup<S, St> {
     /// How large batches become.
     pub(super) size: BatchSize,
     pub(super) epoch: u64,
+    /// What the server calls itself that is followed.
+    pub(super) server: Option<String>,
     /// Of the lease that it writes under.
     pub(super) fencing_token: Option<u64>,
 }
@@ -139,9 +140,6 @@ impl<S: Source, St: Store> Applier<S, St> {
     ) -> Result<Self, EngineError> {
         let now = (with.clock)();
         let note = with.state.status(&with.source)?.unwrap_or_default();
-        let local = with.state.checkpoint(&with.source)?;
-        let begun = with.state.file_begun(&with.source)?;
-        let file_begun = local.map(|local| local.position.file).zip(begun);
         let Keep {
             dials_days,
             call_records_days,
@@ -152,7 +150,6 @@ impl<S: Source, St: Store> Applier<S, St> {
             stored,
             applied_to: None,
             under_way: None,
-            file_begun,
             cache: StateCache::new(),
             statuses_stored: false,
             done: Done {
@@ -174,20 +171,27 @@ impl<S: Source, St: Store> Applier<S, St> {
     }
 
     /// What tells the binlog that was read from another one.
-    pub(super) fn history(&self) -> Result<History, EngineError> {
-        let record = self.with.state.source(&self.with.source)?;
-        Ok(History {
-            server: record.and_then(|record| record.identity),
-            file: self.file_begun.clone(),
-        })
+    pub(super) fn history(&self) -> History {
+        let stored = self.stored.as_ref();
+        let file = stored.and_then(|at| Some((at.position.file.clone(), at.file_begun?)));
+        History {
+            server: self.with.server.clone(),
+            file,
+        }
     }
 
-    /// Goes on at a checkpoint of a higher epoch, on another server.
-    pub(super) async fn move_to(&mut self, there: &Checkpoint) -> Result<(), EngineError> {
+    /// Goes on at a checkpoint of a higher epoch, on another server, where these
+    /// things are to be known.
+    pub(super) async fn move_to(
+        &mut self,
+        there: &Checkpoint,
+        landmarks: Vec<Landmark>,
+    ) -> Result<(), EngineError> {
         self.with.epoch = there.epoch;
+        self.with.server.clone_from(&there.server);
         self.applied_to = None;
-        self.file_begun = None;
-        let at = Batch::new(there.position.clone(), there.gtid.clone(), None);
+        let mut at = Batch::new(there.position.clone(), there.gtid.clone(), None);
+        at.landmarks = landmarks;
         self.apply(at).await?;
         self.settle().await
     }
@@ -250,18 +254,6 @@ impl<S: Source, St: Store> Applier<S, St> {
                 );
             }
             self.with.state.quarantine(&self.with.source, row)?;
-        }
-        for archiving in &batch.archivings {
-            let source = &self.with.source;
-            self.with.state.save_archiving(source, archiving)?;
-        }
-        let source = &self.with.source;
-        self.with.state.save_inserted(source, &batch.inserted)?;
-        for (table, position, columns) in &batch.schemas {
-            let (source, table) = (&self.with.source, table.name());
-            self.with
-                .state
-                .save_schema(source, table, position, columns)?;
         }
         Ok(())
     }
@@ -363,15 +355,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         self.with.look_up.remember(asked_about);
         let now = (self.with.clock)();
         self.retention.passed_over(&self.with.source, *too_old, now);
-        let file = &batch.position.file;
-        match batch.file_begun {
-            Some(begun) => self.file_begun = Some((file.clone(), begun)),
-            None => self.file_begun = self.file_begun.take().filter(|(of, _)| of == file),
-        }
-        let begun = self.file_begun.as_ref().map(|(_, begun)| *begun);
         let source = &self.with.source;
         let state = &mut self.with.state;
-        state.save_checkpoint(source, durable.checkpoint(), begun)?;
+        state.save_checkpoint(source, durable.checkpoint())?;
         self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
         self.done.rereads.add(&batch.rereads);
         self.done.tally.events += batch.tally.events;
@@ -387,8 +373,16 @@ impl<S: Source, St: Store> Applier<S, St> {
 
     fn checkpoint_after(&self, stored: Option<&Checkpoint>, batch: &Batch) -> Checkpoint {
         let before = stored.and_then(|stored| stored.event_time);
+        let is_same = |stored: &&Checkpoint| {
+            stored.server == self.with.server
+                && stored.epoch == self.with.epoch
+                && stored.position.file == batch.position.file
+        };
+        let begun = stored.filter(is_same).and_then(|stored| stored.file_begun);
         Checkpoint {
             epoch: self.with.epoch,
+            server: self.with.server.clone(),
+            file_begun: batch.file_begun.or(begun),
             position: batch.position.clone(),
             gtid: batch.gtid.clone(),
             event_time: batch.event_time.or(before),

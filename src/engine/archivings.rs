@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::binlog::Position;
-use crate::state::InsertedCall;
+use crate::landmark::{Landmark, Sight};
 use crate::vicidial::{KeyedRows, Table, second};
 
 /// Archivings of one table kept in memory: nightly ones of some weeks.
@@ -25,12 +25,53 @@ pub(super) struct Archivings {
     /// Calls by `uniqueid` that statements inserted behind an archiving although
     /// they began before it: their rows are there. From where on, and with which
     /// lead; a statement may give a call another, or take a name again.
-    inserted: BTreeMap<String, BTreeSet<(Position, Option<String>)>>,
+    inserted: BTreeMap<String, BTreeSet<(Position, BTreeSet<String>)>>,
     /// Entries in that.
     inserted_count: usize,
 }
 
 impl Archivings {
+    /// What landmarks say.
+    pub(super) fn of(landmarks: &[Landmark]) -> Self {
+        let mut archivings = Self::default();
+        // An archiving takes calls that are known by then.
+        for Landmark { place, sight } in landmarks {
+            if let Sight::Inserted { uniqueid, leads } = sight {
+                archivings.remember(uniqueid, place, leads);
+            }
+        }
+        for Landmark { place, sight } in landmarks {
+            if let Sight::Archived { table, before } = sight {
+                archivings.add(*table, place.clone(), *before);
+            }
+        }
+        archivings
+    }
+
+    /// The landmarks at a place of another server's binlog that is behind the same
+    /// transactions as `from`.
+    pub(super) fn carried(&self, from: &Position, to: &Position) -> Vec<Landmark> {
+        let at = |sight| Landmark {
+            place: to.clone(),
+            sight,
+        };
+        let archived = Table::ALL.into_iter().filter_map(|table| {
+            let before = self.before(table, from);
+            (before > i64::MIN).then(|| at(Sight::Archived { table, before }))
+        });
+        let inserted = self.inserted.iter().filter_map(|(uniqueid, entries)| {
+            let earlier = entries.iter().filter(|(place, _)| place <= from);
+            let leads: Vec<&BTreeSet<String>> = earlier.map(|(_, leads)| leads).collect();
+            (!leads.is_empty()).then(|| {
+                at(Sight::Inserted {
+                    uniqueid: uniqueid.clone(),
+                    leads: leads.into_iter().flatten().cloned().collect(),
+                })
+            })
+        });
+        archived.chain(inserted).collect()
+    }
+
     /// Rows from before a time, in seconds since 1970 (UTC), are gone behind `place`.
     pub(super) fn add(&mut self, table: Table, place: Position, before: i64) {
         if table == Table::Log {
@@ -49,24 +90,24 @@ impl Archivings {
     }
 
     /// Remembers a call that was inserted behind an archiving.
-    pub(super) fn remember(&mut self, call: &InsertedCall) {
+    fn remember(&mut self, uniqueid: &str, place: &Position, leads: &BTreeSet<String>) {
         if self.inserted_count >= INSERTED_MAX {
             return;
         }
-        let entries = self.inserted.entry(call.uniqueid.clone()).or_default();
-        let is_new = entries.insert((call.position.clone(), call.lead.clone()));
+        let entries = self.inserted.entry(uniqueid.to_owned()).or_default();
+        let is_new = entries.insert((place.clone(), leads.clone()));
         self.inserted_count += usize::from(is_new);
     }
 
     /// Those of a statement's calls that are there from `place` on although they
     /// began before an archiving: it inserted them, or gave one that was there
     /// another name or lead. They are remembered.
-    pub(super) fn written(&mut self, rows: &KeyedRows, place: &Position) -> Vec<InsertedCall> {
+    pub(super) fn written(&mut self, rows: &KeyedRows, place: &Position) -> Vec<Landmark> {
         let gone_before = self.before(Table::Log, place);
         if gone_before == i64::MIN {
             return Vec::new();
         }
-        let mut calls = Vec::new();
+        let mut calls: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (uniqueid, said) in rows.values.iter().zip(&rows.inserted) {
             let value = |name: &str| {
                 let cell = said.iter().find(|(column, _)| column == name);
@@ -75,7 +116,8 @@ impl Archivings {
             let start = value("start_epoch").and_then(|epoch| epoch.parse::<i64>().ok());
             let first = started(uniqueid).into_iter().chain(start).min();
             if first.is_none_or(|first| first < gone_before.saturating_add(CLOCK_SECONDS)) {
-                calls.push((uniqueid.clone(), value("lead_id")));
+                let leads = calls.entry(uniqueid.clone()).or_default();
+                leads.extend(value("lead_id"));
             }
         }
         let set = |name: &str| {
@@ -84,20 +126,22 @@ impl Archivings {
         };
         let (name, lead) = (set("uniqueid"), set("lead_id"));
         if name.is_some() || lead.is_some() {
-            let there = self.entries(rows, place);
-            calls.extend(there.map(|(known, had)| {
-                let name = name.as_ref().unwrap_or(known).clone();
-                (name, lead.clone().or_else(|| had.cloned()))
-            }));
+            for (known, had) in self.entries(rows, place) {
+                let leads = calls.entry(name.as_ref().unwrap_or(known).clone());
+                match &lead {
+                    Some(lead) => leads.or_default().extend([lead.clone()]),
+                    None => leads.or_default().extend(had.iter().cloned()),
+                }
+            }
         }
-        let calls = calls.into_iter().map(|(uniqueid, lead)| InsertedCall {
-            uniqueid,
-            lead,
-            position: place.clone(),
+        let written = calls.into_iter().map(|(uniqueid, leads)| {
+            self.remember(&uniqueid, place, &leads);
+            Landmark {
+                place: place.clone(),
+                sight: Sight::Inserted { uniqueid, leads },
+            }
         });
-        let calls: Vec<InsertedCall> = calls.collect();
-        calls.iter().for_each(|call| self.remember(call));
-        calls
+        written.collect()
     }
 
     /// Rows from before this are gone at a place; seconds since 1970 (UTC).
@@ -115,24 +159,24 @@ impl Archivings {
         names.into_iter().cloned().collect()
     }
 
-    /// The same calls, each with every lead that it had.
+    /// The same calls, each with the leads that it had.
     fn entries<'a>(
         &'a self,
         rows: &'a KeyedRows,
         place: &'a Position,
-    ) -> impl Iterator<Item = (&'a String, Option<&'a String>)> {
+    ) -> impl Iterator<Item = (&'a String, &'a BTreeSet<String>)> {
         let is_of =
-            |uniqueid: &String, lead: Option<&String>| match (rows.column, &rows.among.prefix) {
+            |uniqueid: &String, leads: &BTreeSet<String>| match (rows.column, &rows.among.prefix) {
                 ("uniqueid", _) => rows.values.contains(uniqueid),
                 (_, Some(prefix)) => second(uniqueid) == second(prefix),
-                (_, None) => lead.is_some_and(|lead| rows.values.contains(lead)),
+                (_, None) => rows.values.iter().any(|lead| leads.contains(lead)),
             };
         let inserted = self.inserted.iter();
         let entries = inserted.flat_map(|(name, entries)| {
             let earlier = entries.iter().filter(|(from, _)| from < place);
-            earlier.map(move |(_, lead)| (name, lead.as_ref()))
+            earlier.map(move |(_, leads)| (name, leads))
         });
-        entries.filter(move |(name, lead)| is_of(name, *lead))
+        entries.filter(move |(name, leads)| is_of(name, leads))
     }
 }
 
@@ -173,9 +217,14 @@ mod tests {
         before.add(Table::Log, at(100), 5_000);
         let saved = before.written(&inserted("4990.1"), &at(200));
         assert_eq!(saved.len(), 1);
-        let mut after = Archivings::default();
-        saved.iter().for_each(|call| after.remember(call));
-        after.add(Table::Log, at(100), 5_000);
+        let archived = Landmark {
+            place: at(100),
+            sight: Sight::Archived {
+                table: Table::Log,
+                before: 5_000,
+            },
+        };
+        let mut after = Archivings::of(&[vec![archived], saved].concat());
         for archivings in [&before, &after] {
             assert_eq!(archivings.there(&of_lead(), &at(300)), ["4990.1"]);
             assert!(archivings.there(&of_lead(), &at(150)).is_empty());

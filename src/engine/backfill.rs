@@ -111,6 +111,8 @@ pub struct Ends<S, St> {
     pub default_country: String,
     /// The time.
     pub clock: Clock,
+    /// Of the lease that the daemon loads under; `None` of a command beside it.
+    pub fencing_token: Option<u64>,
 }
 
 impl<S: Source, St: Store> Ends<S, St> {
@@ -122,14 +124,7 @@ impl<S: Source, St: Store> Ends<S, St> {
     }
 
     pub(in crate::engine) fn merger(&self, file: &str) -> Merger<St> {
-        Merger::new(
-            Arc::clone(&self.store),
-            &self.name,
-            &self.tenant,
-            self.rules.clone(),
-            self.clock,
-            file,
-        )
+        Merger::new(self, file)
     }
 }
 

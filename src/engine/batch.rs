@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::binlog::{GtidPosition, Position};
 use crate::engine::reread::Pending;
-use crate::state::{Archiving, InsertedCall, Missing, QuarantinedRow, Rereads};
-use crate::vicidial::{Column, Fact, Table};
+use crate::landmark::Landmark;
+use crate::state::{Missing, QuarantinedRow, Rereads};
+use crate::vicidial::Fact;
 
 /// Facts in a batch. Enough that a backlog is applied in large transactions,
 /// few enough that a batch takes a fraction of a second and a few megabytes.
@@ -74,12 +75,8 @@ pub(super) struct Batch {
     /// Changes whose rows must be read again before the batch can be applied.
     pub(super) pending: Vec<Pending>,
     pub(super) bad: Vec<QuarantinedRow>,
-    /// Columns of tables seen for the first time.
-    pub(super) schemas: Vec<(Table, Position, Vec<Column>)>,
-    /// Tables that were archived.
-    pub(super) archivings: Vec<Archiving>,
-    /// Calls that were inserted behind an archiving and began before it.
-    pub(super) inserted: Vec<InsertedCall>,
+    /// What was seen on the way.
+    pub(super) landmarks: Vec<Landmark>,
     /// The end of the last complete group before the batch's begin.
     pub(super) begin: Position,
     /// The end of the last complete group before the batch's end.
@@ -109,9 +106,7 @@ impl Batch {
             facts: Vec::new(),
             pending: Vec::new(),
             bad: Vec::new(),
-            schemas: Vec::new(),
-            archivings: Vec::new(),
-            inserted: Vec::new(),
+            landmarks: Vec::new(),
             begin: position.clone(),
             position,
             gtid,
@@ -134,8 +129,7 @@ impl Batch {
         !self.facts.is_empty()
             || !self.pending.is_empty()
             || !self.bad.is_empty()
-            || !self.schemas.is_empty()
-            || !self.archivings.is_empty()
+            || !self.landmarks.is_empty()
             || self.missing != Missing::default()
     }
 }

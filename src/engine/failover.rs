@@ -11,7 +11,10 @@
 
 use crate::binlog::{BinlogFile, Position};
 use crate::checkpoint::Checkpoint;
+use crate::engine::archivings::Archivings;
+use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
+use crate::landmark::Landmark;
 use crate::source::{Source, SourceError};
 use crate::state::{StateError, StateFile};
 use crate::telemetry::field;
@@ -54,7 +57,44 @@ impl History {
     }
 }
 
-/// Moves a source from `known`, on the server that it was bound to, to the
+/// Another server than that of a checkpoint, and why nobody can go on there.
+pub(super) fn other_server(
+    name: &str,
+    known: &Checkpoint,
+    server: &str,
+    reason: String,
+) -> StateError {
+    StateError::OtherSource {
+        name: name.to_owned(),
+        recorded: known.server.clone().unwrap_or_default(),
+        actual: server.to_owned(),
+        reason,
+    }
+}
+
+/// Refuses another server than that of a checkpoint.
+///
+/// # Errors
+/// [`StateError::OtherSource`].
+pub(super) fn check_same(name: &str, known: &Checkpoint, server: &str) -> Result<(), StateError> {
+    match &known.server {
+        Some(recorded) if recorded != server => {
+            let reason = "nobody asked for that".to_owned();
+            Err(other_server(name, known, server, reason))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What must be known at a place on another server, by what is known at the place
+/// on the one before that is behind the same transactions.
+pub(super) fn carried(landmarks: &[Landmark], from: &Position, to: &Position) -> Vec<Landmark> {
+    let columns = Layouts::of(landmarks).carried(from, to);
+    let archivings = Archivings::of(landmarks).carried(from, to);
+    [columns, archivings].concat()
+}
+
+/// Moves a source from `known`, on the server that this was read from, to the
 /// server that calls itself `server`, and returns the checkpoint there.
 ///
 /// # Errors
@@ -67,15 +107,7 @@ pub(super) async fn move_on<S: Source>(
     known: &Checkpoint,
     server: &str,
 ) -> Result<Checkpoint, EngineError> {
-    let recorded = state.source(name)?.and_then(|record| record.identity);
-    let refuse = |reason: String| {
-        EngineError::State(StateError::OtherSource {
-            name: name.to_owned(),
-            recorded: recorded.clone().unwrap_or_default(),
-            actual: server.to_owned(),
-            reason,
-        })
-    };
+    let refuse = |reason: String| EngineError::from(other_server(name, known, server, reason));
     if known.gtid.is_empty() {
         return Err(refuse("the old server numbered no transactions".to_owned()));
     }
@@ -88,16 +120,17 @@ pub(super) async fn move_on<S: Source>(
     };
     let there = Checkpoint {
         epoch: known.epoch + 1,
+        server: Some(server.to_owned()),
         position: found.position,
+        file_begun: None,
         gtid: found.gtid,
         event_time: known.event_time,
         revision: 0,
     };
     state.reset(name, &there, "another server")?;
-    state.bind(name, server)?;
     tracing::warn!(
         { field::SOURCE } = name,
-        was = recorded.as_deref().unwrap_or_default(),
+        was = known.server.as_deref().unwrap_or_default(),
         now = server,
         { field::GTID } = %known.gtid,
         left = %known.position,

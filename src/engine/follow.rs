@@ -13,6 +13,7 @@ use crate::engine::batch::{BATCHES_WAITING_MAX, Batch};
 use crate::engine::failover;
 use crate::engine::intake::{Ended, Intake, Reading};
 use crate::engine::policy::{self, Action, EngineError};
+use crate::landmark::Landmark;
 use crate::source::{Source, SourceError};
 use crate::state::Missing;
 use crate::store::Store;
@@ -88,9 +89,8 @@ impl<S: Source, St: Store> Follow<S, St> {
                 Ok(SessionEnd::AtEnd | SessionEnd::Shutdown) => break Ok(()),
                 Err(EngineError::Source(SourceError::OtherServer { server })) => {
                     match self.move_on(&server).await {
-                        Ok(()) => {
-                            // It was a look at the other server's binlog.
-                            reading.look = None;
+                        Ok(landmarks) => {
+                            reading.begin_anew(&landmarks);
                             continue;
                         }
                         Err(EngineError::Source(error))
@@ -146,8 +146,9 @@ impl<S: Source, St: Store> Follow<S, St> {
         })
     }
 
-    /// Goes on with another server, behind what was read.
-    async fn move_on(&mut self, server: &str) -> Result<(), EngineError> {
+    /// Goes on with another server, behind what was read; returns what is to be
+    /// known there.
+    async fn move_on(&mut self, server: &str) -> Result<Vec<Landmark>, EngineError> {
         if self.until.is_some() {
             // Its end was that of the old server's binlog.
             return Err(SourceError::OtherServer {
@@ -158,12 +159,15 @@ impl<S: Source, St: Store> Follow<S, St> {
         let known = self.resume_at().clone();
         let with = &mut self.applier.with;
         let source = self.source.as_ref();
+        let landmarks = with.store.landmarks(&with.source, known.server.as_deref());
+        let landmarks = landmarks.await?;
         let there =
             failover::move_on(&mut with.state, source, &with.source, &known, server).await?;
-        self.applier.move_to(&there).await?;
+        let carried = failover::carried(&landmarks, &known.position, &there.position);
+        self.applier.move_to(&there, carried.clone()).await?;
         self.start = there;
         self.is_lost = true;
-        Ok(())
+        Ok(carried)
     }
 
     fn resume_at(&self) -> &Checkpoint {
@@ -175,10 +179,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         &mut self,
         reading: Reading,
     ) -> (Option<Reading>, Result<SessionEnd, EngineError>) {
-        let history = match self.applier.history() {
-            Ok(history) => history,
-            Err(error) => return (Some(reading), Err(error)),
-        };
+        let history = self.applier.history();
         let from = if self.applier.done.batches == 0 {
             &self.start
         } else {
@@ -309,7 +310,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         let Ok(Ok(server)) = server else {
             return Ok(());
         };
-        self.applier.history()?.check_server(server.as_deref())?;
+        self.applier.history().check_server(server.as_deref())?;
         let asked = tokio::time::timeout(HEAD_PATIENCE, self.source.head()).await;
         match asked {
             Ok(Ok(head)) if head < here => Err(SourceError::ImpossiblePosition {

@@ -26,6 +26,7 @@ use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
 use crate::engine::reread::Rereader;
 use crate::engine::statuses;
+use crate::landmark::{Landmark, Sight};
 use crate::source::{EventStream, Source};
 use crate::state::QuarantinedRow;
 use crate::telemetry::field;
@@ -64,6 +65,16 @@ pub(super) struct Reading {
     pub(super) size: BatchSize,
     pub(super) bad_row: BadRow,
     pub(super) warned: Warned,
+}
+
+impl Reading {
+    /// Goes on in another server's binlog, where this is known.
+    pub(super) fn begin_anew(&mut self, landmarks: &[Landmark]) {
+        self.layouts = Layouts::of(landmarks);
+        self.archivings = Archivings::of(landmarks);
+        // It was a look at the other server's binlog.
+        self.look = None;
+    }
 }
 
 /// What the log has been told already: each once, however often it happens.
@@ -108,7 +119,9 @@ impl<S: Source> Intake<S> {
         history: History,
         idle: Arc<AtomicBool>,
     ) -> Self {
-        let batch = Batch::new(reader.position().clone(), reader.gtid().clone(), None);
+        let mut batch = Batch::new(reader.position().clone(), reader.gtid().clone(), None);
+        // Of a session that ended before they were durable; they are not begun again.
+        batch.landmarks = reading.layouts.since(reader.position());
         Self {
             rereader: Rereader::new(Arc::clone(&source), reading.interpreter.aside()),
             source,
@@ -512,7 +525,10 @@ impl<S: Source> Intake<S> {
         let position = self.reader.position().clone();
         let layouts = &mut self.reading.layouts;
         layouts.begin(table, &position, columns.clone());
-        self.batch.schemas.push((table, position, columns));
+        self.batch.landmarks.push(Landmark {
+            place: position,
+            sight: Sight::Columns { table, columns },
+        });
     }
 
     /// The rows of a status table are gone. After a TRUNCATE the new ones are in

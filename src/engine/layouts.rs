@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::binlog::{Position, TableMap};
+use crate::landmark::{Landmark, Sight};
 use crate::vicidial::{Column, Layout, LayoutError, Table};
 
 /// Eras of one table kept in memory; a table changes with a VICIdial upgrade.
@@ -25,6 +26,45 @@ pub(super) struct Layouts {
 }
 
 impl Layouts {
+    /// What landmarks say.
+    pub(super) fn of(landmarks: &[Landmark]) -> Self {
+        let mut layouts = Self::default();
+        for landmark in landmarks {
+            if let Sight::Columns { table, columns } = &landmark.sight {
+                layouts.begin(*table, &landmark.place, columns.clone());
+            }
+        }
+        layouts
+    }
+
+    /// The landmarks from a place on.
+    pub(super) fn since(&self, place: &Position) -> Vec<Landmark> {
+        let eras = self.eras.iter().flat_map(|(table, eras)| {
+            let eras = eras.range(place..);
+            eras.map(|(first, columns)| (*table, first.clone(), columns.clone()))
+        });
+        let landmarks = eras.map(|(table, place, columns)| Landmark {
+            place,
+            sight: Sight::Columns { table, columns },
+        });
+        landmarks.collect()
+    }
+
+    /// The landmarks at a place of another server's binlog that is behind the same
+    /// transactions as `from`.
+    pub(super) fn carried(&self, from: &Position, to: &Position) -> Vec<Landmark> {
+        let tables = Table::ALL.into_iter();
+        let known = tables.filter_map(|table| Some((table, self.at(table, from)?)));
+        let carried = known.map(|(table, columns)| Landmark {
+            place: to.clone(),
+            sight: Sight::Columns {
+                table,
+                columns: columns.clone(),
+            },
+        });
+        carried.collect()
+    }
+
     /// Takes the columns that a table has from `first` on; none: not known.
     pub(super) fn begin(&mut self, table: Table, first: &Position, columns: Vec<Column>) {
         self.known.retain(|(_, layout)| layout.table != table);

@@ -163,6 +163,7 @@ impl<St: Store> Recount<'_, St> {
                 ..expected.clone()
             },
             statuses: None,
+            landmarks: Vec::new(),
             expected: Some(expected),
             fencing_token: None,
         });

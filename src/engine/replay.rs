@@ -43,10 +43,12 @@ use tokio::sync::watch;
 use crate::binlog::{GtidPosition, Position};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SourceConfig, SourceTimeZone};
+use crate::engine::failover;
 use crate::engine::follow::Summary;
 use crate::engine::lease::{self, Kept};
 use crate::engine::policy::EngineError;
 use crate::engine::run::{FIRST_EPOCH, Settings, decide, follow, rules, rules_in, settings};
+use crate::landmark::{Landmark, Sight};
 use crate::ledger::Rules;
 use crate::source::{FileSource, FilesBefore, MySqlSource, SourceError};
 use crate::state::StateFile;
@@ -191,7 +193,7 @@ async fn replay_into(
         cut_off: survey.cut_off.clone(),
         summary: None,
     };
-    let Some(start) = begin(&survey, known.as_ref(), wanted)? else {
+    let Some(mut start) = begin(&survey, known.as_ref(), wanted)? else {
         let stands = known.map(|known| known.position);
         done.nothing_new = true;
         done.from = stands.clone().unwrap_or(done.from);
@@ -201,11 +203,14 @@ async fn replay_into(
     let live = connect(config, source_config).await?;
     let goes_on = match &live {
         Ok(live) => {
-            state.bind(name, &live.identity().await?)?;
+            let server = live.identity().await?;
+            failover::check_same(name, &start, &server)?;
+            start.server = Some(server);
             compare(&files, &survey.end, live).await?
         }
         Err(error) => {
-            without_a_source(&survey, &state, name, error)?;
+            let landmarks = store.landmarks(name, start.server.as_deref()).await?;
+            without_a_source(&survey, &landmarks, error)?;
             false
         }
     };
@@ -287,7 +292,9 @@ fn begin(
 ) -> Result<Option<Checkpoint>, EngineError> {
     let anew = |epoch, revision| Checkpoint {
         epoch,
+        server: known.and_then(|known| known.server.clone()),
         position: survey.first.clone(),
+        file_begun: None,
         gtid: GtidPosition::default(),
         event_time: None,
         revision,
@@ -416,8 +423,7 @@ async fn compare(
 /// What must be in the files, or known from before, where nobody can be asked.
 fn without_a_source(
     survey: &Survey,
-    state: &StateFile,
-    name: &str,
+    landmarks: &[Landmark],
     error: &SourceError,
 ) -> Result<(), EngineError> {
     if let Some(place) = &survey.statement {
@@ -431,7 +437,9 @@ fn without_a_source(
     let Some((table, place)) = &survey.unnamed else {
         return Ok(());
     };
-    if state.schemas(name, table.name())?.is_empty() {
+    let of_table =
+        |one: &Landmark| matches!(&one.sight, Sight::Columns { table: of, .. } if of == table);
+    if !landmarks.iter().any(of_table) {
         return Err(refused(
             format!(
                 "the files do not name the columns of {} (behind {place}; binlog_row_metadata is not FULL), and the source cannot be asked: {error}",

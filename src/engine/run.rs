@@ -24,6 +24,7 @@ use crate::engine::layouts::Layouts;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::EngineError;
 use crate::engine::statuses;
+use crate::landmark::Landmark;
 use crate::ledger::{Prefer, Rules, Success};
 use crate::source::{MySqlSource, Outcome, Source, SourceError, Target, preflight, verdict};
 use crate::state::StateFile;
@@ -85,22 +86,24 @@ pub(super) async fn run_source(
     let name = source_config.name.as_str();
     let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
     let server = source.identity().await?;
-    let recorded = state.source(name)?.and_then(|record| record.identity);
-    let decided = match decide(
+    let decided = decide(
         state.checkpoint(name)?,
         store.as_ref(),
         name,
         lease.taken_from.as_deref(),
     )
-    .await?
-    {
-        Some(known) if recorded.is_some_and(|recorded| recorded != server) => {
+    .await?;
+    let is_stored = decided.is_some() && store.progress(name).await? == decided;
+    let decided = match decided {
+        Some(known) if known.server.as_ref().is_some_and(|was| *was != server) => {
             Some(failover::move_on(&mut state, &source, name, &known, &server).await?)
         }
-        decided => {
-            state.bind(name, &server)?;
-            decided
-        }
+        // An operator chose the position: it is one of the server that answers.
+        Some(known) => Some(Checkpoint {
+            server: Some(server.clone()),
+            ..known
+        }),
+        None => None,
     };
     check(&source, decided.as_ref()).await?;
     clocks::warn(&source, source_config).await;
@@ -109,11 +112,11 @@ pub(super) async fn run_source(
         Some(known) => known,
         None => {
             backfill::plan(store.as_ref(), source_config, &rules).await?;
-            first_checkpoint(&source, source_config).await?
+            first_checkpoint(&source, source_config, server).await?
         }
     };
     let head = source.head().await?;
-    if start.position < head && store.progress(name).await?.as_ref() == Some(&start) {
+    if start.position < head && is_stored {
         // The source's flags are of now, and there are calls of before to read.
         let of_then = store.statuses(name).await?;
         if !of_then.is_empty() {
@@ -133,7 +136,7 @@ pub(super) async fn run_source(
         server = source.server().text,
         "following the binlog"
     );
-    let load = backfill::resume(config, source_config, &source, &store, &settings.rules).await?;
+    let load = backfill::resume(config, source_config, &source, &store, &settings).await?;
     let asked_to_stop = shutdown.clone();
     let source = Arc::new(source);
     let ended = Box::pin(follow(source, store, state, settings, start, shutdown)).await;
@@ -184,32 +187,19 @@ pub async fn follow<S: Source, St: Store>(
             .map(|phones| Interpreter::new(settings.rules.zone.clone(), phones))
             .ok_or_else(|| EngineError::Bug("the default country was not checked".to_owned()))
     };
-    let mut layouts = Layouts::default();
-    for table in Table::ALL {
-        for version in state.schemas(&settings.source, table.name())? {
-            layouts.begin(table, &version.first_position, version.columns);
-        }
-    }
-    let mut archivings = Archivings::default();
-    for call in state.inserted(&settings.source)? {
-        archivings.remember(&call);
-    }
-    for archiving in state.archivings(&settings.source)? {
-        if let Some(table) = Table::named(&archiving.table) {
-            archivings.add(table, archiving.position, archiving.before);
-        }
-    }
+    let stored = store.progress(&settings.source).await?;
+    let (known, is_carried) =
+        landmarks(store.as_ref(), &settings.source, stored.as_ref(), &start).await?;
     let size = BatchSize::default();
     let reading = Reading {
         look: None,
-        layouts,
-        archivings,
+        layouts: Layouts::of(&known),
+        archivings: Archivings::of(&known),
         interpreter: interpreter()?,
         size: size.clone(),
         bad_row: settings.bad_row,
         warned: Warned::default(),
     };
-    let stored = store.progress(&settings.source).await?;
     let pruned = store.pruned(&settings.source).await?;
     let setup = Setup {
         store,
@@ -228,12 +218,17 @@ pub async fn follow<S: Source, St: Store>(
         clock: settings.clock,
         size,
         epoch: start.epoch,
+        server: start.server.clone(),
         fencing_token: settings.fencing_token,
     };
     let mut applier = Applier::new(setup, stored, pruned)?;
     // The store takes the position before the first row: from now on it is the
     // truth, and another daemon on the same source is noticed at once.
-    let first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);
+    let mut first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);
+    first.file_begun = start.file_begun;
+    if is_carried {
+        first.landmarks = known;
+    }
     applier.apply(first).await?;
     applier.settle().await?;
     applier.remember("start")?;
@@ -248,6 +243,24 @@ pub async fn follow<S: Source, St: Store>(
         is_lost: false,
     };
     follow.run(reading).await
+}
+
+/// What lies before the start: what was seen on its server, or else on the server
+/// that the store was kept from until now; true of these.
+async fn landmarks(
+    store: &impl Store,
+    source: &str,
+    stored: Option<&Checkpoint>,
+    start: &Checkpoint,
+) -> Result<(Vec<Landmark>, bool), EngineError> {
+    let known = store.landmarks(source, start.server.as_deref()).await?;
+    let moved = stored.filter(|stored| known.is_empty() && stored.server != start.server);
+    let Some(stored) = moved else {
+        return Ok((known, false));
+    };
+    let there = store.landmarks(source, stored.server.as_deref()).await?;
+    let carried = failover::carried(&there, &stored.position, &start.position);
+    Ok((carried, true))
 }
 
 /// Where to resume, from the state file's checkpoint and the store; `None` at the
@@ -329,6 +342,7 @@ async fn check(source: &MySqlSource, resume: Option<&Checkpoint>) -> Result<(), 
 async fn first_checkpoint(
     source: &MySqlSource,
     config: &SourceConfig,
+    server: String,
 ) -> Result<Checkpoint, EngineError> {
     let target = match config.start_at {
         // What was before is loaded from the tables, beside what follows.
@@ -338,7 +352,9 @@ async fn first_checkpoint(
     let located = source.locate(&target).await?;
     Ok(Checkpoint {
         epoch: FIRST_EPOCH,
+        server: Some(server),
         position: located.position,
+        file_begun: None,
         gtid: located.gtid,
         event_time: located.event_time,
         revision: 0,

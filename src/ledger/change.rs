@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::Checkpoint;
+use crate::landmark::Landmark;
 use crate::ledger::{Call, CallKey, ChangeEntry, Counters, Dial, DialKey, Pruned, Subject};
 use crate::vicidial::StatusBook;
 
@@ -116,6 +117,9 @@ pub struct ChangeSet {
     pub history: BTreeMap<Subject, Vec<ChangeEntry>>,
     /// What statuses mean at [`ChangeSet::checkpoint`], where that changed.
     pub statuses: Option<StatusBook>,
+    /// What was seen on the way to [`ChangeSet::checkpoint`], on its server; a
+    /// landmark that is there already is replaced.
+    pub landmarks: Vec<Landmark>,
     /// What the store's checkpoint of this source must be now; anything else
     /// means that another daemon writes this source.
     pub expected: Option<Checkpoint>,

@@ -45,6 +45,7 @@ pub(super) fn settle(working: Working, frame: Frame) -> ChangeSet {
         audit,
         history,
         statuses: frame.statuses,
+        landmarks: frame.landmarks,
         expected: frame.expected,
         checkpoint: frame.checkpoint,
         fencing_token: frame.fencing_token,

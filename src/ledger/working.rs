@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::checkpoint::Checkpoint;
+use crate::landmark::Landmark;
 use crate::ledger::{
     Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Dial, DialKey, Keys, Loaded,
     Rules, Subject, Tracked as _,
@@ -571,6 +572,8 @@ pub struct Frame {
     pub tenant: String,
     /// What statuses mean behind the change, where that is not in the store.
     pub statuses: Option<StatusBook>,
+    /// What was seen on the way.
+    pub landmarks: Vec<Landmark>,
     /// The store's checkpoint as last seen.
     pub expected: Option<Checkpoint>,
     /// The checkpoint behind the change.

@@ -17,14 +17,7 @@ const RESET: &str = "the source was restored or its binlog was reset: run `didta
 /// checkpoint with the one that was read. Returns with the finding the
 /// checkpoint that the daemon would go on with: another one on another server.
 ///
-/// `recorded` is the identity then, and `file_begun` when the file was begun,
-/// in seconds since 1970, as the state file has them.
-pub async fn standing(
-    source: &MySqlSource,
-    recorded: Option<&str>,
-    file_begun: Option<i64>,
-    known: &Checkpoint,
-) -> (Finding, Checkpoint) {
+pub async fn standing(source: &MySqlSource, known: &Checkpoint) -> (Finding, Checkpoint) {
     let finding = |outcome, actual: String, fix: Option<&str>| Finding {
         check: "same server",
         outcome,
@@ -35,7 +28,7 @@ pub async fn standing(
         fix: fix.map(ToOwned::to_owned),
     };
     let unknown = |error: &SourceError| finding(Outcome::Unknown, error.to_string(), None);
-    let Some(recorded) = recorded else {
+    let Some(recorded) = &known.server else {
         let actual = "no server was followed since the position was set".to_owned();
         return (finding(Outcome::Good, actual, None), known.clone());
     };
@@ -43,7 +36,7 @@ pub async fn standing(
         Ok(now) => now,
         Err(error) => return (unknown(&error), known.clone()),
     };
-    if now != recorded {
+    if now != *recorded {
         let (found, there) = match source.behind(&known.gtid, known.event_time).await {
             Ok(located) => {
                 let actual = format!(
@@ -51,7 +44,9 @@ pub async fn standing(
                     located.position, known.gtid
                 );
                 let there = Checkpoint {
+                    server: Some(now),
                     position: located.position,
+                    file_begun: None,
                     gtid: located.gtid,
                     ..known.clone()
                 };
@@ -69,7 +64,7 @@ pub async fn standing(
         return (found, there);
     }
     let file = &known.position.file;
-    let begun = match file_begun {
+    let begun = match known.file_begun {
         Some(was) => source
             .file_begun(file)
             .await

@@ -1,4 +1,4 @@
-//! The checkpoint of each source, the earlier ones, and which server it was of.
+//! The checkpoint of each source, and the earlier ones.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -7,15 +7,6 @@ use crate::checkpoint::Checkpoint;
 
 /// Most history entries kept of one source: years of restarts and resets.
 const HISTORY_MAX: u32 = 1000;
-
-/// What is known of a source apart from its position.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceRecord {
-    /// The server it was when last followed; `None` after a reset.
-    pub identity: Option<String>,
-    /// Epoch of its checkpoint; 0 without one.
-    pub epoch: u64,
-}
 
 /// A checkpoint that was in force once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,30 +22,6 @@ pub struct HistoryEntry {
 }
 
 impl StateFile {
-    /// What is known of a source; `None` when nothing is.
-    ///
-    /// # Errors
-    /// [`StateError`] when the file cannot be read.
-    pub fn source(&self, name: &str) -> Result<Option<SourceRecord>, StateError> {
-        let identity: Option<String> = self
-            .connection
-            .query_row(
-                "SELECT identity FROM sources WHERE name = ?1",
-                [name],
-                |row| row.get(0),
-            )
-            .optional()
-            .map_err(|e| self.error(&e))?;
-        let checkpoint = self.checkpoint(name)?;
-        if identity.is_none() && checkpoint.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(SourceRecord {
-            identity,
-            epoch: checkpoint.map_or(0, |checkpoint| checkpoint.epoch),
-        }))
-    }
-
     /// Names of all sources with a checkpoint, in order.
     ///
     /// # Errors
@@ -66,30 +33,6 @@ impl StateFile {
             .map_err(|e| self.error(&e))
     }
 
-    /// Remembers which server a source is, or checks that it still is that one.
-    ///
-    /// # Errors
-    /// [`StateError::OtherSource`] when it is another.
-    pub fn bind(&mut self, name: &str, identity: &str) -> Result<(), StateError> {
-        match self.source(name)?.and_then(|source| source.identity) {
-            Some(recorded) if recorded == identity => Ok(()),
-            Some(recorded) => Err(StateError::OtherSource {
-                name: name.to_owned(),
-                recorded,
-                actual: identity.to_owned(),
-                reason: "nobody asked for that".to_owned(),
-            }),
-            None => self
-                .connection
-                .execute(
-                    "INSERT INTO sources (name, identity) VALUES (?1, ?2)",
-                    [name, identity],
-                )
-                .map(drop)
-                .map_err(|e| self.error(&e)),
-        }
-    }
-
     /// The checkpoint of a source.
     ///
     /// # Errors
@@ -97,33 +40,15 @@ impl StateFile {
     pub fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>, StateError> {
         let found = self
             .connection
-            .prepare_cached(
-                "SELECT epoch, position, gtid, event_time FROM checkpoints WHERE source = ?1",
-            )
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM checkpoints WHERE source = ?1"
+            ))
             .and_then(|mut query| query.query_row([name], Columns::read).optional())
             .map_err(|e| self.error(&e))?;
         found.map(|columns| self.understand(columns)).transpose()
     }
 
-    /// When the binlog file of a source's checkpoint was begun, by the source's
-    /// clock, in seconds since 1970; `None` where it was not noted.
-    ///
-    /// # Errors
-    /// [`StateError`] when the file cannot be read.
-    pub fn file_begun(&self, name: &str) -> Result<Option<i64>, StateError> {
-        self.connection
-            .query_row(
-                "SELECT file_begun FROM checkpoints WHERE source = ?1",
-                [name],
-                |row| row.get(0),
-            )
-            .optional()
-            .map(Option::flatten)
-            .map_err(|e| self.error(&e))
-    }
-
-    /// Replaces the checkpoint of a source, and when its binlog file was begun.
-    /// Cheap: one row, no fsync.
+    /// Replaces the checkpoint of a source. Cheap: one row, no fsync.
     ///
     /// # Errors
     /// [`StateError`] when the file cannot be written.
@@ -131,9 +56,8 @@ impl StateFile {
         &mut self,
         name: &str,
         checkpoint: &Checkpoint,
-        file_begun: Option<i64>,
     ) -> Result<(), StateError> {
-        save(&self.connection, name, checkpoint, file_begun).map_err(|e| self.error(&e))
+        save(&self.connection, name, checkpoint).map_err(|e| self.error(&e))
     }
 
     /// Adds a checkpoint to the history.
@@ -154,12 +78,7 @@ impl StateFile {
     /// # Errors
     /// [`StateError`] when the file cannot be read.
     pub fn history(&self, name: &str, limit: u32) -> Result<Vec<HistoryEntry>, StateError> {
-        self.entries(
-            "SELECT epoch, position, gtid, event_time, id, reason, saved_at
-             FROM checkpoint_history WHERE source = ?1 ORDER BY id DESC LIMIT ?2",
-            name,
-            i64::from(limit),
-        )
+        self.entries("ORDER BY id DESC LIMIT ?2", name, i64::from(limit))
     }
 
     /// One entry of the history.
@@ -167,18 +86,12 @@ impl StateFile {
     /// # Errors
     /// [`StateError`] when the file cannot be read.
     pub fn history_entry(&self, name: &str, id: i64) -> Result<Option<HistoryEntry>, StateError> {
-        let entries = self.entries(
-            "SELECT epoch, position, gtid, event_time, id, reason, saved_at
-             FROM checkpoint_history WHERE source = ?1 AND id = ?2",
-            name,
-            id,
-        )?;
+        let entries = self.entries("AND id = ?2", name, id)?;
         Ok(entries.into_iter().next())
     }
 
     /// Moves a source to `checkpoint`, whose epoch the caller has raised, in
-    /// one transaction: the old checkpoint goes to the history, and the source
-    /// may be another server from now on.
+    /// one transaction: the old checkpoint goes to the history.
     ///
     /// # Errors
     /// [`StateError`] when the file cannot be written; then nothing changed.
@@ -195,18 +108,26 @@ impl StateFile {
             if let Some(old) = &old {
                 remember(&transaction, name, old, reason)?;
             }
-            save(&transaction, name, checkpoint, None)?;
-            transaction.execute("DELETE FROM sources WHERE name = ?1", [name])?;
+            save(&transaction, name, checkpoint)?;
             transaction.commit()
         };
         write(&mut self.connection).map_err(|e| StateError::of(&path, &e))
     }
 
-    fn entries(&self, sql: &str, name: &str, number: i64) -> Result<Vec<HistoryEntry>, StateError> {
-        let read = |row: &Row<'_>| Ok((Columns::read(row)?, row.get(4)?, row.get(5)?, row.get(6)?));
+    fn entries(
+        &self,
+        which: &str,
+        name: &str,
+        number: i64,
+    ) -> Result<Vec<HistoryEntry>, StateError> {
+        let sql = format!(
+            "SELECT {COLUMNS}, id, reason, saved_at
+             FROM checkpoint_history WHERE source = ?1 {which}"
+        );
+        let read = |row: &Row<'_>| Ok((Columns::read(row)?, row.get(6)?, row.get(7)?, row.get(8)?));
         let rows: Vec<(Columns, i64, String, i64)> = self
             .connection
-            .prepare(sql)
+            .prepare(&sql)
             .and_then(|mut query| query.query_map(params![name, number], read)?.collect())
             .map_err(|e| self.error(&e))?;
         rows.into_iter()
@@ -224,6 +145,8 @@ impl StateFile {
     fn understand(&self, columns: Columns) -> Result<Checkpoint, StateError> {
         Ok(Checkpoint {
             epoch: u64::try_from(columns.epoch).map_err(|e| StateError::corrupt(&self.path, e))?,
+            server: columns.server,
+            file_begun: columns.file_begun,
             position: self.position(&columns.position)?,
             gtid: columns
                 .gtid
@@ -235,9 +158,14 @@ impl StateFile {
     }
 }
 
+/// What [`Columns`] is read from, in that order.
+const COLUMNS: &str = "epoch, server, position, file_begun, gtid, event_time";
+
 /// A checkpoint as stored.
 struct Columns {
     epoch: i64,
+    server: Option<String>,
+    file_begun: Option<i64>,
     position: String,
     gtid: String,
     event_time: Option<i64>,
@@ -247,9 +175,11 @@ impl Columns {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             epoch: row.get(0)?,
-            position: row.get(1)?,
-            gtid: row.get(2)?,
-            event_time: row.get(3)?,
+            server: row.get(1)?,
+            position: row.get(2)?,
+            file_begun: row.get(3)?,
+            gtid: row.get(4)?,
+            event_time: row.get(5)?,
         })
     }
 }
@@ -259,29 +189,21 @@ fn stored_epoch(checkpoint: &Checkpoint) -> i64 {
     i64::try_from(checkpoint.epoch).unwrap_or(i64::MAX)
 }
 
-fn save(
-    connection: &Connection,
-    name: &str,
-    checkpoint: &Checkpoint,
-    file_begun: Option<i64>,
-) -> rusqlite::Result<()> {
+fn save(connection: &Connection, name: &str, checkpoint: &Checkpoint) -> rusqlite::Result<()> {
     connection
-        .prepare_cached(
-            "INSERT INTO checkpoints (source, epoch, position, gtid, event_time, saved_at, file_begun)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch,
-                 position = excluded.position, gtid = excluded.gtid,
-                 event_time = excluded.event_time, saved_at = excluded.saved_at,
-                 file_begun = excluded.file_begun",
-        )?
+        .prepare_cached(&format!(
+            "INSERT OR REPLACE INTO checkpoints (source, {COLUMNS}, saved_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+        ))?
         .execute(params![
             name,
             stored_epoch(checkpoint),
+            checkpoint.server,
             checkpoint.position.to_string(),
+            checkpoint.file_begun,
             checkpoint.gtid.to_string(),
             checkpoint.event_time,
             now(),
-            file_begun,
         ])
         .map(drop)
 }
@@ -293,12 +215,16 @@ fn remember(
     reason: &str,
 ) -> rusqlite::Result<()> {
     connection.execute(
-        "INSERT INTO checkpoint_history (source, epoch, position, gtid, event_time, reason, saved_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        &format!(
+            "INSERT INTO checkpoint_history (source, {COLUMNS}, reason, saved_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        ),
         params![
             name,
             stored_epoch(checkpoint),
+            checkpoint.server,
             checkpoint.position.to_string(),
+            checkpoint.file_begun,
             checkpoint.gtid.to_string(),
             checkpoint.event_time,
             reason,

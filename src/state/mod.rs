@@ -1,4 +1,4 @@
-//! The local state file: checkpoint and history, table schemas, quarantine.
+//! The local state file: checkpoint and history, status, quarantine.
 //!
 //! Why a local file when the store has the position too: it works while the
 //! store is down, it carries what is of use to nobody but this daemon, and an
@@ -9,12 +9,10 @@
 //! (WAL, `synchronous = NORMAL`): after a power cut the file may be a few
 //! seconds old, which the store's copy makes up for.
 
-mod archivings;
 mod checkpoints;
 mod error;
 mod lock;
 mod quarantine;
-mod schemas;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -28,11 +26,9 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
-pub use archivings::{Archiving, InsertedCall};
-pub use checkpoints::{HistoryEntry, SourceRecord};
+pub use checkpoints::HistoryEntry;
 pub use error::StateError;
 pub use quarantine::QuarantinedRow;
-pub use schemas::TableSchema;
 pub use status::{Health, Missing, Rereads, StatusNote};
 
 use crate::binlog::Position;
@@ -45,6 +41,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../schema/state/0003_archivings.sql")),
     M::up(include_str!("../../schema/state/0004_inserted.sql")),
     M::up(include_str!("../../schema/state/0005_daemon.sql")),
+    M::up(include_str!("../../schema/state/0006_landmarks.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -4,7 +4,6 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::vicidial::Column;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("temp dir")
@@ -13,6 +12,8 @@ fn folder() -> tempfile::TempDir {
 fn at(epoch: u64, position: &str) -> Checkpoint {
     Checkpoint {
         epoch,
+        server: Some("a".to_owned()),
+        file_begun: Some(1_600_000_000),
         position: position.parse().expect("valid"),
         gtid: "0-1-5,1-2-9".parse().expect("valid"),
         event_time: Some(1_700_000_000),
@@ -39,15 +40,14 @@ fn a_checkpoint_survives_reopening() {
     let path = folder.path().join("new/state.db");
     let mut state = StateFile::open_exclusive(&path).expect("opened");
     assert_eq!(state.checkpoint("main").expect("read"), None);
-    assert_eq!(state.source("main").expect("read"), None);
     state
-        .save_checkpoint("main", &at(1, "b.000001:400"), None)
+        .save_checkpoint("main", &at(1, "b.000001:400"))
         .expect("saved");
     state
-        .save_checkpoint("main", &at(1, "b.000002:5000000000"), None)
+        .save_checkpoint("main", &at(1, "b.000002:5000000000"))
         .expect("saved");
     state
-        .save_checkpoint("other", &at(7, "c.000009:4"), None)
+        .save_checkpoint("other", &at(7, "c.000009:4"))
         .expect("saved");
     drop(state);
     let state = StateFile::open(&path).expect("opened");
@@ -56,10 +56,8 @@ fn a_checkpoint_survives_reopening() {
         Some(at(1, "b.000002:5000000000"))
     );
     assert_eq!(state.sources().expect("read"), ["main", "other"]);
-    assert_eq!(
-        state.source("other").expect("read").expect("known").epoch,
-        7
-    );
+    let other = state.checkpoint("other").expect("read");
+    assert_eq!(other.expect("known").epoch, 7);
 }
 
 #[test]
@@ -68,7 +66,7 @@ fn the_file_is_private() {
     let path = folder.path().join("state.db");
     let mut state = StateFile::open_exclusive(&path).expect("opened");
     state
-        .save_checkpoint("main", &at(1, "b.000001:400"), None)
+        .save_checkpoint("main", &at(1, "b.000001:400"))
         .expect("saved");
     for file in ["state.db", "state.db-wal", "state.db.lock"] {
         let metadata = std::fs::metadata(folder.path().join(file)).expect(file);
@@ -83,7 +81,7 @@ fn a_second_writer_is_refused_and_readers_are_not() {
     assert_eq!(StateFile::holder(&path), None);
     let mut daemon = StateFile::open_exclusive(&path).expect("opened");
     daemon
-        .save_checkpoint("main", &at(1, "b.000001:400"), None)
+        .save_checkpoint("main", &at(1, "b.000001:400"))
         .expect("saved");
     let error = StateFile::open_exclusive(&path).expect_err("held");
     let pid = std::process::id();
@@ -103,25 +101,11 @@ fn a_second_writer_is_refused_and_readers_are_not() {
 }
 
 #[test]
-fn another_server_under_the_same_name_is_noticed() {
-    let folder = folder();
-    let mut state = StateFile::open_exclusive(&folder.path().join("s.db")).expect("opened");
-    state.bind("main", "a").expect("bound");
-    state.bind("main", "a").expect("the same");
-    let error = state.bind("main", "b").expect_err("another");
-    assert!(matches!(error, StateError::OtherSource { .. }), "{error}");
-    state
-        .reset("main", &at(2, "b.000001:4"), "reset")
-        .expect("reset");
-    state.bind("main", "b").expect("bound anew");
-}
-
-#[test]
 fn a_reset_remembers_where_it_was() {
     let folder = folder();
     let mut state = StateFile::open_exclusive(&folder.path().join("s.db")).expect("opened");
     state
-        .save_checkpoint("main", &at(1, "b.000009:4"), None)
+        .save_checkpoint("main", &at(1, "b.000009:4"))
         .expect("saved");
     state
         .reset("main", &at(2, "b.000001:4"), "reset to earliest")
@@ -143,7 +127,7 @@ fn a_reset_remembers_where_it_was() {
 }
 
 #[test]
-fn history_and_schemas_are_bounded() {
+fn the_history_is_bounded() {
     let folder = folder();
     let mut state = StateFile::open_exclusive(&folder.path().join("s.db")).expect("opened");
     state.connection.execute_batch("BEGIN").expect("begun");
@@ -157,26 +141,6 @@ fn history_and_schemas_are_bounded() {
     let history = state.history("main", 5000).expect("read");
     assert_eq!(history.len(), 1000);
     assert_eq!(history[0].checkpoint, at(1, "b.001010:4"));
-
-    let column = |name: &str| Column {
-        name: name.to_owned(),
-        column_type: "int(10) unsigned".to_owned(),
-        charset: None,
-    };
-    for number in 1..=60 {
-        let first = format!("b.{number:06}:4").parse().expect("valid");
-        let columns = [column("lead_id"), column(&format!("c{number}"))];
-        state
-            .save_schema("main", "vicidial_log", &first, &columns)
-            .expect("saved");
-        state
-            .save_schema("main", "vicidial_log", &first, &columns)
-            .expect("saved again");
-    }
-    let schemas = state.schemas("main", "vicidial_log").expect("read");
-    assert_eq!(schemas.len(), 50);
-    assert_eq!(schemas[0].first_position.to_string(), "b.000011:4");
-    assert_eq!(schemas[49].columns[1].name, "c60");
 }
 
 #[test]
@@ -274,7 +238,7 @@ fn a_truncated_or_overwritten_file_is_called_damaged() {
                 .expect("kept");
         }
         state
-            .save_checkpoint("main", &at(1, "b.000001:4"), None)
+            .save_checkpoint("main", &at(1, "b.000001:4"))
             .expect("saved");
         if harm == "text" {
             let edit = "UPDATE checkpoints SET position = 'nowhere'";

@@ -13,17 +13,23 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 
+use crate::binlog::Position;
 use crate::checkpoint::Checkpoint;
+use crate::landmark::{LANDMARKS_MAX, Landmark};
 use crate::ledger::{
     CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, Pruned, StatDelta, Subject,
 };
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
+use crate::store::landmark::{kind, subject};
 use crate::store::{
     Claim, Durable, Grant, LEASE_SECONDS, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Prune,
     Store, StoreError, Swept, Trail,
 };
 use crate::vicidial::StatusBook;
+
+/// Landmarks by place, kind and subject.
+type Landmarks = BTreeMap<(Position, &'static str, String), Landmark>;
 
 /// The name that errors give this store.
 const NAME: &str = "(memory)";
@@ -102,6 +108,8 @@ struct State {
     faults: BTreeMap<u64, Vec<Fault>>,
     /// The lease of each source; its clock is read when it is asked for.
     leases: BTreeMap<String, LeaseState>,
+    /// What was seen, by source and server, in order.
+    landmarks: BTreeMap<(String, String), Landmarks>,
     /// How far loads are.
     loads: BTreeMap<(String, LoadName), LoadNote>,
 }
@@ -196,6 +204,18 @@ impl Store for MemoryStore {
 
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         Ok(self.with(|state| state.contents.progress.get(source).cloned()))
+    }
+
+    async fn landmarks(
+        &self,
+        source: &str,
+        server: Option<&str>,
+    ) -> Result<Vec<Landmark>, StoreError> {
+        let key = (source.to_owned(), server.unwrap_or_default().to_owned());
+        Ok(self.with(|state| {
+            let of_server = state.landmarks.get(&key).into_iter();
+            of_server.flat_map(BTreeMap::values).cloned().collect()
+        }))
     }
 
     async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
@@ -428,6 +448,18 @@ impl State {
                 .or_default()
                 .extend(entries.iter().cloned());
         }
+        let server = change.checkpoint.server.clone().unwrap_or_default();
+        let of_server = self.landmarks.entry((source.clone(), server)).or_default();
+        for landmark in &change.landmarks {
+            let sight = &landmark.sight;
+            let key = (
+                landmark.place.clone(),
+                kind(sight),
+                subject(sight).to_owned(),
+            );
+            of_server.insert(key, landmark.clone());
+        }
+        trim(of_server);
         if let Some(book) = &change.statuses {
             contents.statuses.remove(source);
             if !book.is_empty() {
@@ -494,6 +526,19 @@ impl State {
             source_name: source.to_owned(),
             actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
         })
+    }
+}
+
+/// Forgets the oldest landmarks of each kind beyond the limit.
+fn trim(landmarks: &mut Landmarks) {
+    let kinds: BTreeSet<&'static str> = landmarks.keys().map(|(_, kind, _)| *kind).collect();
+    for kind in kinds {
+        let of_kind = landmarks.keys().filter(|key| key.1 == kind);
+        let newest_first = of_kind.rev().skip(LANDMARKS_MAX as usize);
+        let gone: Vec<_> = newest_first.cloned().collect();
+        for key in gone {
+            landmarks.remove(&key);
+        }
     }
 }
 

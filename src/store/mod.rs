@@ -8,6 +8,7 @@ mod dump;
 mod error;
 mod history;
 mod invariant;
+mod landmark;
 mod lease;
 mod memory;
 mod page;
@@ -32,6 +33,7 @@ pub use retention::{Prune, Swept};
 pub use sql::{Lacking, SqlStore, lacking_privileges, pending_sql, statements_sent, whole_sql};
 
 use crate::checkpoint::Checkpoint;
+use crate::landmark::Landmark;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
 use crate::vicidial::StatusBook;
 
@@ -135,6 +137,14 @@ pub trait Store: Send + Sync + 'static {
         &self,
         source: &str,
     ) -> impl Future<Output = Result<Option<Checkpoint>, StoreError>> + Send;
+
+    /// What was seen in the binlog of one of a source's servers, in the order of
+    /// the places; the empty name for a server that has none.
+    fn landmarks(
+        &self,
+        source: &str,
+        server: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<Landmark>, StoreError>> + Send;
 
     /// The present states of these keys of a source.
     fn load(

@@ -369,9 +369,12 @@ fn change(from: u64, count: u64, nth: u64, expected: Option<Checkpoint>) -> Chan
         audit: Vec::new(),
         history: BTreeMap::new(),
         statuses: None,
+        landmarks: Vec::new(),
         expected,
         fencing_token: None,
         checkpoint: Checkpoint {
+            server: None,
+            file_begun: None,
             epoch: 1,
             position,
             gtid: format!("0-1-{nth}").parse().unwrap_or_default(),

@@ -120,6 +120,7 @@ async fn what_a_command_rewrote_is_read_again() {
     let mut after = before.clone();
     after.revision += 1;
     let change = working.finish(didtail::ledger::Frame {
+        landmarks: Vec::new(),
         source: SOURCE.to_owned(),
         tenant: TENANT.to_owned(),
         statuses: None,

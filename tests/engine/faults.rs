@@ -101,7 +101,7 @@ impl Away {
 }
 
 impl Store for Away {
-    forward!(hold leases commit_held save_load load_note load statuses history page prune pruned sweep);
+    forward!(hold leases commit_held save_load load_note landmarks load statuses history page prune pruned sweep);
 
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         if self.away.swap(false, Ordering::SeqCst) {
@@ -138,6 +138,7 @@ async fn a_store_that_is_rewritten_all_the_time_takes_what_comes() {
             let mut checkpoint = expected.clone();
             checkpoint.revision += 1;
             let change = Working::new(Loaded::default()).finish(Frame {
+                landmarks: Vec::new(),
                 source: SOURCE.to_owned(),
                 tenant: TENANT.to_owned(),
                 statuses: None,
@@ -171,7 +172,7 @@ struct SlowToRead {
 }
 
 impl Store for SlowToRead {
-    forward!(hold leases commit_held save_load load_note progress commit statuses history page prune pruned sweep);
+    forward!(hold leases commit_held save_load load_note landmarks progress commit statuses history page prune pruned sweep);
 
     async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
         tokio::time::sleep(READING).await;

@@ -38,6 +38,12 @@ macro_rules! forward {
             name: didtail::store::LoadName,
         ) -> Option<didtail::store::LoadNote>);
     };
+    (@ landmarks) => {
+        forward!(=> landmarks(
+            source: &str,
+            server: Option<&str>,
+        ) -> Vec<didtail::landmark::Landmark>);
+    };
     (@ progress) => {
         forward!(=> progress(source: &str) -> Option<didtail::checkpoint::Checkpoint>);
     };

@@ -62,6 +62,7 @@ fn ends(world: &World) -> Ends<MemorySource, MemoryStore> {
         rules: world.rules.clone(),
         default_country: "US".to_owned(),
         clock: || NOON + DAY,
+        fencing_token: None,
     }
 }
 

@@ -239,6 +239,8 @@ impl<St: Store> World<St> {
             .map_or(1, |c| c.epoch);
         self.epoch.set(epoch + 1);
         let checkpoint = Checkpoint {
+            server: None,
+            file_begun: None,
             epoch: epoch + 1,
             position,
             gtid: gtid_at(sequence),
@@ -282,6 +284,8 @@ pub(crate) fn file(name: &str) -> BinlogFile {
 
 pub(crate) fn first_checkpoint() -> Checkpoint {
     Checkpoint {
+        server: None,
+        file_begun: None,
         epoch: 1,
         position: Position {
             file: file("mysql-bin.000001"),

@@ -62,13 +62,21 @@ fn a_second_daemon_stands_by_and_follows_when_the_first_is_stopped() {
     assert!(is_ours(&site) && !is_ours(&other));
     let health = || other.didtail(&["status", "--json"]).json()["sources"][0]["health"].clone();
     assert_eq!(health(), "standby");
-    // A command that cannot stand by says who is at work.
+    // A command that cannot stand by says who is at work; nor is it another's to say
+    // where that goes on.
     let third = Site::beside(server, "stand_by").on_store(&site.store_url());
-    third.didtail(&["run", "--until-caught-up"]).fails(
-        4,
-        "the source `main` is followed by ",
-        "stop it there first",
-    );
+    let reset = |how| ["checkpoint", "reset", "--to", "latest", how];
+    for command in [
+        &["run", "--until-caught-up"][..],
+        &reset("--yes"),
+        &reset("--dry-run"),
+    ] {
+        third.didtail(command).fails(
+            4,
+            "the source `main` is followed by ",
+            "stop it there first",
+        );
+    }
     site.calls(100, 2);
     // Its lease is given back: nobody waits for its end.
     first.stop();

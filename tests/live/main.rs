@@ -10,7 +10,7 @@
 mod support;
 
 // The suite of every store names the crate as if it were part of it.
-use didtail::{checkpoint, ledger, store};
+use didtail::{binlog, checkpoint, landmark, ledger, store, vicidial};
 
 mod backfill;
 mod backfill_many;

@@ -52,6 +52,10 @@ fn comparable(mut dump: Dump, has_all: bool) -> Dump {
             checkpoint.revision = 0;
         }
     }
+    for checkpoint in dump.progress.values_mut() {
+        checkpoint.server = None;
+        checkpoint.file_begun = None;
+    }
     dump
 }
 
@@ -167,7 +171,8 @@ async fn a_server_opens(kind: &'static str, name: &str) {
                 false => server.sql(&copy),
             };
         }
-        assert_eq!(dump(&url).await, now, "from step {done}");
+        let opened = comparable(dump(&url).await, true);
+        assert_eq!(opened, comparable(now.clone(), true), "from step {done}");
     }
 }
 

@@ -104,6 +104,14 @@ impl Site {
         std::fs::write(self.path("didtail.toml"), text).expect("a configuration");
     }
 
+    /// Removes the state file, as a machine that is gone does.
+    pub fn lose_state(&self) {
+        for name in ["state.db", "state.db-wal", "state.db-shm"] {
+            // The last two may have been folded into the first.
+            drop(std::fs::remove_file(self.path(name)));
+        }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -328,6 +336,7 @@ async fn copied(url: &str, file: &Path) {
     store.close().await;
     let checkpoint = all.progress.remove("main").expect("a position");
     let mut change = Working::new(Loaded::default()).finish(Frame {
+        landmarks: Vec::new(),
         source: "main".to_owned(),
         tenant: "default".to_owned(),
         expected: None,

@@ -45,14 +45,12 @@ fn show(options: &Options, config: &Config) -> Result<(), Failure> {
     let mut text = String::new();
     for name in names(config, &state)? {
         let checkpoint = state.checkpoint(&name)?;
-        let identity = state.source(&name)?.and_then(|source| source.identity);
         let quarantined = state.quarantine_count(&name)?;
         let mut document = match &checkpoint {
             Some(checkpoint) => describe(checkpoint),
             None => json!({}),
         };
         document["source"] = json!(name);
-        document["server"] = json!(identity);
         document["quarantined_rows"] = json!(quarantined);
         document["held_by_pid"] = json!(holder);
         documents.push(document);
@@ -61,7 +59,6 @@ fn show(options: &Options, config: &Config) -> Result<(), Failure> {
             Some(checkpoint) => pairs.extend(checkpoint_pairs(checkpoint)),
             None => pairs.push(("position", "none yet".to_owned())),
         }
-        pairs.push(("server", identity.unwrap_or_else(|| "not bound".to_owned())));
         pairs.push(("quarantined rows", quarantined.to_string()));
         let daemon = holder.map_or("not running".to_owned(), |pid| format!("process {pid}"));
         pairs.push(("daemon", daemon));
@@ -119,6 +116,7 @@ fn names(config: &Config, state: &StateFile) -> Result<Vec<String>, StateError> 
 /// A checkpoint for programs.
 fn describe(checkpoint: &Checkpoint) -> Value {
     json!({
+        "server": checkpoint.server,
         "position": checkpoint.position.to_string(),
         "gtid": checkpoint.gtid.to_string(),
         "epoch": checkpoint.epoch,
@@ -128,7 +126,11 @@ fn describe(checkpoint: &Checkpoint) -> Value {
 
 /// A checkpoint for people.
 fn checkpoint_pairs(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
-    let mut pairs = vec![("position", checkpoint.position.to_string())];
+    let mut pairs = Vec::new();
+    if let Some(server) = &checkpoint.server {
+        pairs.push(("server", server.clone()));
+    }
+    pairs.push(("position", checkpoint.position.to_string()));
     if !checkpoint.gtid.is_empty() {
         pairs.push(("gtid", checkpoint.gtid.to_string()));
     }

@@ -119,6 +119,8 @@ mod tests {
     fn at(position: &str) -> Checkpoint {
         Checkpoint {
             epoch: 1,
+            server: None,
+            file_begun: None,
             position: position.parse().expect("valid"),
             gtid: "0-1-5".parse().expect("valid"),
             event_time: Some(1_700_000_000),

@@ -7,7 +7,7 @@ use clap::Args;
 use super::plan::Plan;
 use super::target::{self, ResetTarget};
 use crate::binlog::{BinlogFile, GtidPosition, Position};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Resume, resume};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{Options, only_source, output, runtime};
 use crate::config::{Config, SourceConfig, StoreConfig};
@@ -113,9 +113,18 @@ fn plan(
     state: Option<&StateFile>,
     to: &ResetTarget,
 ) -> Result<Plan, Failure> {
-    let old = match state {
+    let local = match state {
         Some(state) => state.checkpoint(&source.name)?,
         None => None,
+    };
+    let stored = stored(&config.store, state, &source.name)?;
+    let old = match resume(local.as_ref(), stored.as_ref()) {
+        Resume::Fresh => None,
+        Resume::Store(known)
+        | Resume::StoreRestored(known)
+        | Resume::StoreAlone(known)
+        | Resume::StateAlone(known)
+        | Resume::Reset(known) => Some(known),
     };
     let found = match to {
         ResetTarget::Source(target) => runtime()?.block_on(find(config, source, target))?,
@@ -129,12 +138,14 @@ fn plan(
             }
         }
     };
-    let local_epoch = old.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
-    let store_epoch = store_epoch(&config.store, &source.name)?.unwrap_or(0);
+    let epochs = [&local, &stored].into_iter().flatten();
+    let epoch = epochs.map(|copy| copy.epoch).max().unwrap_or(0);
     let new = Checkpoint {
         // Higher than both copies: see `checkpoint::resume`.
-        epoch: local_epoch.max(store_epoch) + 1,
+        epoch: epoch + 1,
+        server: found.server,
         position: found.position,
+        file_begun: None,
         gtid: found.gtid,
         event_time: found.event_time,
         revision: 0,
@@ -157,6 +168,8 @@ fn remembered(state: Option<&StateFile>, name: &str, id: i64) -> Result<Checkpoi
 
 /// What the source says about a target.
 struct Found {
+    /// What the source calls itself; `None` where it was not asked.
+    server: Option<String>,
     position: Position,
     gtid: GtidPosition,
     event_time: Option<i64>,
@@ -174,6 +187,7 @@ async fn find(config: &Config, source: &SourceConfig, target: &Target) -> Result
         (Ok(connection), _) => connection,
         (Err(e @ SourceError::Unreachable { .. }), Target::Position(position)) => {
             return Ok(Found {
+                server: None,
                 position: position.clone(),
                 gtid: GtidPosition::default(),
                 event_time: None,
@@ -188,6 +202,7 @@ async fn find(config: &Config, source: &SourceConfig, target: &Target) -> Result
         .map_err(unreachable_target)?;
     let binlogs = Ok(connection.binlogs().await?);
     Ok(Found {
+        server: Some(connection.identity().await?),
         position: located.position,
         gtid: located.gtid,
         event_time: located.event_time,
@@ -216,14 +231,33 @@ fn unreachable_target(error: SourceError) -> Failure {
     }
 }
 
-/// The epoch of the store's checkpoint; `None` where there is no store yet.
-fn store_epoch(store: &StoreConfig, source: &str) -> Result<Option<u64>, Failure> {
+/// The store's checkpoint; `None` where there is no store yet.
+///
+/// # Errors
+/// Also while another daemon follows the source: it would go on where it is.
+fn stored(
+    store: &StoreConfig,
+    state: Option<&StateFile>,
+    source: &str,
+) -> Result<Option<Checkpoint>, Failure> {
+    let own = match state {
+        Some(state) => state.daemon_name()?,
+        None => None,
+    };
     let read = async {
-        match SqlStore::open_read(&store.address()).await {
-            Ok(store) => Ok(store.progress(source).await?.map(|stored| stored.epoch)),
-            Err(StoreError::Missing { .. }) => Ok(None),
-            Err(error) => Err(error),
+        let store = match SqlStore::open_read(&store.address()).await {
+            Err(StoreError::Missing { .. }) => return Ok(None),
+            store => store?,
+        };
+        let lease = store.lease(source).await?;
+        let other = lease.filter(|lease| lease.is_held() && own.as_ref() != Some(&lease.holder));
+        if let Some(other) = other {
+            return Err(StoreError::Leased {
+                source_name: source.to_owned(),
+                holder: other.holder,
+            });
         }
+        store.progress(source).await
     };
     Ok(runtime()?.block_on(read)?)
 }

@@ -23,10 +23,6 @@ const GOOD_PERCENT: i64 = 90;
 pub(super) struct Own {
     pub(super) findings: Vec<Finding>,
     pub(super) checkpoint: Option<Checkpoint>,
-    /// The server that the source is known to be.
-    pub(super) identity: Option<String>,
-    /// When the binlog file of the position was begun; seconds since 1970 (UTC).
-    pub(super) file_begun: Option<i64>,
 }
 
 /// Looks at the state file.
@@ -34,12 +30,7 @@ pub(super) fn state(config: &Config, source: &str) -> Own {
     let path = &config.state.path;
     let shown = path.display();
     let mut own = Own::default();
-    let read = StateFile::open(path).and_then(|state| {
-        let record = state.source(source)?;
-        own.identity = record.and_then(|record| record.identity);
-        own.file_begun = state.file_begun(source)?;
-        state.checkpoint(source)
-    });
+    let read = StateFile::open(path).and_then(|state| state.checkpoint(source));
     let (outcome, actual, fix) = match &read {
         Ok(Some(checkpoint)) => {
             let actual = format!("{shown}: {}", checkpoint.position);

@@ -81,6 +81,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             source: self.with.source.clone(),
             tenant: self.with.tenant.clone(),
             statuses: statuses.then(|| rules.statuses.as_ref().clone()),
+            landmarks: batch.landmarks.clone(),
             checkpoint: self.checkpoint_after(expected.as_ref(), batch),
             expected,
             fencing_token: self.with.fencing_token,

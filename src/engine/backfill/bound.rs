@@ -1,6 +1,7 @@
 //! Is the server that calls are read from the one that the store is about?
 
 use crate::config::{Config, SourceConfig};
+use crate::engine::failover;
 use crate::engine::policy::EngineError;
 use crate::source::{MySqlSource, Source, SourceError};
 use crate::state::{StateError, StateFile};
@@ -22,35 +23,31 @@ fn state(config: &Config) -> Result<Option<StateFile>, StateError> {
 /// [`StateError::OtherSource`] where the daemon would refuse it too,
 /// [`SourceError::OtherServer`] where the daemon has yet to move there.
 pub(super) async fn check(
-    config: &Config,
     source: &SourceConfig,
     server: &MySqlSource,
     store: &impl Store,
 ) -> Result<(), EngineError> {
-    let Some(state) = state(config)? else {
+    let Some(known) = store.progress(&source.name).await? else {
         return Ok(());
     };
-    let record = state.source(&source.name)?;
-    let Some(recorded) = record.and_then(|record| record.identity) else {
+    let Some(recorded) = &known.server else {
         return Ok(());
     };
     let actual = server.identity().await?;
-    if recorded == actual {
+    if *recorded == actual {
         return Ok(());
     }
     let refuse = |reason: String| {
-        EngineError::State(StateError::OtherSource {
-            name: source.name.clone(),
-            recorded: recorded.clone(),
-            actual: actual.clone(),
+        EngineError::from(failover::other_server(
+            &source.name,
+            &known,
+            &actual,
             reason,
-        })
+        ))
     };
-    let known = store.progress(&source.name).await?;
-    let known = known.filter(|known| !known.gtid.is_empty());
-    let Some(known) = known else {
+    if known.gtid.is_empty() {
         return Err(refuse("the old server numbered no transactions".to_owned()));
-    };
+    }
     match Source::behind(server, &actual, &known.gtid, known.event_time).await {
         Ok(_) => Err(SourceError::OtherServer {
             server: format!("{actual}, and the store was kept from {recorded}"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SourceConfig};
 use crate::engine::backfill::{Backfill, Ends, Range, bound};
+use crate::engine::failover;
 use crate::engine::policy::EngineError;
 use crate::engine::run::{FIRST_EPOCH, decide, rules, system_clock};
 use crate::engine::several::OfSources;
@@ -87,7 +88,7 @@ pub(in crate::engine) async fn ends(
     store: &Arc<SqlStore>,
 ) -> Result<Ends<MySqlSource, SqlStore>, EngineError> {
     let server = MySqlSource::connect(&source.connect_settings(&config.state)).await?;
-    bound::check(config, source, &server, store.as_ref()).await?;
+    bound::check(source, &server, store.as_ref()).await?;
     Ok(Ends {
         rules: rules(config, source, &server).await?,
         source: Arc::new(server),
@@ -96,6 +97,7 @@ pub(in crate::engine) async fn ends(
         tenant: source.tenant.clone(),
         default_country: config.attribution.default_country.clone(),
         clock: system_clock,
+        fencing_token: None,
     })
 }
 
@@ -117,15 +119,23 @@ async fn anchor(
             }
             state => state?,
         };
-        state.bind(name, &ends.source.identity().await?)?;
+        let server = ends.source.identity().await?;
         let checkpoint =
             match decide(state.checkpoint(name)?, ends.store.as_ref(), name, None).await? {
-                Some(known) => known,
+                Some(known) => {
+                    failover::check_same(name, &known, &server)?;
+                    Checkpoint {
+                        server: Some(server),
+                        ..known
+                    }
+                }
                 None => {
                     let head = ends.source.locate(&Target::Latest).await?;
                     Checkpoint {
                         epoch: FIRST_EPOCH,
+                        server: Some(server),
                         position: head.position,
+                        file_begun: None,
                         gtid: head.gtid,
                         event_time: head.event_time,
                         revision: 0,
@@ -136,12 +146,13 @@ async fn anchor(
             source: name.to_owned(),
             tenant: source.tenant.clone(),
             statuses: Some(ends.rules.statuses.as_ref().clone()),
+            landmarks: Vec::new(),
             expected: None,
             fencing_token: None,
             checkpoint,
         });
         let durable = ends.store.commit(&first).await?;
-        state.save_checkpoint(name, durable.checkpoint(), None)?;
+        state.save_checkpoint(name, durable.checkpoint())?;
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ async fn of_source(
     let rules = rules(config, source, &server).await?;
     let known = match store {
         Some(store) => {
-            bound::check(config, source, &server, store).await?;
+            bound::check(source, &server, store).await?;
             store.load_note(&source.name, LoadName::Command).await?
         }
         None => None,

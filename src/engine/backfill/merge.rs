@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
 use crate::engine::apply::Clock;
+use crate::engine::backfill::Ends;
 use crate::engine::backfill::gone::Gone;
 use crate::engine::backfill::rows::{Kind, Rows};
 use crate::ledger::{
@@ -20,6 +21,8 @@ pub(in crate::engine) struct Merger<St> {
     pub(in crate::engine) tenant: String,
     pub(in crate::engine) rules: Rules,
     pub(in crate::engine) clock: Clock,
+    /// Of the lease that a load of the daemon's own works under; `None` of a command.
+    fencing_token: Option<u64>,
     /// What the rows are said to come from, e.g. `backfill`.
     file: Arc<str>,
     /// Numbers the merges, so that each row has an origin of its own.
@@ -42,20 +45,14 @@ pub(in crate::engine) struct Merging {
 }
 
 impl<St: Store> Merger<St> {
-    pub(in crate::engine) fn new(
-        store: Arc<St>,
-        source: &str,
-        tenant: &str,
-        rules: Rules,
-        clock: Clock,
-        file: &str,
-    ) -> Self {
+    pub(in crate::engine) fn new<S>(ends: &Ends<S, St>, file: &str) -> Self {
         Self {
-            store,
-            source: source.to_owned(),
-            tenant: tenant.to_owned(),
-            rules,
-            clock,
+            store: Arc::clone(&ends.store),
+            source: ends.name.clone(),
+            tenant: ends.tenant.clone(),
+            rules: ends.rules.clone(),
+            clock: ends.clock,
+            fencing_token: ends.fencing_token,
             file: Arc::from(file),
             merges: 0,
         }
@@ -135,9 +132,10 @@ impl<St: Store> Merger<St> {
             source: self.source.clone(),
             tenant: self.tenant.clone(),
             statuses: None,
+            landmarks: Vec::new(),
             checkpoint: expected.clone(),
             expected: Some(expected),
-            fencing_token: None,
+            fencing_token: self.fencing_token,
         });
         if !change.calls.is_empty() || !change.dials.is_empty() {
             // Whoever comes second reads again.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::config::{Config, SourceConfig, StartAt};
 use crate::engine::backfill::{Backfill, Ends, Range, new_note};
 use crate::engine::policy::EngineError;
-use crate::engine::run::system_clock;
+use crate::engine::run::{Settings, system_clock};
 use crate::ledger::Rules;
 use crate::source::{MySqlSource, unreadable};
 use crate::store::{LoadName, LoadNote, SqlStore, Store};
@@ -59,7 +59,7 @@ pub(in crate::engine) async fn resume(
     source: &SourceConfig,
     server: &MySqlSource,
     store: &Arc<SqlStore>,
-    rules: &Rules,
+    settings: &Settings,
 ) -> Result<Option<JoinHandle<()>>, EngineError> {
     let noted = store.load_note(&source.name, LoadName::StartAt).await?;
     let Some(note) = noted.filter(|note| !note.finished) else {
@@ -70,9 +70,10 @@ pub(in crate::engine) async fn resume(
         store: Arc::clone(store),
         name: source.name.clone(),
         tenant: source.tenant.clone(),
-        rules: rules.clone(),
+        rules: settings.rules.clone(),
         default_country: config.attribution.default_country.clone(),
         clock: system_clock,
+        fencing_token: settings.fencing_token,
     };
     for finding in Box::pin(unreadable(&ends.source)).await? {
         tracing::warn!(

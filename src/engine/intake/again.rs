@@ -7,8 +7,8 @@ use crate::binlog::{Definition, Position, Row, RowChange, RowsEvent, Statement};
 use crate::engine::intake::Intake;
 use crate::engine::policy::EngineError;
 use crate::engine::reread::Pending;
+use crate::landmark::{Landmark, Sight};
 use crate::source::Source;
-use crate::state::Archiving;
 use crate::telemetry::field;
 use crate::vicidial::{
     Effect, Fact, Interpreter, KeyedRows, Layout, Origin, Table, WallClock, WrittenRows, written,
@@ -123,7 +123,7 @@ impl<S: Source> Intake<S> {
         let mut there = Vec::new();
         if table == Table::Log {
             let inserted = archivings.written(&rows, &place);
-            self.batch.inserted.extend(inserted);
+            self.batch.landmarks.extend(inserted);
             there = archivings.there(&rows, &place);
         }
         self.batch.pending.push(Pending {
@@ -252,10 +252,9 @@ impl<S: Source> Intake<S> {
     /// The rows of a table from before a time are gone from here on.
     pub(super) fn archived(&mut self, table: Table, place: Position, before: i64) {
         self.reading.archivings.add(table, place.clone(), before);
-        self.batch.archivings.push(Archiving {
-            table: table.name().to_owned(),
-            position: place,
-            before,
+        self.batch.landmarks.push(Landmark {
+            place,
+            sight: Sight::Archived { table, before },
         });
     }
 }

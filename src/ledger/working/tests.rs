@@ -91,7 +91,10 @@ fn frame() -> Frame {
         statuses: None,
         expected: None,
         fencing_token: None,
+        landmarks: Vec::new(),
         checkpoint: Checkpoint {
+            server: None,
+            file_begun: None,
             epoch: 0,
             position: "b.000001:4".parse().expect("valid"),
             gtid: GtidPosition::default(),

@@ -7,6 +7,7 @@ pub(crate) mod change;
 pub(crate) mod commits;
 pub(crate) mod history;
 pub(crate) mod holds;
+pub(crate) mod landmarks;
 pub(crate) mod leases;
 pub(crate) mod loads;
 pub(crate) mod reading;
@@ -70,6 +71,8 @@ macro_rules! on_backend {
             commits::ten_thousand_rows_are_one_commit,
             holds::who_holds_the_store_makes_the_next_commit,
             holds::a_hold_that_is_dropped_changes_nothing,
+            landmarks::what_was_seen_is_kept_by_server_and_place,
+            landmarks::the_oldest_landmarks_are_forgotten,
             leases::one_has_the_lease,
             leases::a_lease_ends_by_itself,
             leases::who_lost_the_lease_writes_nothing,

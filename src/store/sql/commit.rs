@@ -16,7 +16,7 @@ use super::leases::{self, Turn};
 use super::query::Query;
 use super::session::Tx;
 use super::value::{Field, Value};
-use super::{load, numbers, progress, statuses};
+use super::{landmarks, load, numbers, progress, statuses};
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{CallKey, ChangeSet, OPENED_WITHIN_SECONDS, named_second};
 use crate::store::audit::details;
@@ -72,6 +72,7 @@ pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<Committed, 
     if let Some(book) = &change.statuses {
         statuses::write(tx, &change.source, book).await?;
     }
+    landmarks::write(tx, change).await?;
     progress::write(tx, &change.source, &change.checkpoint).await?;
     Ok(Committed::Done)
 }

@@ -24,6 +24,7 @@ mod dump;
 mod error;
 mod insert;
 mod intact;
+mod landmarks;
 mod leases;
 mod load;
 mod mend;
@@ -49,6 +50,7 @@ use std::time::{Duration, Instant};
 use sqlx::Error;
 
 use crate::checkpoint::Checkpoint;
+use crate::landmark::Landmark;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
 use crate::store::{
     Claim, Durable, Grant, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Prune, Store,
@@ -304,6 +306,20 @@ impl Store for SqlStore {
             tx.finish(found).await
         };
         work.await.map_err(|e| self.error("reading a lease", e))
+    }
+
+    async fn landmarks(
+        &self,
+        source: &str,
+        server: Option<&str>,
+    ) -> Result<Vec<Landmark>, StoreError> {
+        let read = async {
+            let mut tx = self.begin_look().await?;
+            let found = landmarks::read(&mut tx, source, server).await?;
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("reading its landmarks", e))
     }
 
     async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {

@@ -5,15 +5,17 @@ use sqlx::Error;
 use super::dialect::{Change, Conflict};
 use super::insert::{Insert, rows};
 use super::session::Tx;
-use super::value::Field;
+use super::value::{Field, Value};
 use crate::binlog::{BinlogFile, Position};
 use crate::checkpoint::Checkpoint;
 
 /// The columns besides the key, in the order of reading and writing.
-const COLUMNS: [&str; 6] = [
+const COLUMNS: [&str; 8] = [
     "epoch",
+    "server",
     "binlog_file",
     "binlog_next",
+    "file_begun",
     "gtid",
     "event_time",
     "revision",
@@ -32,13 +34,15 @@ pub(super) async fn read(tx: &mut Tx, source: &str) -> Result<Option<Checkpoint>
         return Ok(None);
     };
     let decode = |e: Box<dyn std::error::Error + Send + Sync>| Error::Decode(e);
-    let epoch = row.take()?;
+    let (epoch, server) = (row.take()?, row.take()?);
     let file: String = row.take()?;
     let file = BinlogFile::new(&file).map_err(|e| decode(Box::new(e)))?;
-    let next = row.take()?;
+    let (next, file_begun) = (row.take()?, row.take()?);
     let gtid: String = row.take()?;
     Ok(Some(Checkpoint {
         epoch,
+        server,
+        file_begun,
         position: Position { file, next },
         gtid: gtid.parse().map_err(|e| Error::Decode(Box::new(e)))?,
         event_time: row.take()?,
@@ -64,8 +68,10 @@ pub(super) async fn write(tx: &mut Tx, source: &str, checkpoint: &Checkpoint) ->
         rows([checkpoint], |row, checkpoint| {
             row.push(source.into());
             row.push(checkpoint.epoch.value());
+            row.push(Value::Text(checkpoint.server.as_deref()));
             row.push(checkpoint.position.file.as_str().into());
             row.push(checkpoint.position.next.value());
+            row.push(checkpoint.file_begun.into());
             row.push((&gtid).into());
             row.push(checkpoint.event_time.into());
             row.push(checkpoint.revision.value());

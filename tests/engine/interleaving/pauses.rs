@@ -72,6 +72,7 @@ async fn meanwhile(store: &MemoryStore, ending: Ending) {
             let mut checkpoint = expected.clone();
             checkpoint.revision += 1;
             let rewritten = Working::new(Loaded::default()).finish(Frame {
+                landmarks: Vec::new(),
                 source: SOURCE.to_owned(),
                 tenant: TENANT.to_owned(),
                 statuses: None,
