@@ -60,8 +60,8 @@ pub(crate) fn dialed(did: &str, lead_id: u64, dialed_at: i64) -> Dial {
 
 pub(crate) fn checkpoint(next: u64) -> Checkpoint {
     Checkpoint {
-        server: (next % 2 == 0).then(|| "server-a".to_owned()),
-        file_begun: (next % 3 == 0).then_some(1_762_800_000),
+        server: next.is_multiple_of(2).then(|| "server-a".to_owned()),
+        file_begun: next.is_multiple_of(3).then_some(1_762_800_000),
         epoch: 1,
         position: format!("mysql-bin.000001:{}", next + 4)
             .parse()
