@@ -304,7 +304,7 @@ pub(super) async fn decide(
         Resume::StateAlone(known) => {
             tracing::warn!(
                 { field::POSITION } = %known.position,
-                "the store knows nothing of this source; it gets only what comes from here on"
+                "the store knows nothing of this source; it gets only what comes from here on, and what was before from: didtail backfill --since TIME"
             );
             Some(known)
         }
