@@ -44,6 +44,7 @@
 //! | [`ledger`] | facts to changed calls, dials and numbers | columns, SQL, networks, clocks |
 //! | [`source`] | connections, preflight, streams, places in the binlog | what a row means |
 //! | [`checkpoint`] | which of two copies of a position is right | how either is kept |
+//! | [`landmark`] | what must be known of a binlog before a position, to read what is behind it | how it is found out |
 //! | [`store`] | one atomic commit; reading the numbers | what a disposition means |
 //! | [`state`] | the local file and its lock | the numbers |
 //! | [`engine`] | the loop, and the one table from failure to action | bytes, columns, SQL |
@@ -66,9 +67,10 @@
 //! | position | file and offset of the next event; stands between groups | [`binlog::Position`] |
 //! | GTID position | which transactions were read: the last of each domain (MariaDB), or a set (MySQL) | [`binlog::GtidPosition`] |
 //! | payload | a whole transaction that MySQL packed into one event | [`binlog::Payload`] |
-//! | checkpoint | a position up to which everything is applied, and its epoch | [`checkpoint::Checkpoint`] |
+//! | checkpoint | a position of one server up to which everything is applied, and its epoch | [`checkpoint::Checkpoint`] |
 //! | revision | how often a command rewrote the store beside the daemon; whoever sees a new one reads again | [`checkpoint::Checkpoint::revision`] |
 //! | epoch | how often an operator, or another server, moved the position; the higher one wins | [`checkpoint::Checkpoint::epoch`] |
+//! | landmark | a place behind which a binlog is read in another way: other columns, archived rows | [`landmark::Landmark`] |
 //! | lease | the right of one daemon to write a source, until it stops renewing it | [`store::Lease`] |
 //! | fencing token | number of a lease, higher with each; a store takes commits of the newest only | [`ledger::ChangeSet::fencing_token`] |
 //! | durable | committed together with everything before it; only a store can say so | [`store::Durable`] |

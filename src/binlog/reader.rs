@@ -303,7 +303,17 @@ impl Reader {
         if made_up {
             return self.offset;
         }
-        if header.timestamp != 0 {
+        // Of changes: a server that is idle begins files too.
+        let is_of_group = !matches!(
+            kind,
+            Kind::FormatDescription
+                | Kind::Rotate
+                | Kind::Stop
+                | Kind::PreviousGtids
+                | Kind::MariadbGtidList
+                | Kind::Passed
+        );
+        if header.timestamp != 0 && is_of_group {
             self.event_time = Some(i64::from(header.timestamp));
         }
         self.offset = end_of(self.offset, header);

@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Check everything that `didtail run` needs, and say how to mend what is wrong
 ///
 /// Looks at the source, its settings, grants, tables and clocks, at the sessions
-/// that write and the newest calls, at the store, the state file and the place to
-/// resume at. Changes nothing. Every check ends within 15 seconds.
+/// that write and the newest calls, at the store and this user's privileges there,
+/// the state file, the place to resume at and who may read the passwords. Changes
+/// nothing. Every check ends within 15 seconds.
 ///
 /// What is found is one of
 ///   good      as needed

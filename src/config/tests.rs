@@ -354,6 +354,35 @@ fn the_password_of_a_store_comes_from_the_nearest_place_too() {
 }
 
 #[test]
+fn password_files_that_all_may_read_are_noted() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder();
+    let files = ["store", "source"].map(|name| folder.path().join(name));
+    let [store, source] = files.each_ref().map(|file| file.display());
+    let text = format!(
+        "[store]\nurl = \"postgres://u@h/d\"\npassword_file = \"{store}\"\n\
+         [[source]]\nurl = \"mysql://u@h/d\"\npassword_file = \"{source}\"\n"
+    );
+    for (mode, is_noted) in [(0o644, true), (0o602, true), (0o640, false), (0o600, false)] {
+        for file in &files {
+            std::fs::write(file, "secret").expect("written");
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file, mode).expect("its mode is set");
+        }
+        let config = load_with(&text, &[]).expect("valid");
+        let expected = if is_noted { &files[..] } else { &[] };
+        assert_eq!(config.exposed_files, expected, "{mode:o}");
+        // A password that is not in use is nobody's business.
+        let given = [
+            ("DIDTAIL_STORE_PASSWORD", "x"),
+            ("DIDTAIL_SOURCE_PASSWORD", "x"),
+        ];
+        let config = load_with(&text, &given).expect("valid");
+        assert!(config.exposed_files.is_empty());
+    }
+}
+
+#[test]
 fn one_database_is_one_source() {
     let two = |url: &str| {
         let text = format!(

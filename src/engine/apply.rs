@@ -196,6 +196,19 @@ impl<S: Source, St: Store> Applier<S, St> {
         self.settle().await
     }
 
+    /// Asks for the dials of calls that wait, where no batch comes to do it with.
+    pub(super) async fn ask_again(&mut self) -> Result<(), EngineError> {
+        let is_due = self.with.look_up.is_due((self.with.clock)());
+        let is_idle = self.under_way.is_none();
+        let here = self.stored.as_ref().filter(|_| is_due && is_idle);
+        let Some(here) = here.filter(|here| self.applied_to.as_ref() == Some(&here.position))
+        else {
+            return Ok(());
+        };
+        let nothing = Batch::new(here.position.clone(), here.gtid.clone(), here.event_time);
+        self.apply(nothing).await
+    }
+
     /// Applies a batch and hands it to the store; [`Applier::settle`] waits until it
     /// is durable, as does the next batch.
     ///

@@ -298,6 +298,9 @@ impl<S: Source, St: Store> Follow<S, St> {
                         self.applier.note(Moment::Running)?;
                     }
                     self.check_head().await?;
+                    if !self.within_grace(Applier::ask_again).await? {
+                        return Ok(Some(SessionEnd::Shutdown));
+                    }
                 }
                 _ = look.tick(), if self.is_lost => {
                     // Everything is read and nothing new comes: it is connected.

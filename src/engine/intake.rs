@@ -5,6 +5,7 @@
 //! busy the batch grows, and a backlog is applied in large transactions.
 
 mod again;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,11 +19,9 @@ use crate::binlog::{
     DecodeError, Definition, Kind, Operation, Payload, Position, RawEvent, Reader, RowsEvent, Step,
 };
 use crate::config::BadRow;
-use crate::engine::ahead::{Ahead, Look};
-use crate::engine::archivings::Archivings;
-use crate::engine::batch::{Batch, BatchSize};
+use crate::engine::ahead::Ahead;
+use crate::engine::batch::Batch;
 use crate::engine::failover::History;
-use crate::engine::layouts::Layouts;
 use crate::engine::policy::EngineError;
 use crate::engine::reread::Rereader;
 use crate::engine::statuses;
@@ -31,8 +30,10 @@ use crate::source::{EventStream, Source};
 use crate::state::QuarantinedRow;
 use crate::telemetry::field;
 use crate::vicidial::{
-    Column, Detail, Fact, Interpreter, Layout, LayoutError, Origin, StatusChange, StatusKey, Table,
+    Column, Detail, Fact, Layout, LayoutError, Origin, StatusChange, StatusKey, Table,
 };
+
+pub(super) use reading::{Reading, Warned};
 
 /// A position without rows is saved this often: a restart then reads at most
 /// this much of other tables' events again.
@@ -52,39 +53,6 @@ pub(super) enum Ended {
     AtEnd,
     /// The applying side is gone, and says why.
     NobodyApplies,
-}
-
-/// What the reading half knows of the tables, kept from stream to stream.
-#[derive(Debug)]
-pub(super) struct Reading {
-    pub(super) layouts: Layouts,
-    pub(super) archivings: Archivings,
-    /// A look ahead that a failure cut short, in the binlog that is read.
-    pub(super) look: Option<Look>,
-    pub(super) interpreter: Interpreter,
-    pub(super) size: BatchSize,
-    pub(super) bad_row: BadRow,
-    pub(super) warned: Warned,
-}
-
-impl Reading {
-    /// Goes on in another server's binlog, where this is known.
-    pub(super) fn begin_anew(&mut self, landmarks: &[Landmark]) {
-        self.layouts = Layouts::of(landmarks);
-        self.archivings = Archivings::of(landmarks);
-        // It was a look at the other server's binlog.
-        self.look = None;
-    }
-}
-
-/// What the log has been told already: each once, however often it happens.
-#[derive(Debug, Default)]
-pub(super) struct Warned {
-    /// Shapes of statements whose rows are read by a time.
-    shapes: BTreeSet<String>,
-    statements: bool,
-    images: bool,
-    codes: BTreeSet<u8>,
 }
 
 /// The reading half of the engine.

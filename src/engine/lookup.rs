@@ -13,6 +13,7 @@ use quick_cache::unsync::Cache;
 use crate::engine::selection::Selection;
 use crate::ledger::{CODE_WINDOW_SECONDS, Call, CallKey, LEAD_WINDOW_SECONDS};
 use crate::source::{Condition, Source, SourceError};
+use crate::store::Unattributed;
 use crate::vicidial::{Detail, Fact, Interpreter, Origin, Table};
 
 /// Calls asked about in one batch; the rest waits for the next.
@@ -21,23 +22,11 @@ const CALLS_MAX: usize = 256;
 /// Calls remembered as asked about, and calls that may wait.
 const ASKED_MAX: usize = 8192;
 
-/// A call that no dial is known of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lonely {
-    key: CallKey,
-    caller_code: Option<String>,
-    started_at: i64,
-}
+/// Calls that a start asks about again: those of the last day that have no DID.
+pub(super) const ASKED_AGAIN_MAX: u32 = 2048;
 
-impl Lonely {
-    pub(super) fn new(key: &CallKey, call: &Call) -> Self {
-        Self {
-            key: key.clone(),
-            caller_code: call.caller_code.clone(),
-            started_at: call.started_at,
-        }
-    }
-}
+/// See [`ASKED_AGAIN_MAX`].
+pub(super) const ASKED_AGAIN_SECONDS: i64 = 86_400;
 
 /// How long the stream waits for an answer: an archiving job may hold a table
 /// locked for minutes.
@@ -51,7 +40,7 @@ pub(super) struct LookUp<S> {
     selection: Selection<S>,
     asked: Cache<CallKey, ()>,
     /// Calls that could not be asked about, the first so many.
-    waiting: BTreeMap<CallKey, Lonely>,
+    waiting: BTreeMap<CallKey, Unattributed>,
     /// When it failed; seconds since 1970 (UTC).
     failed_at: i64,
 }
@@ -66,19 +55,30 @@ impl<S: Source> LookUp<S> {
         }
     }
 
+    /// Takes calls over that a daemon before may have had no answer about.
+    pub(super) fn wait_for(&mut self, calls: Vec<Unattributed>) {
+        let calls = calls.into_iter().map(|call| (call.key.clone(), call));
+        self.waiting.extend(calls);
+    }
+
+    /// Whether calls wait, and the source may be asked about them.
+    pub(super) fn is_due(&self, now: i64) -> bool {
+        !self.waiting.is_empty() && now - self.failed_at >= PAUSE_SECONDS
+    }
+
     /// Those to ask about at `now`: of these calls and of those that wait, as
     /// many as are asked about at once. Nobody while the source is left alone.
     pub(super) fn next_to_ask<'c>(
         &mut self,
         calls: impl Iterator<Item = (&'c CallKey, &'c Call)>,
         now: i64,
-    ) -> Vec<Lonely> {
+    ) -> Vec<Unattributed> {
         for (key, call) in calls {
             if self.waiting.len() == ASKED_MAX {
                 break;
             }
             if self.asked.peek(key).is_none() {
-                self.waiting.insert(key.clone(), Lonely::new(key, call));
+                self.waiting.insert(key.clone(), lonely(key, call));
             }
         }
         if now - self.failed_at < PAUSE_SECONDS {
@@ -88,7 +88,7 @@ impl<S: Source> LookUp<S> {
     }
 
     /// Their answers are durable, or there are none: they are not asked about again.
-    pub(super) fn remember(&mut self, calls: &[Lonely]) {
+    pub(super) fn remember(&mut self, calls: &[Unattributed]) {
         for call in calls {
             self.waiting.remove(&call.key);
             self.asked.insert(call.key.clone(), ());
@@ -101,7 +101,7 @@ impl<S: Source> LookUp<S> {
     /// [`SourceError`]; then the source is left alone for a while, and the calls wait.
     pub(super) async fn find(
         &mut self,
-        calls: &[Lonely],
+        calls: &[Unattributed],
         now: i64,
     ) -> Result<Vec<Fact>, SourceError> {
         let answer = tokio::time::timeout(PATIENCE, self.ask(calls, now)).await;
@@ -118,7 +118,7 @@ impl<S: Source> LookUp<S> {
         answer
     }
 
-    async fn ask(&mut self, calls: &[Lonely], now: i64) -> Result<Vec<Fact>, SourceError> {
+    async fn ask(&mut self, calls: &[Unattributed], now: i64) -> Result<Vec<Fact>, SourceError> {
         let uniqueids = calls.iter().map(|call| call.key.uniqueid.clone());
         let links = self
             .rows(Table::LogExtended, "uniqueid", uniqueids.collect(), now)
@@ -181,8 +181,16 @@ impl<S: Source> LookUp<S> {
     }
 }
 
+fn lonely(key: &CallKey, call: &Call) -> Unattributed {
+    Unattributed {
+        key: key.clone(),
+        caller_code: call.caller_code.clone(),
+        started_at: call.started_at,
+    }
+}
+
 /// True for a dial by a known code, or of a lead soon before its call.
-fn is_of_a_call(dial: &Detail, calls: &[Lonely], codes: &BTreeSet<String>) -> bool {
+fn is_of_a_call(dial: &Detail, calls: &[Unattributed], codes: &BTreeSet<String>) -> bool {
     let Detail::Dial {
         caller_code,
         lead_id,

@@ -21,7 +21,7 @@ use crate::engine::failover;
 use crate::engine::follow::{Follow, Summary};
 use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
-use crate::engine::lookup::LookUp;
+use crate::engine::lookup::{ASKED_AGAIN_MAX, ASKED_AGAIN_SECONDS, LookUp};
 use crate::engine::policy::EngineError;
 use crate::engine::statuses;
 use crate::landmark::Landmark;
@@ -201,12 +201,16 @@ pub async fn follow<S: Source, St: Store>(
         warned: Warned::default(),
     };
     let pruned = store.pruned(&settings.source).await?;
+    let mut look_up = LookUp::new(Arc::clone(&source), interpreter()?.aside());
+    let since = (settings.clock)().saturating_sub(ASKED_AGAIN_SECONDS);
+    let waiting = store.unattributed(&settings.source, since, ASKED_AGAIN_MAX);
+    look_up.wait_for(waiting.await?);
     let setup = Setup {
         store,
         state,
         source: settings.source,
         tenant: settings.tenant,
-        look_up: LookUp::new(Arc::clone(&source), interpreter()?.aside()),
+        look_up,
         rules: settings.rules,
         keep: Keep {
             audit_days: settings.audit_days,
@@ -300,7 +304,7 @@ pub(super) async fn decide(
         Resume::StateAlone(known) => {
             tracing::warn!(
                 { field::POSITION } = %known.position,
-                "the store knows nothing of this source; it gets only what comes from here on"
+                "the store knows nothing of this source; it gets only what comes from here on, and what was before from: didtail backfill --since TIME"
             );
             Some(known)
         }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::Attribution;
-use crate::store::{SqlStore, StoreError};
+use crate::ledger::{Attribution, CallKey};
+use crate::store::sql::Tx;
+use crate::store::{SqlStore, StoreError, Unattributed};
 
 /// Counted calls of a source by the way their DIDs are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,4 +67,34 @@ impl SqlStore {
         };
         read.await.map_err(|e| self.error("counting calls", e))
     }
+}
+
+/// See [`crate::store::Store::unattributed`].
+pub(in crate::store) async fn unattributed(
+    tx: &mut Tx,
+    source: &str,
+    since: i64,
+    rows_max: u32,
+) -> Result<Vec<Unattributed>, sqlx::Error> {
+    let read = tx
+        .query("SELECT uniqueid, lead_id, caller_code, started_at FROM call_records")
+        .sql(" WHERE did_id IS NULL AND removed = 0 AND source = ")
+        .bind(source)
+        // By the index of times.
+        .sql(" AND tenant_id IN (SELECT id FROM tenants) AND started_at >= ")
+        .bind(since)
+        .sql(" ORDER BY started_at DESC, uniqueid, lead_id LIMIT ")
+        .bind(rows_max);
+    let mut found = Vec::new();
+    for mut row in tx.fetch(read).await? {
+        found.push(Unattributed {
+            key: CallKey {
+                uniqueid: row.take()?,
+                lead_id: row.take()?,
+            },
+            caller_code: row.take()?,
+            started_at: row.take()?,
+        });
+    }
+    Ok(found)
 }

@@ -3,90 +3,34 @@
 //! The engine's tests run against it, also those of every crash point, and the
 //! conformance suite keeps it equal to the real backends.
 
+mod faults;
+mod landmarks;
 mod retention;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
-use crate::binlog::Position;
+pub use faults::{Fault, Gate};
+
 use crate::checkpoint::Checkpoint;
-use crate::landmark::{LANDMARKS_MAX, Landmark};
+use crate::landmark::Landmark;
 use crate::ledger::{
     CallKey, ChangeEntry, ChangeSet, Keys, LEAD_WINDOW_SECONDS, Loaded, Pruned, StatDelta, Subject,
 };
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
-use crate::store::landmark::{kind, subject};
 use crate::store::{
     Claim, Durable, Grant, LEASE_SECONDS, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Prune,
-    Store, StoreError, Swept, Trail,
+    Store, StoreError, Swept, Trail, Unattributed,
 };
 use crate::vicidial::StatusBook;
 
-/// Landmarks by place, kind and subject.
-type Landmarks = BTreeMap<(Position, &'static str, String), Landmark>;
-
 /// The name that errors give this store.
 const NAME: &str = "(memory)";
-
-/// What happens to one commit.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    /// It fails as busy and changes nothing.
-    Reject,
-    /// It is applied, and then fails as unreachable: the acknowledgement is lost.
-    LoseAcknowledgement,
-    /// It waits at the gate before it is applied.
-    Hold(Gate),
-    /// It takes this long before it is applied.
-    Slow(Duration),
-}
-
-/// Holds a commit until the test lets it go.
-#[derive(Clone, Debug)]
-pub struct Gate {
-    entered: Arc<Semaphore>,
-    released: Arc<Semaphore>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        let closed = || Arc::new(Semaphore::new(0));
-        Self {
-            entered: closed(),
-            released: closed(),
-        }
-    }
-}
-
-impl Gate {
-    /// Waits until a commit is held here.
-    pub async fn entered(&self) {
-        pass(&self.entered).await;
-    }
-
-    /// Lets one commit go, now or when it comes.
-    pub fn release(&self) {
-        self.released.add_permits(1);
-    }
-
-    async fn hold(&self) {
-        self.entered.add_permits(1);
-        pass(&self.released).await;
-    }
-}
-
-async fn pass(semaphore: &Semaphore) {
-    // Invariant: the semaphores of a gate are never closed.
-    if let Ok(permit) = semaphore.acquire().await {
-        permit.forget();
-    }
-}
 
 /// The store. Clones share their contents.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +53,7 @@ struct State {
     /// The lease of each source; its clock is read when it is asked for.
     leases: BTreeMap<String, LeaseState>,
     /// What was seen, by source and server, in order.
-    landmarks: BTreeMap<(String, String), Landmarks>,
+    landmarks: BTreeMap<(String, String), landmarks::Landmarks>,
     /// How far loads are.
     loads: BTreeMap<(String, LoadName), LoadNote>,
 }
@@ -275,6 +219,29 @@ impl Store for MemoryStore {
     async fn statuses(&self, source: &str) -> Result<StatusBook, StoreError> {
         let book = self.with(|state| state.contents.statuses.get(source).cloned());
         Ok(book.unwrap_or_default())
+    }
+
+    async fn unattributed(
+        &self,
+        source: &str,
+        since: i64,
+        rows_max: u32,
+    ) -> Result<Vec<Unattributed>, StoreError> {
+        let mut found: Vec<Unattributed> = self.with(|state| {
+            let calls = state.contents.calls.iter();
+            let wanted = calls.filter(|((of, _), call)| {
+                of == source && call.did.is_none() && !call.removed && call.started_at >= since
+            });
+            let wanted = wanted.map(|((_, key), call)| Unattributed {
+                key: key.clone(),
+                caller_code: call.caller_code.clone(),
+                started_at: call.started_at,
+            });
+            wanted.collect()
+        });
+        found.sort_by(|a, b| (b.started_at, &a.key).cmp(&(a.started_at, &b.key)));
+        found.truncate(rows_max as usize);
+        Ok(found)
     }
 
     async fn history(
@@ -450,16 +417,7 @@ impl State {
         }
         let server = change.checkpoint.server.clone().unwrap_or_default();
         let of_server = self.landmarks.entry((source.clone(), server)).or_default();
-        for landmark in &change.landmarks {
-            let sight = &landmark.sight;
-            let key = (
-                landmark.place.clone(),
-                kind(sight),
-                subject(sight).to_owned(),
-            );
-            of_server.insert(key, landmark.clone());
-        }
-        trim(of_server);
+        landmarks::add(of_server, &change.landmarks);
         if let Some(book) = &change.statuses {
             contents.statuses.remove(source);
             if !book.is_empty() {
@@ -526,19 +484,6 @@ impl State {
             source_name: source.to_owned(),
             actual: found.map_or_else(|| "no position".to_owned(), |c| c.position.to_string()),
         })
-    }
-}
-
-/// Forgets the oldest landmarks of each kind beyond the limit.
-fn trim(landmarks: &mut Landmarks) {
-    let kinds: BTreeSet<&'static str> = landmarks.keys().map(|(_, kind, _)| *kind).collect();
-    for kind in kinds {
-        let of_kind = landmarks.keys().filter(|key| key.1 == kind);
-        let newest_first = of_kind.rev().skip(LANDMARKS_MAX as usize);
-        let gone: Vec<_> = newest_first.cloned().collect();
-        for key in gone {
-            landmarks.remove(&key);
-        }
     }
 }
 

@@ -34,7 +34,7 @@ pub use sql::{Lacking, SqlStore, lacking_privileges, pending_sql, statements_sen
 
 use crate::checkpoint::Checkpoint;
 use crate::landmark::Landmark;
-use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
+use crate::ledger::{CallKey, ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
 use crate::vicidial::StatusBook;
 
 /// Proof that a checkpoint is durable together with everything before it. Only
@@ -57,6 +57,17 @@ pub enum Trail {
     Audit,
     /// `change_history`.
     History,
+}
+
+/// A call whose DID is not known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unattributed {
+    /// The call.
+    pub key: CallKey,
+    /// Its caller code, where that is known.
+    pub caller_code: Option<String>,
+    /// Its start; seconds since 1970 (UTC).
+    pub started_at: i64,
 }
 
 /// Where the numbers are kept.
@@ -163,6 +174,15 @@ pub trait Store: Send + Sync + 'static {
     /// What a source's statuses mean at its progress; empty before the first commit.
     fn statuses(&self, source: &str)
     -> impl Future<Output = Result<StatusBook, StoreError>> + Send;
+
+    /// The newest calls of a source whose DIDs are not known and that began at
+    /// `since` (seconds since 1970, UTC) or later: at most `rows_max`.
+    fn unattributed(
+        &self,
+        source: &str,
+        since: i64,
+        rows_max: u32,
+    ) -> impl Future<Output = Result<Vec<Unattributed>, StoreError>> + Send;
 
     /// Changes of a call or a dial as far as they are kept, the oldest first.
     fn history(

@@ -101,7 +101,7 @@ impl Away {
 }
 
 impl Store for Away {
-    forward!(hold leases commit_held save_load load_note landmarks load statuses history page prune pruned sweep);
+    forward!(hold leases commit_held save_load load_note landmarks unattributed load statuses history page prune pruned sweep);
 
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         if self.away.swap(false, Ordering::SeqCst) {
@@ -172,7 +172,7 @@ struct SlowToRead {
 }
 
 impl Store for SlowToRead {
-    forward!(hold leases commit_held save_load load_note landmarks progress commit statuses history page prune pruned sweep);
+    forward!(hold leases commit_held save_load load_note landmarks unattributed progress commit statuses history page prune pruned sweep);
 
     async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
         tokio::time::sleep(READING).await;

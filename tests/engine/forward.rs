@@ -44,6 +44,13 @@ macro_rules! forward {
             server: Option<&str>,
         ) -> Vec<didtail::landmark::Landmark>);
     };
+    (@ unattributed) => {
+        forward!(=> unattributed(
+            source: &str,
+            since: i64,
+            rows_max: u32,
+        ) -> Vec<didtail::store::Unattributed>);
+    };
     (@ progress) => {
         forward!(=> progress(source: &str) -> Option<didtail::checkpoint::Checkpoint>);
     };

@@ -93,6 +93,16 @@ fn a_site_that_is_well() {
     assert!(!check.contains("warning"), "{check}");
     before.has("state file", "good", "will be created", "");
     before.has("store", "good", "will be created", "");
+    let password = site.path("password");
+    let allow = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&password, mode).expect("its mode is set");
+    };
+    allow(0o644);
+    doctor(&site).has("password file", "note", "/password", "chmod 0640");
+    allow(0o640);
+    let others = doctor(&site).findings;
+    assert!(others.iter().all(|one| one["check"] != "password file"));
     before.has("sessions", "good", "no statement in binlog.0", "");
     before.has("attribution", "unknown", "no call yet", "");
     before.has(

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Server, Site};
+use crate::support::{Server, Site, wait_until};
 
 const LEAD: u32 = 4711;
 const DID: &str = "+13125550100";
@@ -212,4 +212,46 @@ fn status_tells_how_dids_are_known_with_the_daemon_up_or_down() {
     for said in ["not running", "without a DID", "looked up"] {
         assert!(text.contains(said), "{said} in\n{text}");
     }
+}
+
+/// An answer that did not come is asked for again, also by the next daemon.
+#[test]
+fn a_call_whose_dial_could_not_be_asked_for_gets_its_did_later() {
+    let server = Server::shared();
+    let site = Site::new(server, "asked_later");
+    let url = site.config().replace("earliest", "latest");
+    site.configure(&url);
+    site.sql(
+        server,
+        "INSERT INTO vicidial_dial_log (caller_code,lead_id,server_ip,call_date,outbound_cid) \
+         VALUES('V3010700000000000097',97,'10.0.0.1',NOW() - INTERVAL 90 SECOND,\
+         '\"V3010700000000000097\" <3125550197>')",
+    );
+    let mut daemon = site.following();
+    let locks = "LOCK TABLES vicidial_dial_log WRITE; SELECT 'locked'; DO SLEEP(8)";
+    let mut locking = server.session(&site.database, locks);
+    let mut locking = locking.spawn().expect("the client starts");
+    let in_use = format!(
+        "SHOW OPEN TABLES FROM `{}` LIKE 'vicidial_dial_log'",
+        site.database
+    );
+    wait_until("the dial log is locked", || {
+        let shown = server.sql(&in_use);
+        shown.contains("\t1\t").then_some(())
+    });
+    site.sql(
+        server,
+        "INSERT INTO vicidial_log (uniqueid,lead_id,campaign_id,call_date,start_epoch,status,\
+         phone_code,phone_number,user,processed,list_id,length_in_sec) VALUES\
+         (CONCAT(UNIX_TIMESTAMP() - 60,'.1'),97,'SOLAR',NOW() - INTERVAL 60 SECOND,\
+         UNIX_TIMESTAMP() - 60,'NA','1','2125550147','VDAD','N',101,0)",
+    );
+    daemon.wait_for("could not ask the source for the dials");
+    assert!(locking.wait().expect("a child").success());
+    daemon.stop();
+    let attribution = || site.stored::<String>("SELECT attribution FROM call_records");
+    assert_eq!(attribution(), "none");
+    site.catch_up();
+    assert_eq!(attribution(), "lead");
+    site.assert_invariant();
 }

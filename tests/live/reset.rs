@@ -90,6 +90,9 @@ fn a_reset_needs_a_stopped_daemon_and_a_yes() {
     let held = format!("is held by process {}", daemon.pid());
     site.didtail(&["checkpoint", "reset", "--to", "earliest", "--yes"])
         .fails(1, &held, "stop the daemon first");
+    // Before it asks anything.
+    site.didtail(&["checkpoint", "reset", "--to", "earliest"])
+        .fails(1, &held, "stop the daemon first");
     let shown = checkpoint(&site);
     assert_eq!(shown["held_by_pid"], daemon.pid(), "{shown}");
     daemon.stop();

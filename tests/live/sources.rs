@@ -86,6 +86,12 @@ fn two_sources_fill_one_store_and_one_that_is_away_holds_nobody_up() {
 
 /// Commands for all sources do what they can, and say which they could not.
 fn the_others_are_looked_at(site: &Site) {
+    let doctor = site.didtail(&["doctor", "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&doctor.stdout).expect("JSON");
+    let findings = said["findings"].as_array().expect("findings").iter();
+    let store: Vec<_> = findings.filter(|one| one["check"] == "store").collect();
+    assert_eq!(store.len(), 1, "it is all sources': {said:#}");
+    assert!(store[0]["source"].is_null());
     for (arguments, words) in [
         (vec!["verify", "--since", "7d"], "compared"),
         (vec!["recount", "--dry-run"], "looked at"),

@@ -239,6 +239,9 @@ fn refused(with: &Refusing, quoted: &str) {
     site.configure(&site.config().replace(&site.store_url(), &runtime));
     let mut daemon = site.daemon();
     daemon.wait_for("is read-only");
+    let [is, _, fix] = with.doctor(&runtime, "store privileges").remove(0);
+    assert_eq!(is, "bad");
+    assert!(fix.contains("to the primary server"), "{fix}");
     read_only(with, false);
     site.wait_for_end(with.source);
     daemon.stop();

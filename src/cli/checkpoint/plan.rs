@@ -44,7 +44,9 @@ impl Plan {
     /// What happens, in a sentence.
     pub(super) fn effect(&self) -> String {
         match (&self.old, self.distance) {
-            (None, _) => "nothing was known of this source; reading begins there".to_owned(),
+            (None, _) => "nothing was known of this source; reading begins there, and `start_at` \
+                          is not used: load what was before with `didtail backfill --since TIME`"
+                .to_owned(),
             (_, Distance::None) => "the position stays; only the epoch is raised".to_owned(),
             (_, Distance::Back(bytes)) => format!(
                 "{} of binlog are replayed; no call is counted twice",

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::{Applier, Batch};
 use crate::engine::cache::times_to_load;
-use crate::engine::lookup::Lonely;
 use crate::ledger::{ChangeSet, Frame, Keys, Loaded, Rules, Working, further_keys, keys};
 use crate::source::Source;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Unattributed};
 use crate::vicidial::Fact;
 
 /// A batch that only has to be committed.
@@ -19,7 +18,7 @@ pub(super) struct Prepared {
     /// The rules behind it: its facts may change what statuses mean.
     pub(super) rules: Rules,
     /// Calls whose dials were asked for, and are among the change.
-    pub(super) asked_about: Vec<Lonely>,
+    pub(super) asked_about: Vec<Unattributed>,
     /// Rows about calls and dials that may have been deleted.
     pub(super) too_old: u64,
 }

@@ -20,9 +20,10 @@ use crate::source::SourceError;
 use crate::source::wire::Flavour;
 
 /// Seconds by which the time of a transaction may differ from what was noted
-/// when it was read: a day is more than any statement runs. Two histories that
-/// have a transaction of the same number, written within a day, are taken for one.
-const SAME_SECONDS_MAX: i64 = 24 * 3600;
+/// when it was read. A replica writes it with the time of its last statement, and
+/// the primary with that of its end. Two histories that have a transaction of the
+/// same number, written within these seconds, are taken for one.
+const SAME_SECONDS_MAX: i64 = 10;
 
 impl MySqlSource {
     /// Where to go on, on this server, behind the transactions that were read
@@ -187,6 +188,8 @@ struct Trail<'a> {
     first_new: bool,
     /// One came while others were not seen.
     new_before_seen: bool,
+    /// One of those that were read last is of the time of the newest.
+    is_proven: bool,
 }
 
 impl<'a> Trail<'a> {
@@ -200,6 +203,7 @@ impl<'a> Trail<'a> {
             unseen: unseen.map(|gtid| (gtid.domain, *gtid)).collect(),
             first_new: false,
             new_before_seen: false,
+            is_proven: false,
         }
     }
 
@@ -220,18 +224,22 @@ impl<'a> Trail<'a> {
             let detail = format!("this server has {gtid} in place of {last}");
             return Err(impossible(self.read, &detail));
         }
+        self.unseen.remove(&gtid.domain);
+        // The one that was read last is the last of one of the domains.
         let is_same =
             |read_at: i64| read_at.abs_diff(group.time) <= SAME_SECONDS_MAX.unsigned_abs();
-        let is_newest = self.read.domains().count() == 1;
-        if let Some(read_at) = self.read_at.filter(|at| is_newest && !is_same(*at)) {
+        self.is_proven |= self.read_at.is_none_or(is_same);
+        if let Some(read_at) = self.read_at
+            && self.unseen.is_empty()
+            && !self.is_proven
+        {
             let detail = format!(
-                "{gtid} was read at {} and is of {} here, so that it is another transaction",
+                "what was read last was written at {}, and {gtid} at {} here: these are other transactions",
                 time_text(read_at),
                 time_text(group.time)
             );
             return Err(impossible(self.read, &detail));
         }
-        self.unseen.remove(&gtid.domain);
         Ok(())
     }
 }
@@ -300,7 +308,21 @@ mod tests {
         assert!(error.contains("has 0-2-5 in place of 0-1-5"), "{error}");
         let error = trail("0-1-5", "0-1-3", &["0-1-4", "0-2-6"]).expect_err("diverged");
         assert!(error.contains("0-2-6 in place of 0-1-5"), "{error}");
-        let error = trail("0-1-5", "", &["0-1-5@1600000000"]).expect_err("of another year");
-        assert!(error.contains("another transaction"), "{error}");
+        for others in [
+            &["0-1-5@1600000000"][..],
+            &["0-1-5@1700000011"],
+            &["0-1-5@1699999989", "1-1-7@1699999000"],
+        ] {
+            let read = if others.len() == 1 {
+                "0-1-5"
+            } else {
+                "0-1-5,1-1-7"
+            };
+            let error = trail(read, "", others).expect_err("of another time");
+            assert!(error.contains("other transactions"), "{error}");
+        }
+        // Of the domains one has what was read last.
+        let same = trail("0-1-5,1-1-7", "", &["0-1-5@1690000000", "1-1-7@1700000003"]);
+        assert!(same.is_ok(), "{same:?}");
     }
 }

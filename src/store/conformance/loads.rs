@@ -239,3 +239,41 @@ pub(crate) async fn sources_are_kept_apart<S: Inspect>(store: &S) {
             .is_empty()
     );
 }
+
+pub(crate) async fn calls_without_a_did_are_found_newest_first<S: Inspect>(store: &S) {
+    let mut change = next(store).await;
+    let of = |started_at: i64, did: Option<&str>| Call {
+        did: did.map(ToOwned::to_owned),
+        caller_code: (started_at == 300).then(|| "V1".to_owned()),
+        started_at,
+        opened_at: started_at,
+        ..Call::default()
+    };
+    for (name, call) in [
+        ("a.1", of(100, None)),
+        ("b.1", of(200, None)),
+        ("c.1", of(300, None)),
+        ("d.1", of(400, Some("+12025550100"))),
+        (
+            "e.1",
+            Call {
+                removed: true,
+                ..of(500, None)
+            },
+        ),
+        ("f.1", of(300, None)),
+    ] {
+        change.calls.insert(key(name, 7), call);
+    }
+    put(store, change).await;
+    let found = store.unattributed(SOURCE, 200, 2).await.unwrap();
+    let names: Vec<&str> = found
+        .iter()
+        .map(|call| call.key.uniqueid.as_str())
+        .collect();
+    assert_eq!(names, ["c.1", "f.1"]);
+    assert_eq!(found[0].caller_code.as_deref(), Some("V1"));
+    assert_eq!((found[1].key.lead_id, found[1].started_at), (7, 300));
+    assert_eq!(store.unattributed(SOURCE, 200, 9).await.unwrap().len(), 3);
+    assert_eq!(store.unattributed("other", 0, 9).await.unwrap(), []);
+}

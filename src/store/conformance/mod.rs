@@ -60,6 +60,7 @@ macro_rules! on_backend {
             loads::leads_are_found_within_their_times,
             loads::dids_are_said_to_exist,
             loads::sources_are_kept_apart,
+            loads::calls_without_a_did_are_found_newest_first,
             commits::calls_move_in_chains_and_swaps,
             commits::a_replaced_row_makes_room,
             commits::a_move_onto_a_call_is_refused_whole,

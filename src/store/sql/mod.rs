@@ -54,7 +54,7 @@ use crate::landmark::Landmark;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
 use crate::store::{
     Claim, Durable, Grant, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Prune, Store,
-    StoreError, Swept, Trail, history,
+    StoreError, Swept, Trail, Unattributed, attributed, history,
 };
 use crate::vicidial::StatusBook;
 
@@ -330,6 +330,21 @@ impl Store for SqlStore {
         };
         read.await
             .map_err(|e| self.error("reading its statuses", e))
+    }
+
+    async fn unattributed(
+        &self,
+        source: &str,
+        since: i64,
+        rows_max: u32,
+    ) -> Result<Vec<Unattributed>, StoreError> {
+        let read = async {
+            let mut tx = self.begin_look().await?;
+            let found = attributed::unattributed(&mut tx, source, since, rows_max).await?;
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("looking for calls without a DID", e))
     }
 
     async fn history(
