@@ -198,7 +198,11 @@ impl Job {
                     }
                     continue;
                 }
-                Err(error) if !self.again || policy::concerns_all(&error) => return Err(error),
+                Err(error) if !self.again || policy::concerns_all(&error) => {
+                    // The failure matters more than a note of it.
+                    drop(self.note(source, Some(&error)));
+                    return Err(error);
+                }
                 Err(error) => error,
             };
             tracing::error!(

@@ -57,6 +57,12 @@ pub enum StateError {
         /// The state file.
         path: PathBuf,
     },
+    /// An older didtail wrote the file, and only a daemon changes it.
+    #[error("the state file {} was written by an older didtail", path.display())]
+    OlderVersion {
+        /// The state file.
+        path: PathBuf,
+    },
     /// The file or its folder cannot be read and written.
     #[error("the state file {} cannot be read and written: {detail}", path.display())]
     NotWritable {
@@ -107,6 +113,9 @@ impl StateError {
             ),
             Self::NewerVersion { .. } => {
                 Some("install that version again: `apt-get install didtail`".to_owned())
+            }
+            Self::OlderVersion { .. } => {
+                Some("start didtail, which upgrades it: `systemctl start didtail`".to_owned())
             }
             Self::NotWritable { path, .. } => {
                 let folder = path.parent().unwrap_or(Path::new("/"));

@@ -87,6 +87,11 @@ impl StateFile {
         if version == 0 {
             return Err(missing());
         }
+        if (version as usize) < STEPS.len() {
+            return Err(StateError::OlderVersion {
+                path: path.to_owned(),
+            });
+        }
         Ok(state)
     }
 

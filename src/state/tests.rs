@@ -315,6 +315,40 @@ fn a_newer_file_is_refused() {
     }
 }
 
+#[test]
+fn an_older_file_is_upgraded_by_a_daemon_alone() {
+    let folder = folder();
+    let path = folder.path().join("state.db");
+    let mut old = Connection::open(&path).expect("a file");
+    MIGRATIONS.to_version(&mut old, 5).expect("its version");
+    old.execute_batch(
+        "INSERT INTO sources VALUES ('main', 'a');
+         INSERT INTO checkpoints (source, epoch, position, file_begun)
+         VALUES ('main', 3, 'b.000001:400', 1600000000);
+         INSERT INTO checkpoint_history (source, epoch, position) VALUES ('main', 2, 'b.000001:4')",
+    )
+    .expect("rows");
+    drop(old);
+    let error = StateFile::open(&path).expect_err("older");
+    assert!(
+        matches!(error, StateError::OlderVersion { .. }),
+        "{error:?}"
+    );
+    assert!(
+        error
+            .hint()
+            .is_some_and(|hint| hint.contains("start didtail"))
+    );
+    let state = StateFile::open_exclusive(&path).expect("upgraded");
+    let known = state.checkpoint("main").expect("read").expect("known");
+    assert_eq!((known.server.as_deref(), known.epoch), (Some("a"), 3));
+    assert_eq!(known.file_begun, Some(1_600_000_000));
+    assert_eq!(
+        state.history("main", 5).expect("read")[0].checkpoint.server,
+        None
+    );
+}
+
 /// Root passes every permission check, so the folder is one that nobody can write: a file.
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {

@@ -114,6 +114,9 @@ fn a_server_without_a_binlog() {
     let site = Site::new(&server, "asterisk");
     site.didtail(&["run"])
         .fails(3, "log_bin: expected ON; found OFF", "log_bin = mysql-bin");
+    let status = site.didtail(&["status", "--json"]).json();
+    let reason = status["sources"][0]["last_error"].to_string();
+    assert!(reason.contains("log_bin: expected ON"), "{status}");
     assert_eq!(site.position(), None);
 }
 

@@ -38,6 +38,10 @@ pub(super) fn state(config: &Config, source: &str) -> Own {
         }
         Ok(None) => there(path, format!("{shown}: no position yet")),
         Err(StateError::Missing { .. }) => to_be(path),
+        Err(error @ StateError::OlderVersion { .. }) => {
+            let actual = format!("{error}: the daemon upgrades it when it starts");
+            (Outcome::Note, actual, None)
+        }
         Err(error) => (Outcome::Bad, error.to_string(), error.hint()),
     };
     own.findings = vec![finding("state file", outcome, &actual, fix)];
