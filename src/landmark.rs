@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use crate::binlog::Position;
 use crate::vicidial::{Column, Table};
 
-/// Landmarks kept of one source, server and kind; the oldest are forgotten beyond
-/// that. Tables change with a VICIdial upgrade, and are archived nightly.
+/// Landmarks kept of one source and kind; the oldest are forgotten beyond that.
+/// Tables change with a VICIdial upgrade, and are archived nightly.
 pub const LANDMARKS_MAX: u32 = 5_000;
 
 /// What is seen at a place.

@@ -12,12 +12,12 @@ DEALLOCATE PREPARE didtail_step;
 CREATE TABLE IF NOT EXISTS landmarks (
     id               BIGINT NOT NULL AUTO_INCREMENT,
     source           VARCHAR(80) NOT NULL,
-    server           VARCHAR(80) NOT NULL,
+    epoch            BIGINT NOT NULL,                        -- as in replication_progress: whose positions these are
     kind             VARCHAR(16) NOT NULL CHECK (kind IN ('columns', 'archived', 'inserted')),
     subject          VARCHAR(64) NOT NULL,                   -- table, or uniqueid of the call
     binlog_file      VARCHAR(512) NOT NULL,
     binlog_next      BIGINT NOT NULL,
     value            MEDIUMTEXT NOT NULL,                    -- JSON: columns; seconds since 1970 (UTC); leads
     PRIMARY KEY (id),
-    UNIQUE KEY landmarks_key (source, server, kind, subject, binlog_file, binlog_next)
+    UNIQUE KEY landmarks_key (source, epoch, kind, subject, binlog_file, binlog_next)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

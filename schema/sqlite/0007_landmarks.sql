@@ -7,11 +7,11 @@ ALTER TABLE replication_progress ADD COLUMN file_begun INTEGER;  -- when the bin
 CREATE TABLE landmarks (
     id           INTEGER PRIMARY KEY,
     source       TEXT NOT NULL,
-    server       TEXT NOT NULL,
+    epoch        INTEGER NOT NULL,           -- as in replication_progress: whose positions these are
     kind         TEXT NOT NULL CHECK (kind IN ('columns', 'archived', 'inserted')),
     subject      TEXT NOT NULL,              -- table, or uniqueid of the call
     binlog_file  TEXT NOT NULL,
     binlog_next  INTEGER NOT NULL,
     value        TEXT NOT NULL,              -- JSON: columns; seconds since 1970 (UTC); leads
-    UNIQUE (source, server, kind, subject, binlog_file, binlog_next)
+    UNIQUE (source, epoch, kind, subject, binlog_file, binlog_next)
 ) STRICT;

@@ -312,6 +312,8 @@ impl Reader {
                 | Kind::PreviousGtids
                 | Kind::MariadbGtidList
                 | Kind::Passed
+                // Of the last statement: a replica does not tell when it was committed.
+                | Kind::Xid
         );
         if header.timestamp != 0 && is_of_group {
             self.event_time = Some(i64::from(header.timestamp));

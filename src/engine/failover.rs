@@ -19,6 +19,9 @@ use crate::source::{Source, SourceError};
 use crate::state::{StateError, StateFile};
 use crate::telemetry::field;
 
+/// Why a checkpoint went to the history, where another server answered.
+pub(super) const REASON: &str = "another server";
+
 /// What tells the binlog that was read from another one at the same address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
@@ -127,7 +130,9 @@ pub(super) async fn move_on<S: Source>(
         event_time: known.event_time,
         revision: 0,
     };
-    state.reset(name, &there, "another server")?;
+    // Also where the state file is new: it says why there is another epoch.
+    state.save_checkpoint(name, known)?;
+    state.reset(name, &there, REASON)?;
     tracing::warn!(
         { field::SOURCE } = name,
         was = known.server.as_deref().unwrap_or_default(),

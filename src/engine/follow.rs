@@ -159,7 +159,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         let known = self.resume_at().clone();
         let with = &mut self.applier.with;
         let source = self.source.as_ref();
-        let landmarks = with.store.landmarks(&with.source, known.server.as_deref());
+        let landmarks = with.store.landmarks(&with.source, known.epoch);
         let landmarks = landmarks.await?;
         let there =
             failover::move_on(&mut with.state, source, &with.source, &known, server).await?;

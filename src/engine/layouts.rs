@@ -75,10 +75,10 @@ impl Layouts {
         }
     }
 
-    /// True when an era of the table begins exactly there.
+    /// True when an era of the table begins exactly there, and its columns are known.
     pub(super) fn begins_at(&self, table: Table, position: &Position) -> bool {
-        let eras = self.eras.get(&table);
-        eras.is_some_and(|eras| eras.contains_key(position))
+        let era = self.eras.get(&table).and_then(|eras| eras.get(position));
+        era.is_some_and(|columns| !columns.is_empty())
     }
 
     /// The columns at a position; `None` when they are not known.

@@ -212,7 +212,7 @@ async fn replay_into(
             compare(&files, &survey.end, live).await?
         }
         Err(error) => {
-            let landmarks = store.landmarks(name, start.server.as_deref()).await?;
+            let landmarks = store.landmarks(name, start.epoch).await?;
             without_a_source(&survey, &landmarks, error)?;
             false
         }

@@ -188,8 +188,10 @@ pub async fn follow<S: Source, St: Store>(
             .ok_or_else(|| EngineError::Bug("the default country was not checked".to_owned()))
     };
     let stored = store.progress(&settings.source).await?;
-    let (known, is_carried) =
-        landmarks(store.as_ref(), &settings.source, stored.as_ref(), &start).await?;
+    let newest = state.history(&settings.source, 1)?.into_iter().next();
+    let has_moved = newest.is_some_and(|entry| entry.reason == failover::REASON);
+    let before = stored.as_ref().filter(|_| has_moved);
+    let (known, is_carried) = landmarks(store.as_ref(), &settings.source, before, &start).await?;
     let size = BatchSize::default();
     let reading = Reading {
         look: None,
@@ -249,22 +251,23 @@ pub async fn follow<S: Source, St: Store>(
     follow.run(reading).await
 }
 
-/// What lies before the start: what was seen on its server, or else on the server
-/// that the store was kept from until now; true of these.
+/// What lies before the start: what was seen in its epoch; behind a move from `before`
+/// on another server what was known there, and then true. A place that an operator
+/// chose is not behind the same transactions, so there nothing is known.
 async fn landmarks(
     store: &impl Store,
     source: &str,
-    stored: Option<&Checkpoint>,
+    before: Option<&Checkpoint>,
     start: &Checkpoint,
 ) -> Result<(Vec<Landmark>, bool), EngineError> {
-    let known = store.landmarks(source, start.server.as_deref()).await?;
-    let moved = stored.filter(|stored| known.is_empty() && stored.server != start.server);
-    let Some(stored) = moved else {
-        return Ok((known, false));
-    };
-    let there = store.landmarks(source, stored.server.as_deref()).await?;
-    let carried = failover::carried(&there, &stored.position, &start.position);
-    Ok((carried, true))
+    match before {
+        Some(before) if before.epoch < start.epoch => {
+            let known = store.landmarks(source, before.epoch).await?;
+            let carried = failover::carried(&known, &before.position, &start.position);
+            Ok((carried, true))
+        }
+        Some(_) | None => Ok((store.landmarks(source, start.epoch).await?, false)),
+    }
 }
 
 /// Where to resume, from the state file's checkpoint and the store; `None` at the

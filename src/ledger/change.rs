@@ -117,7 +117,7 @@ pub struct ChangeSet {
     pub history: BTreeMap<Subject, Vec<ChangeEntry>>,
     /// What statuses mean at [`ChangeSet::checkpoint`], where that changed.
     pub statuses: Option<StatusBook>,
-    /// What was seen on the way to [`ChangeSet::checkpoint`], on its server; a
+    /// What was seen on the way to [`ChangeSet::checkpoint`], in its epoch; a
     /// landmark that is there already is replaced.
     pub landmarks: Vec<Landmark>,
     /// What the store's checkpoint of this source must be now; anything else

@@ -52,8 +52,8 @@ struct State {
     faults: BTreeMap<u64, Vec<Fault>>,
     /// The lease of each source; its clock is read when it is asked for.
     leases: BTreeMap<String, LeaseState>,
-    /// What was seen, by source and server, in order.
-    landmarks: BTreeMap<(String, String), landmarks::Landmarks>,
+    /// What was seen, by source and epoch, in order.
+    landmarks: BTreeMap<(String, u64), landmarks::Landmarks>,
     /// How far loads are.
     loads: BTreeMap<(String, LoadName), LoadNote>,
 }
@@ -150,15 +150,11 @@ impl Store for MemoryStore {
         Ok(self.with(|state| state.contents.progress.get(source).cloned()))
     }
 
-    async fn landmarks(
-        &self,
-        source: &str,
-        server: Option<&str>,
-    ) -> Result<Vec<Landmark>, StoreError> {
-        let key = (source.to_owned(), server.unwrap_or_default().to_owned());
+    async fn landmarks(&self, source: &str, epoch: u64) -> Result<Vec<Landmark>, StoreError> {
+        let key = (source.to_owned(), epoch);
         Ok(self.with(|state| {
-            let of_server = state.landmarks.get(&key).into_iter();
-            of_server.flat_map(BTreeMap::values).cloned().collect()
+            let of_epoch = state.landmarks.get(&key).into_iter();
+            of_epoch.flat_map(BTreeMap::values).cloned().collect()
         }))
     }
 
@@ -415,9 +411,9 @@ impl State {
                 .or_default()
                 .extend(entries.iter().cloned());
         }
-        let server = change.checkpoint.server.clone().unwrap_or_default();
-        let of_server = self.landmarks.entry((source.clone(), server)).or_default();
-        landmarks::add(of_server, &change.landmarks);
+        let epoch = change.checkpoint.epoch;
+        let of_epoch = self.landmarks.entry((source.clone(), epoch)).or_default();
+        landmarks::add(of_epoch, &change.landmarks);
         if let Some(book) = &change.statuses {
             contents.statuses.remove(source);
             if !book.is_empty() {

@@ -149,12 +149,12 @@ pub trait Store: Send + Sync + 'static {
         source: &str,
     ) -> impl Future<Output = Result<Option<Checkpoint>, StoreError>> + Send;
 
-    /// What was seen in the binlog of one of a source's servers, in the order of
-    /// the places; the empty name for a server that has none.
+    /// What was seen in a source's binlog in one epoch, in the order of the places:
+    /// those of another epoch cannot be compared.
     fn landmarks(
         &self,
         source: &str,
-        server: Option<&str>,
+        epoch: u64,
     ) -> impl Future<Output = Result<Vec<Landmark>, StoreError>> + Send;
 
     /// The present states of these keys of a source.

@@ -149,7 +149,7 @@ async fn columns_may_change_mid_stream() {
     assert!(summary.missing.is_none(), "{:?}", summary.missing);
     assert_eq!(world.numbers(DID).total_calls, 1);
     // After a restart the older version is still known from the store.
-    let known = world.store.landmarks(SOURCE, None).await.expect("reads");
+    let known = world.store.landmarks(SOURCE, 1).await.expect("reads");
     let is_era = |one: &&Landmark| {
         matches!(
             one.sight,

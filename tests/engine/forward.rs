@@ -41,7 +41,7 @@ macro_rules! forward {
     (@ landmarks) => {
         forward!(=> landmarks(
             source: &str,
-            server: Option<&str>,
+            epoch: u64,
         ) -> Vec<didtail::landmark::Landmark>);
     };
     (@ unattributed) => {

@@ -29,7 +29,9 @@ impl Plan {
         binlogs: &Result<Vec<(BinlogFile, u64)>, SourceError>,
     ) -> Self {
         let distance = match (&old, binlogs) {
-            (Some(old), Ok(binlogs)) => distance::between(binlogs, &old.position, &new.position),
+            (Some(old), Ok(binlogs)) if !is_other(old, &new) => {
+                distance::between(binlogs, &old.position, &new.position)
+            }
             _ => Distance::Unknown,
         };
         Self {
@@ -44,6 +46,11 @@ impl Plan {
     /// What happens, in a sentence.
     pub(super) fn effect(&self) -> String {
         match (&self.old, self.distance) {
+            (Some(old), _) if is_other(old, &self.new) => {
+                "the source is another server than before: what it has from there on is read, \
+                 and `didtail verify --repair` compares the numbers with it"
+                    .to_owned()
+            }
             (None, _) => "nothing was known of this source; reading begins there, and `start_at` \
                           is not used: load what was before with `didtail backfill --since TIME`"
                 .to_owned(),
@@ -105,6 +112,10 @@ impl Plan {
             "done": done,
         })
     }
+}
+
+fn is_other(old: &Checkpoint, new: &Checkpoint) -> bool {
+    old.server.is_some() && new.server.is_some() && old.server != new.server
 }
 
 fn indented(checkpoint: &Checkpoint) -> String {

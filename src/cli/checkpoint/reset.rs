@@ -131,10 +131,22 @@ fn plan(
         ResetTarget::History(id) => {
             let checkpoint = remembered(state, &source.name, *id)?;
             let target = Target::Position(checkpoint.position.clone());
+            let found = runtime()?.block_on(find(config, source, &target))?;
+            if let (Some(then), Some(now)) = (&checkpoint.server, &found.server)
+                && then != now
+            {
+                return Err(Failure::operator(
+                    format!(
+                        "entry {id} is a place in the binlog of server {then}, and the source is now {now}"
+                    ),
+                    "name a time or a GTID that both have: --to TIME, --to GTID",
+                ));
+            }
             Found {
+                server: checkpoint.server.or(found.server),
                 gtid: checkpoint.gtid,
                 event_time: checkpoint.event_time,
-                ..runtime()?.block_on(find(config, source, &target))?
+                ..found
             }
         }
     };
@@ -143,7 +155,10 @@ fn plan(
     let new = Checkpoint {
         // Higher than both copies: see `checkpoint::resume`.
         epoch: epoch + 1,
-        server: found.server,
+        // Where it was not asked, it is the one that was followed.
+        server: found
+            .server
+            .or_else(|| old.as_ref().and_then(|old| old.server.clone())),
         position: found.position,
         file_begun: None,
         gtid: found.gtid,

@@ -40,9 +40,9 @@ fn inserted(uniqueid: &str, leads: &[&str]) -> Sight {
     }
 }
 
-pub(crate) async fn what_was_seen_is_kept_by_server_and_place<S: Inspect>(store: &S) {
+pub(crate) async fn what_was_seen_is_kept_by_epoch_and_place<S: Inspect>(store: &S) {
     let mut change = next(store).await;
-    change.checkpoint.server = Some("a".to_owned());
+    change.checkpoint.epoch = 4;
     change.landmarks = vec![
         at("b.000002:4000000000", archived(1_762_900_000)),
         at("b.000001:400", columns(&["lead_id", "status"])),
@@ -53,20 +53,20 @@ pub(crate) async fn what_was_seen_is_kept_by_server_and_place<S: Inspect>(store:
     let mut expected = change.landmarks.clone();
     store.commit(&change).await.unwrap();
     expected.sort_by(|one, other| one.place.cmp(&other.place));
-    assert_eq!(store.landmarks(SOURCE, Some("a")).await.unwrap(), expected);
-    for (source, server) in [(SOURCE, Some("b")), (SOURCE, None), ("other", Some("a"))] {
-        assert_eq!(store.landmarks(source, server).await.unwrap(), []);
+    assert_eq!(store.landmarks(SOURCE, 4).await.unwrap(), expected);
+    for (source, epoch) in [(SOURCE, 3), (SOURCE, 5), ("other", 4)] {
+        assert_eq!(store.landmarks(source, epoch).await.unwrap(), []);
     }
     // Read again, it may be known better, also twice at once.
     let mut again = next(store).await;
-    again.checkpoint.server = Some("a".to_owned());
+    again.checkpoint.epoch = 4;
     again.landmarks = vec![
         at("b.000001:400", columns(&[])),
         at("b.000001:400", columns(&["lead_id"])),
     ];
     expected[0] = again.landmarks[1].clone();
     store.commit(&again).await.unwrap();
-    assert_eq!(store.landmarks(SOURCE, Some("a")).await.unwrap(), expected);
+    assert_eq!(store.landmarks(SOURCE, 4).await.unwrap(), expected);
     // A commit that fails leaves none.
     let mut late = again.clone();
     late.landmarks = vec![at("b.000009:4", archived(1))];
@@ -75,7 +75,7 @@ pub(crate) async fn what_was_seen_is_kept_by_server_and_place<S: Inspect>(store:
         matches!(refused, Err(StoreError::OtherWriter { .. })),
         "{refused:?}"
     );
-    assert_eq!(store.landmarks(SOURCE, Some("a")).await.unwrap(), expected);
+    assert_eq!(store.landmarks(SOURCE, 4).await.unwrap(), expected);
 }
 
 pub(crate) async fn the_oldest_landmarks_are_forgotten<S: Inspect>(store: &S) {
@@ -91,9 +91,9 @@ pub(crate) async fn the_oldest_landmarks_are_forgotten<S: Inspect>(store: &S) {
     });
     change.landmarks = vec![at("b.000001:4", columns(&["status"]))];
     change.landmarks.extend(marks);
-    let server = change.checkpoint.server.clone();
+    let epoch = change.checkpoint.epoch;
     store.commit(&change).await.unwrap();
-    let kept = store.landmarks(SOURCE, server.as_deref()).await.unwrap();
+    let kept = store.landmarks(SOURCE, epoch).await.unwrap();
     assert_eq!(kept[0], change.landmarks[0], "another kind");
     assert_eq!(kept.len() as u64, u64::from(LANDMARKS_MAX) + 1);
     assert_eq!(kept[1].place, place(11));

@@ -72,7 +72,7 @@ macro_rules! on_backend {
             commits::ten_thousand_rows_are_one_commit,
             holds::who_holds_the_store_makes_the_next_commit,
             holds::a_hold_that_is_dropped_changes_nothing,
-            landmarks::what_was_seen_is_kept_by_server_and_place,
+            landmarks::what_was_seen_is_kept_by_epoch_and_place,
             landmarks::the_oldest_landmarks_are_forgotten,
             leases::one_has_the_lease,
             leases::a_lease_ends_by_itself,

@@ -1,4 +1,4 @@
-//! The landmarks of one source and server in memory.
+//! The landmarks of one source and epoch in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 

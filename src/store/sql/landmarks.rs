@@ -16,25 +16,21 @@ use crate::store::landmark::{kind, sight, subject, value};
 /// What tells a landmark of a source.
 const KEY: [&str; 6] = [
     "source",
-    "server",
+    "epoch",
     "kind",
     "subject",
     "binlog_file",
     "binlog_next",
 ];
 
-/// The landmarks of a source on one server, in the order of their places.
-pub(super) async fn read(
-    tx: &mut Tx,
-    source: &str,
-    server: Option<&str>,
-) -> Result<Vec<Landmark>, Error> {
+/// The landmarks of a source in one epoch, in the order of their places.
+pub(super) async fn read(tx: &mut Tx, source: &str, epoch: u64) -> Result<Vec<Landmark>, Error> {
     let read = tx
         .query("SELECT binlog_file, binlog_next, kind, subject, value FROM landmarks")
         .sql(" WHERE source = ")
         .bind(source)
-        .sql(" AND server = ")
-        .bind(server.unwrap_or_default());
+        .sql(" AND epoch = ")
+        .bind(epoch.value());
     let mut landmarks = Vec::new();
     for mut row in tx.fetch(read).await? {
         let (file, next): (String, u64) = (row.take()?, row.take()?);
@@ -56,7 +52,7 @@ pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> 
         return Ok(());
     }
     let source = change.source.as_str();
-    let server = change.checkpoint.server.as_deref().unwrap_or_default();
+    let epoch = change.checkpoint.epoch;
     let upsert = Insert {
         table: "landmarks",
         columns: &[&KEY[..], &["value"]].concat(),
@@ -75,7 +71,8 @@ pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> 
     tx.insert(
         &upsert,
         rows(&values, |row, ((kind, subject, place), value)| {
-            row.extend([source, server, *kind, *subject].map(Value::from));
+            row.extend([source.into(), epoch.value()]);
+            row.extend([*kind, *subject].map(Value::from));
             row.push(place.file.as_str().into());
             row.push(place.next.value());
             row.push(value.into());
@@ -88,14 +85,10 @@ pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<(), Error> 
         let trim = tx
             .query("DELETE FROM landmarks WHERE source = ")
             .bind(source)
-            .sql(" AND server = ")
-            .bind(server)
             .sql(" AND kind = ")
             .bind(kind)
             .sql(" AND id <= (SELECT id FROM (SELECT id FROM landmarks WHERE source = ")
             .bind(source)
-            .sql(" AND server = ")
-            .bind(server)
             .sql(" AND kind = ")
             .bind(kind)
             .sql(&format!(

@@ -308,14 +308,10 @@ impl Store for SqlStore {
         work.await.map_err(|e| self.error("reading a lease", e))
     }
 
-    async fn landmarks(
-        &self,
-        source: &str,
-        server: Option<&str>,
-    ) -> Result<Vec<Landmark>, StoreError> {
+    async fn landmarks(&self, source: &str, epoch: u64) -> Result<Vec<Landmark>, StoreError> {
         let read = async {
             let mut tx = self.begin_look().await?;
-            let found = landmarks::read(&mut tx, source, server).await?;
+            let found = landmarks::read(&mut tx, source, epoch).await?;
             tx.finish(found).await
         };
         read.await
