@@ -1,10 +1,9 @@
 //! One change set, written in one transaction.
 //!
-//! Order matters in five places: a server is asked for the source's turn before
+//! Order matters in four places: a server is asked for the source's turn before
 //! its progress is read, rows leave before others take their keys, DIDs are
-//! there before rows name them, the newest call and dial are looked for after the
-//! rows are written, and statistics come last: those rows alone are written by the
-//! other sources of a tenant too, and nobody waits for them longer than a commit.
+//! there before rows name them, and the newest call and dial are looked for
+//! after the rows are written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,6 +65,8 @@ pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<Committed, 
     states(tx, &owner, &CALLS, &change.calls, did).await?;
     let did = |dial: &crate::ledger::Dial| owner.did_id(dial.did.as_ref());
     states(tx, &owner, &DIALS, &change.dials, did).await?;
+    numbers::stats(tx, &owner, &change.stats).await?;
+    numbers::daily(tx, &owner, &change.daily).await?;
     audit(tx, &owner, change).await?;
     history(tx, &owner, change).await?;
     if let Some(book) = &change.statuses {
@@ -73,8 +74,6 @@ pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<Committed, 
     }
     landmarks::write(tx, change).await?;
     progress::write(tx, &change.source, &change.checkpoint).await?;
-    numbers::stats(tx, &owner, &change.stats).await?;
-    numbers::daily(tx, &owner, &change.daily).await?;
     Ok(Committed::Done)
 }
 
