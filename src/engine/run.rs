@@ -190,8 +190,9 @@ pub async fn follow<S: Source, St: Store>(
     let stored = store.progress(&settings.source).await?;
     let newest = state.history(&settings.source, 1)?.into_iter().next();
     let has_moved = newest.is_some_and(|entry| entry.reason == failover::REASON);
-    let before = stored.as_ref().filter(|_| has_moved);
-    let (known, is_carried) = landmarks(store.as_ref(), &settings.source, before, &start).await?;
+    let before = stored.as_ref();
+    let (known, is_new) =
+        landmarks(store.as_ref(), &settings.source, before, has_moved, &start).await?;
     let size = BatchSize::default();
     let reading = Reading {
         look: None,
@@ -232,7 +233,7 @@ pub async fn follow<S: Source, St: Store>(
     // truth, and another daemon on the same source is noticed at once.
     let mut first = Batch::new(start.position.clone(), start.gtid.clone(), start.event_time);
     first.file_begun = start.file_begun;
-    if is_carried {
+    if is_new {
         first.landmarks = known;
     }
     applier.apply(first).await?;
@@ -251,23 +252,31 @@ pub async fn follow<S: Source, St: Store>(
     follow.run(reading).await
 }
 
-/// What lies before the start: what was seen in its epoch; behind a move from `before`
-/// on another server what was known there, and then true. A place that an operator
-/// chose is not behind the same transactions, so there nothing is known.
+/// What is known at the start, and whether that is new in its epoch. Of the epoch
+/// before it is the same where an operator moved the position on one server, and
+/// what was known behind the same transactions where another server was moved to.
+/// A place that an operator chose on another server has nothing to do with it.
 async fn landmarks(
     store: &impl Store,
     source: &str,
     before: Option<&Checkpoint>,
+    has_moved: bool,
     start: &Checkpoint,
 ) -> Result<(Vec<Landmark>, bool), EngineError> {
-    match before {
-        Some(before) if before.epoch < start.epoch => {
-            let known = store.landmarks(source, before.epoch).await?;
-            let carried = failover::carried(&known, &before.position, &start.position);
-            Ok((carried, true))
-        }
-        Some(_) | None => Ok((store.landmarks(source, start.epoch).await?, false)),
+    let Some(before) = before.filter(|before| before.epoch < start.epoch) else {
+        return Ok((store.landmarks(source, start.epoch).await?, false));
+    };
+    let is_same = before.server.is_some() && before.server == start.server;
+    if !has_moved && !is_same {
+        return Ok((Vec::new(), false));
     }
+    let known = store.landmarks(source, before.epoch).await?;
+    Ok(if has_moved {
+        let carried = failover::carried(&known, &before.position, &start.position);
+        (carried, true)
+    } else {
+        (known, true)
+    })
 }
 
 /// Where to resume, from the state file's checkpoint and the store; `None` at the
