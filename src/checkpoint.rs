@@ -61,6 +61,21 @@ pub enum Resume {
     Reset(Checkpoint),
 }
 
+impl Resume {
+    /// Where that is; `None` where `start_at` decides.
+    #[must_use]
+    pub fn checkpoint(self) -> Option<Checkpoint> {
+        match self {
+            Self::Fresh => None,
+            Self::Store(known)
+            | Self::StoreRestored(known)
+            | Self::StoreAlone(known)
+            | Self::StateAlone(known)
+            | Self::Reset(known) => Some(known),
+        }
+    }
+}
+
 /// Decides where to resume from the two copies of a source's checkpoint.
 ///
 /// In one epoch the store is right, whichever copy is ahead: its position was

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::failure::{Exit, Failure};
 use super::{Options, output, runtime};
-use crate::checkpoint::{Resume, resume};
+use crate::checkpoint::resume;
 use crate::config::{Config, SourceConfig, SourceTimeZone};
 use crate::source::{Finding, MySqlSource, Outcome, check_clock, outlook, preflight, standing};
 use crate::store::SqlStore;
@@ -123,14 +123,7 @@ async fn of_source(
         Err(_) => late("position in the store"),
     };
     findings.extend(stored.findings);
-    let known = match resume(state.checkpoint.as_ref(), stored.checkpoint.as_ref()) {
-        Resume::Fresh => None,
-        Resume::Store(known)
-        | Resume::StoreRestored(known)
-        | Resume::StoreAlone(known)
-        | Resume::StateAlone(known)
-        | Resume::Reset(known) => Some(known),
-    };
+    let mut known = resume(state.checkpoint.as_ref(), stored.checkpoint.as_ref()).checkpoint();
     let connected = MySqlSource::connect(&source.connect_settings(&config.state)).await;
     let connection = match connected {
         Ok(connection) => connection,
@@ -139,7 +132,6 @@ async fn of_source(
             return findings;
         }
     };
-    let mut known = known;
     if let Some(checkpoint) = known.clone() {
         let there = standing(&connection, &checkpoint);
         if let Ok((finding, there)) = timeout(PATIENCE, there).await {

@@ -78,7 +78,8 @@ impl<S: Source> LookUp<S> {
                 break;
             }
             if self.asked.peek(key).is_none() {
-                self.waiting.insert(key.clone(), lonely(key, call));
+                self.waiting
+                    .insert(key.clone(), Unattributed::new(key, call));
             }
         }
         if now - self.failed_at < PAUSE_SECONDS {
@@ -178,14 +179,6 @@ impl<S: Source> LookUp<S> {
             window: None,
         };
         self.selection.details(table, condition, now).await
-    }
-}
-
-fn lonely(key: &CallKey, call: &Call) -> Unattributed {
-    Unattributed {
-        key: key.clone(),
-        caller_code: call.caller_code.clone(),
-        started_at: call.started_at,
     }
 }
 

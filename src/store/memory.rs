@@ -228,11 +228,7 @@ impl Store for MemoryStore {
             let wanted = calls.filter(|((of, _), call)| {
                 of == source && call.did.is_none() && !call.removed && call.started_at >= since
             });
-            let wanted = wanted.map(|((_, key), call)| Unattributed {
-                key: key.clone(),
-                caller_code: call.caller_code.clone(),
-                started_at: call.started_at,
-            });
+            let wanted = wanted.map(|((_, key), call)| Unattributed::new(key, call));
             wanted.collect()
         });
         found.sort_by(|a, b| (b.started_at, &a.key).cmp(&(a.started_at, &b.key)));

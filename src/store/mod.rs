@@ -34,7 +34,7 @@ pub use sql::{Lacking, SqlStore, lacking_privileges, pending_sql, statements_sen
 
 use crate::checkpoint::Checkpoint;
 use crate::landmark::Landmark;
-use crate::ledger::{CallKey, ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
+use crate::ledger::{Call, CallKey, ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
 use crate::vicidial::StatusBook;
 
 /// Proof that a checkpoint is durable together with everything before it. Only
@@ -68,6 +68,18 @@ pub struct Unattributed {
     pub caller_code: Option<String>,
     /// Its start; seconds since 1970 (UTC).
     pub started_at: i64,
+}
+
+impl Unattributed {
+    /// What a state says of its call.
+    #[must_use]
+    pub fn new(key: &CallKey, call: &Call) -> Self {
+        Self {
+            key: key.clone(),
+            caller_code: call.caller_code.clone(),
+            started_at: call.started_at,
+        }
+    }
 }
 
 /// Where the numbers are kept.

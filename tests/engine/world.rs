@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use didtail::binlog::{BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, Position};
-use didtail::checkpoint::{Checkpoint, Resume, resume};
+use didtail::checkpoint::{Checkpoint, resume};
 use didtail::config::BadRow;
 use didtail::engine::{EngineError, Settings, Summary, follow};
 use didtail::ledger::{Counters, Prefer, Rules, Success};
@@ -158,14 +158,8 @@ impl<St: Store> World<St> {
     async fn resume_at(&self, state: &StateFile) -> Checkpoint {
         let local = state.checkpoint(SOURCE).expect("reads");
         let stored = self.store.progress(SOURCE).await.expect("answers");
-        match resume(local.as_ref(), stored.as_ref()) {
-            Resume::Fresh => first_checkpoint(),
-            Resume::Store(at)
-            | Resume::StoreRestored(at)
-            | Resume::StoreAlone(at)
-            | Resume::StateAlone(at)
-            | Resume::Reset(at) => at,
-        }
+        let decided = resume(local.as_ref(), stored.as_ref());
+        decided.checkpoint().unwrap_or_else(first_checkpoint)
     }
 
     fn settings(&self) -> Settings {

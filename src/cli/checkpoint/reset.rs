@@ -7,7 +7,7 @@ use clap::Args;
 use super::plan::Plan;
 use super::target::{self, ResetTarget};
 use crate::binlog::{BinlogFile, GtidPosition, Position};
-use crate::checkpoint::{Checkpoint, Resume, resume};
+use crate::checkpoint::{Checkpoint, resume};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{Options, only_source, output, runtime};
 use crate::config::{Config, SourceConfig, StoreConfig};
@@ -118,14 +118,7 @@ fn plan(
         None => None,
     };
     let stored = stored(&config.store, state, &source.name)?;
-    let old = match resume(local.as_ref(), stored.as_ref()) {
-        Resume::Fresh => None,
-        Resume::Store(known)
-        | Resume::StoreRestored(known)
-        | Resume::StoreAlone(known)
-        | Resume::StateAlone(known)
-        | Resume::Reset(known) => Some(known),
-    };
+    let old = resume(local.as_ref(), stored.as_ref()).checkpoint();
     let found = match to {
         ResetTarget::Source(target) => runtime()?.block_on(find(config, source, target))?,
         ResetTarget::History(id) => {
