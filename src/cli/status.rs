@@ -42,10 +42,7 @@ pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failu
         Err(e) => return Err(e.into()),
     };
     let holder = StateFile::holder(&config.state.path);
-    let own = match &state {
-        Some(state) => state.daemon_name()?,
-        None => None,
-    };
+    let own = state.as_ref().map(StateFile::daemon_name).transpose()?;
     let runtime = runtime()?;
     let (all, store) = runtime.block_on(gather(&config, state.as_ref(), own.as_deref()))?;
     // A server that does not answer is not waited for.

@@ -228,7 +228,7 @@ impl Job {
         restarts: bool,
     ) -> Result<Option<Lease>, EngineError> {
         let name = source.name.as_str();
-        let own = self.state.daemon_name()?.unwrap_or_default();
+        let own = self.state.daemon_name()?;
         if self.until_caught_up {
             let shutdown = self.shutdown.clone();
             return Ok(lease::take(self.store.as_ref(), name, &own, shutdown).await?);

@@ -124,7 +124,7 @@ pub async fn replay(
     consecutive(&files)?;
     let state = StateFile::open_exclusive(&config.state.path)?;
     let store = Arc::new(SqlStore::open(&config.store.address()).await?);
-    let holder = state.daemon_name()?.unwrap_or_default();
+    let holder = state.daemon_name()?;
     let lease = lease::take(store.as_ref(), name, &holder, shutdown.clone()).await?;
     let lease = lease.ok_or_else(|| refused("the replay was stopped", "start it again"))?;
     let stop = watch::Sender::new(false);

@@ -156,25 +156,17 @@ impl StateFile {
     }
 
     /// The name of the daemon that keeps this file, as leases have it: `HOST/ID`.
-    /// `None` where a daemon of an older version keeps it.
     ///
     /// # Errors
     /// [`StateError`] when the file cannot be read.
-    pub fn daemon_name(&self) -> Result<Option<String>, StateError> {
-        let has_names = self
-            .connection
-            .table_exists(None, "daemon")
-            .map_err(|e| self.error(&e))?;
-        if !has_names {
-            return Ok(None);
-        }
+    pub fn daemon_name(&self) -> Result<String, StateError> {
         let id: String = self
             .connection
             .query_row("SELECT id FROM daemon", [], |row| row.get(0))
             .map_err(|e| self.error(&e))?;
         // A copy of the file on another host is another daemon.
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Ok(Some(format!("{}/{id}", host.trim())))
+        Ok(format!("{}/{id}", host.trim()))
     }
 
     /// The process that holds the file at `path` for writing. The inner `None`

@@ -248,10 +248,7 @@ fn stored(
     state: Option<&StateFile>,
     source: &str,
 ) -> Result<Option<Checkpoint>, Failure> {
-    let own = match state {
-        Some(state) => state.daemon_name()?,
-        None => None,
-    };
+    let own = state.map(StateFile::daemon_name).transpose()?;
     let read = async {
         let store = match SqlStore::open_read(&store.address()).await {
             Err(StoreError::Missing { .. }) => return Ok(None),
