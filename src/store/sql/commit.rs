@@ -1,9 +1,10 @@
 //! One change set, written in one transaction.
 //!
-//! Order matters in four places: a server is asked for the source's turn before
+//! Order matters in five places: a server is asked for the source's turn before
 //! its progress is read, rows leave before others take their keys, DIDs are
-//! there before rows name them, and the newest call and dial are looked for
-//! after the rows are written.
+//! there before rows name them, the newest call and dial are looked for after the
+//! rows are written, and the statistics follow all rows of this source alone: the
+//! other sources of a tenant write the same ones, and wait for them until COMMIT.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,14 +66,14 @@ pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<Committed, 
     states(tx, &owner, &CALLS, &change.calls, did).await?;
     let did = |dial: &crate::ledger::Dial| owner.did_id(dial.did.as_ref());
     states(tx, &owner, &DIALS, &change.dials, did).await?;
-    numbers::stats(tx, &owner, &change.stats).await?;
-    numbers::daily(tx, &owner, &change.daily).await?;
     audit(tx, &owner, change).await?;
     history(tx, &owner, change).await?;
     if let Some(book) = &change.statuses {
         statuses::write(tx, &change.source, book).await?;
     }
     landmarks::write(tx, change).await?;
+    numbers::stats(tx, &owner, &change.stats).await?;
+    numbers::daily(tx, &owner, &change.daily).await?;
     progress::write(tx, &change.source, &change.checkpoint).await?;
     Ok(Committed::Done)
 }
