@@ -39,6 +39,8 @@ pub(super) struct Table<K: 'static, S: 'static> {
     /// there are partitions a time has to be among them; it never changes.
     keys: usize,
     columns: &'static [Column<K, S>],
+    /// MySQL's names of the indexes of `source` and a column.
+    indexes: &'static [(&'static str, &'static str)],
     did: fn(&mut S) -> &mut Option<String>,
 }
 
@@ -73,6 +75,7 @@ pub(super) static CALLS: Table<CallKey, Call> = Table {
         "day": state.day,
         "updated_at": state.updated_at,
     },
+    indexes: &[("uniqueid", "source"), ("lead_id", "call_records_lead")],
     did: |call| &mut call.did,
 };
 
@@ -95,6 +98,11 @@ pub(super) static DIALS: Table<DialKey, Dial> = Table {
         "sip_code": state.sip_code,
         "sip_reason": state.sip_reason,
     },
+    indexes: &[
+        ("caller_code", "source"),
+        ("lead_id", "dials_lead"),
+        ("uniqueid", "dials_uniqueid"),
+    ],
     did: |dial| &mut dial.did,
 };
 
@@ -106,6 +114,12 @@ impl<K: Default, S: Default> Table<K, S> {
             .into_iter()
             .chain(own)
             .collect()
+    }
+
+    /// MySQL's name of the index of `source` and this column.
+    pub(super) fn index(&self, column: &str) -> Option<&'static str> {
+        let named = self.indexes.iter().find(|(of, _)| *of == column);
+        named.map(|(_, index)| *index)
     }
 
     /// What a row is told by.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use sqlx::Error;
 
 use super::columns::{CALLS, DIALS, Table};
-use super::query::Query;
+use super::dialect::Dialect;
+use super::query::{Query, array};
 use super::session::Tx;
 use super::value::{Field, Value};
 use crate::ledger::{CODE_WINDOW_SECONDS, Keys, Loaded, OPENED_WITHIN_SECONDS, named_second};
@@ -32,26 +33,29 @@ pub(super) async fn load(
         for names in [timed, others].iter().filter(|names| !names.is_empty()) {
             let named = names.iter().filter_map(|uniqueid| named_second(uniqueid));
             let times = span(named);
-            let wanted = by_name(of(tx, &CALLS, source), names, times, OPENED_WITHIN_SECONDS);
+            let wanted = by_name(tx, &CALLS, source, names);
+            let wanted = wanted.opened(times, OPENED_WITHIN_SECONDS).query();
             take(tx, &CALLS, wanted, calls).await?;
-            let wanted = by_name(of(tx, &DIALS, source), names, times, MONTH_SECONDS);
+            let wanted = by_name(tx, &DIALS, source, names);
+            let wanted = wanted.opened(times, MONTH_SECONDS).query();
             take(tx, &DIALS, wanted, dials).await?;
         }
     }
     if !keys.caller_codes.is_empty() {
         let codes = keys.caller_codes.iter().map(Field::value);
-        let wanted = of(tx, &DIALS, source)
-            .sql(" AND x.caller_code")
-            .among(codes);
-        let wanted = opened(wanted, keys.code_times, 0);
+        let wanted = Wanted::of(tx, &DIALS, source, "caller_code", codes);
+        let wanted = wanted.opened(keys.code_times, 0).query();
         take(tx, &DIALS, wanted, dials).await?;
     }
     if let (Some(times), false) = (keys.lead_times, keys.lead_ids.is_empty()) {
-        let wanted = by_lead(of(tx, &CALLS, source), keys, times, "x.started_at");
-        let wanted = opened(wanted, Some(times), MONTH_SECONDS);
+        let leads = || keys.lead_ids.iter().map(Field::value);
+        let wanted = Wanted::of(tx, &CALLS, source, "lead_id", leads());
+        let wanted = wanted.within("started_at", times);
+        let wanted = wanted.opened(Some(times), MONTH_SECONDS).query();
         take(tx, &CALLS, wanted, calls).await?;
-        let wanted = by_lead(of(tx, &DIALS, source), keys, times, "x.dialed_at");
-        let wanted = opened(wanted, Some(times), CODE_WINDOW_SECONDS);
+        let wanted = Wanted::of(tx, &DIALS, source, "lead_id", leads());
+        let wanted = wanted.within("dialed_at", times);
+        let wanted = wanted.opened(Some(times), CODE_WINDOW_SECONDS).query();
         take(tx, &DIALS, wanted, dials).await?;
     }
     if !keys.dids.is_empty() {
@@ -76,51 +80,85 @@ pub(super) fn span(times: impl Iterator<Item = i64>) -> Option<(i64, i64)> {
     })
 }
 
-/// The rows that were opened within so many seconds of some times: where there are
-/// partitions, no others are looked at.
-pub(super) fn opened(query: Query<'_>, times: Option<(i64, i64)>, within: i64) -> Query<'_> {
-    let Some((first, last)) = times else {
-        return query;
-    };
-    query
-        .sql(" AND x.opened_at BETWEEN ")
-        .bind(Value::from(first.saturating_sub(within)))
-        .sql(" AND ")
-        .bind(Value::from(last.saturating_add(within)))
+/// The states of a source that have one of some values in a column, to be narrowed
+/// down.
+pub(super) struct Wanted<'a>(Query<'a>);
+
+impl<'a> Wanted<'a> {
+    /// Servers judge by what they counted of a table some time ago: while it fills up
+    /// they take it for small, and read all of it. So they are told how to look.
+    /// PostgreSQL takes one value after the other, MySQL the index.
+    pub(super) fn of<K: Default, S: Default>(
+        tx: &Tx,
+        table: &Table<K, S>,
+        source: &'a str,
+        column: &str,
+        values: impl IntoIterator<Item = Value<'a>>,
+    ) -> Self {
+        let query = select(tx, table, &[]);
+        Self(match tx.dialect() {
+            Dialect::Postgres => query
+                .sql(" FROM unnest(")
+                .parameter(array(values.into_iter().collect()))
+                .sql(") k (wanted) CROSS JOIN LATERAL (SELECT * FROM ")
+                .sql(table.name)
+                .sql(" x WHERE x.source = ")
+                .bind(source)
+                .sql(&format!(" AND x.{column} = k.wanted")),
+            Dialect::Sqlite | Dialect::MySql => {
+                let index = table
+                    .index(column)
+                    .filter(|_| tx.dialect() == Dialect::MySql);
+                let force = index.map(|index| format!(" FORCE INDEX ({index})"));
+                query
+                    .sql(&from(table, &force.unwrap_or_default()))
+                    .sql(" WHERE x.source = ")
+                    .bind(source)
+                    .sql(&format!(" AND x.{column}"))
+                    .among(values)
+            }
+        })
+    }
+
+    /// Those whose time in a column is in a span, with both its ends.
+    pub(super) fn within(self, column: &str, (first, last): (i64, i64)) -> Self {
+        let query = self
+            .0
+            .sql(&format!(" AND x.{column} BETWEEN "))
+            .bind(Value::from(first));
+        Self(query.sql(" AND ").bind(Value::from(last)))
+    }
+
+    /// Those that were opened within so many seconds of some times: where there are
+    /// partitions, no others are looked at.
+    fn opened(self, times: Option<(i64, i64)>, within: i64) -> Self {
+        match times {
+            Some((first, last)) => self.within(
+                "opened_at",
+                (first.saturating_sub(within), last.saturating_add(within)),
+            ),
+            None => self,
+        }
+    }
+
+    /// The finished statement.
+    pub(super) fn query(self) -> Query<'a> {
+        match self.0.dialect {
+            // Without the OFFSET it would be joined in any other way.
+            Dialect::Postgres => self.0.sql(" OFFSET 0) x").sql(DIDS),
+            Dialect::Sqlite | Dialect::MySql => self.0,
+        }
+    }
 }
 
-fn by_name<'a>(
-    query: Query<'a>,
-    names: &[&'a String],
-    times: Option<(i64, i64)>,
-    within: i64,
-) -> Query<'a> {
-    let names = names.iter().map(|name| Value::from(*name));
-    opened(query.sql(" AND x.uniqueid").among(names), times, within)
-}
-
-/// The states of a source, to be narrowed down.
-pub(super) fn of<'a, K: Default, S: Default>(
+fn by_name<'a, K: Default, S: Default>(
     tx: &Tx,
     table: &Table<K, S>,
     source: &'a str,
-) -> Query<'a> {
-    all(tx, table, &[]).sql(" WHERE x.source = ").bind(source)
-}
-
-pub(super) fn by_lead<'a>(
-    query: Query<'a>,
-    keys: &'a Keys,
-    (first, last): (i64, i64),
-    at: &str,
-) -> Query<'a> {
-    query
-        .sql(" AND x.lead_id")
-        .among(keys.lead_ids.iter().map(Field::value))
-        .sql(&format!(" AND {at} BETWEEN "))
-        .bind(Value::from(first))
-        .sql(" AND ")
-        .bind(Value::from(last))
+    names: &[&'a String],
+) -> Wanted<'a> {
+    let names = names.iter().map(|name| Value::from(*name));
+    Wanted::of(tx, table, source, "uniqueid", names)
 }
 
 async fn take<K: Default + Ord, S: Default>(
@@ -136,14 +174,24 @@ async fn take<K: Default + Ord, S: Default>(
     Ok(())
 }
 
+/// The DIDs' numbers beside the states.
+const DIDS: &str = " LEFT JOIN dids d ON d.id = x.did_id";
+
+fn select<'a, K: Default, S: Default>(tx: &Tx, table: &Table<K, S>, more: &[&str]) -> Query<'a> {
+    let own = table.read();
+    let columns: Vec<&str> = own.iter().map(String::as_str).collect();
+    tx.select(&[&columns[..], more].concat())
+}
+
+fn from<K, S>(table: &Table<K, S>, how: &str) -> String {
+    format!(" FROM {} x{how}{DIDS}", table.name)
+}
+
 /// All states of a table, to be read with [`Table::take`], and then these columns.
 pub(super) fn all<'a, K: Default, S: Default>(
     tx: &Tx,
     table: &Table<K, S>,
     more: &[&str],
 ) -> Query<'a> {
-    let own = table.read();
-    let columns: Vec<&str> = own.iter().map(String::as_str).collect();
-    let from = format!(" FROM {} x LEFT JOIN dids d ON d.id = x.did_id", table.name);
-    tx.select(&[&columns[..], more].concat()).sql(&from)
+    select(tx, table, more).sql(&from(table, ""))
 }

@@ -7,15 +7,16 @@ use std::path::Path;
 use std::process::Command;
 use std::task::{Context, Waker};
 
-use crate::ledger::{Aged, ChangeSet, Keys};
+use crate::ledger::{Aged, ChangeSet};
 use crate::store::conformance::change::{
     SOURCE, answered, checkpoint, dial_key, dialed, empty, honest, key,
 };
 use crate::store::sql::columns::{CALLS, DIALS};
 use crate::store::sql::intact::{self, Look};
+use crate::store::sql::load::Wanted;
 use crate::store::sql::session::Pool;
 use crate::store::sql::value::Value;
-use crate::store::sql::{SqlStore, commit, load, open, retention};
+use crate::store::sql::{SqlStore, commit, open, retention};
 use crate::store::tests::sqlite;
 use crate::store::{Dump, Prune, Store as _, StoreError};
 
@@ -312,10 +313,6 @@ async fn a_look_that_takes_too_long_is_left_off() {
 #[tokio::test]
 async fn nothing_is_looked_up_by_reading_a_table() {
     let (store, _folder) = sqlite("").await;
-    let keys = Keys {
-        lead_ids: [1, 2].into(),
-        ..Keys::default()
-    };
     let names = || ["a", "b"].map(Value::from);
     let old = [key("a", 1), key("b", 1)];
     let moves = [vec![
@@ -337,14 +334,21 @@ async fn nothing_is_looked_up_by_reading_a_table() {
     };
     let (calls, dials) = (of(Aged::Calls), of(Aged::Dials));
     let tx = store.begin_read().await.unwrap();
-    let of_calls = || load::of(&tx, &CALLS, "main");
-    let of_dials = || load::of(&tx, &DIALS, "main");
+    let leads = || [1_i64, 2].map(Value::from);
+    let of_calls =
+        |column, values: [Value<'static>; 2]| Wanted::of(&tx, &CALLS, "main", column, values);
+    let of_dials =
+        |column, values: [Value<'static>; 2]| Wanted::of(&tx, &DIALS, "main", column, values);
     let queries = [
-        of_calls().sql(" AND x.uniqueid").among(names()),
-        of_dials().sql(" AND x.uniqueid").among(names()),
-        of_dials().sql(" AND x.caller_code").among(names()),
-        load::by_lead(of_calls(), &keys, (1, 2), "x.started_at"),
-        load::by_lead(of_dials(), &keys, (1, 2), "x.dialed_at"),
+        of_calls("uniqueid", names()).query(),
+        of_dials("uniqueid", names()).query(),
+        of_dials("caller_code", names()).query(),
+        of_calls("lead_id", leads())
+            .within("started_at", (1, 2))
+            .query(),
+        of_dials("lead_id", leads())
+            .within("dialed_at", (1, 2))
+            .query(),
         commit::removal(&tx, commit::TABLES[0], "main", &old, &moves),
         commit::removal(&tx, commit::TABLES[1], "main", &old, &moves),
         commit::lift(&tx, commit::TABLES[0], ("main", "~main"), &old, &moves),
