@@ -12,17 +12,32 @@ use crate::support::{Server, wait_until};
 const DAY: i64 = 86_400;
 const ROLE: &str = "didtail_partitions";
 
+/// What MySQL has read of tables and indexes beside looking up a key.
+const ROWS_READ: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN \
+     ('Handler_read_rnd_next', 'Handler_read_next', 'Handler_read_prev')";
+
 /// One store on a server of its own.
 struct Parted {
     server: Server,
     database: &'static str,
+    /// Where the store is.
+    url: String,
     store: SqlStore,
     now: i64,
 }
 
 impl Parted {
     async fn new(kind: &'static str, name: &str, database: &'static str) -> Self {
-        let server = Server::of_kind(kind, name, &[]);
+        Self::with(kind, name, database, &[]).await
+    }
+
+    async fn with(
+        kind: &'static str,
+        name: &str,
+        database: &'static str,
+        options: &[&str],
+    ) -> Self {
+        let server = Server::of_kind(kind, name, options);
         let url = server.store_url(database);
         let owner = SqlStore::open(&url).await.expect("a store");
         owner.close().await;
@@ -35,6 +50,7 @@ impl Parted {
             now: now.trim().parse().expect("seconds"),
             server,
             database,
+            url,
             store,
         }
     }
@@ -269,11 +285,7 @@ async fn postgres_looks_into_the_months_that_are_meant_and_reads_none_whole() {
     parted.store.close().await;
     parted.sql("ANALYZE");
     parted.sql("SELECT pg_stat_reset()");
-    let url = format!(
-        "postgres://postgres@127.0.0.1:{}/looked?sslmode=disable",
-        parted.server.port()
-    );
-    parted.store = SqlStore::open(&url).await.expect("a store");
+    parted.store = SqlStore::open(&parted.url).await.expect("a store");
     work(&parted).await;
     // A session tells its statistics when it ends.
     parted.store.close().await;
@@ -301,10 +313,7 @@ async fn mysql_reads_none_whole(kind: &'static str) {
         .server
         .sql("USE looked; ANALYZE TABLE call_records, dials, change_history, dids");
     let read = || -> u64 {
-        let rows = parted.server.sql(
-            "SHOW GLOBAL STATUS WHERE Variable_name IN \
-             ('Handler_read_rnd_next', 'Handler_read_next', 'Handler_read_prev')",
-        );
+        let rows = parted.server.sql(ROWS_READ);
         let number = |line: &str| line.split('\t').nth(1).and_then(|n| n.parse::<u64>().ok());
         rows.lines().filter_map(number).sum()
     };
@@ -327,4 +336,95 @@ async fn mariadb_reads_no_table_whole() {
 #[tokio::test]
 async fn mysql_reads_no_table_whole() {
     mysql_reads_none_whole("mysql-9").await;
+}
+
+/// Rows of a table that the server thinks is small, because it has not counted it since.
+async fn is_looked_into_while_it_fills_up(kind: &'static str) {
+    const ROWS: u64 = 4000;
+    const ASKED: u64 = 200;
+    let is_postgres = kind == "postgres";
+    let options: &[&str] = if is_postgres {
+        &["-c", "autovacuum=off"]
+    } else {
+        &["--innodb-stats-auto-recalc=0"]
+    };
+    let mut parted = Parted::with(kind, &format!("fills-{kind}"), "fills", options).await;
+    let mut change = empty(&parted.store.dump().await.expect("reads"));
+    for lead_id in 0..ROWS {
+        let at = parted.now - i64::try_from(lead_id % 3600).expect("small");
+        add(&mut change, at, lead_id);
+    }
+    let asked: Vec<_> = change
+        .calls
+        .keys()
+        .filter(|key| key.lead_id % (ROWS / ASKED) == 0)
+        .cloned()
+        .collect();
+    parted.put(change, SOURCE).await;
+    parted.store.close().await;
+    let read = |parted: &Parted| -> u64 {
+        if is_postgres {
+            // A session tells its statistics when it ends.
+            wait_until("the sessions have ended", || {
+                let sessions = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE datname = 'fills' AND pid <> pg_backend_pid()";
+                (parted.sql(sessions).trim() == "0").then_some(())
+            });
+        }
+        let rows = if is_postgres {
+            parted.sql(
+                "SELECT 'rows', sum(idx_tup_read)::bigint FROM pg_stat_user_indexes \
+                 WHERE relname LIKE 'call_records%' OR relname LIKE 'dials%'",
+            )
+        } else {
+            parted.server.sql(ROWS_READ)
+        };
+        let number = |line: &str| line.split('\t').nth(1).and_then(|n| n.parse::<u64>().ok());
+        rows.lines().filter_map(number).sum()
+    };
+    let before = read(&parted);
+    let asking = read(&parted) - before;
+    parted.store = SqlStore::open(&parted.url).await.expect("a store");
+    let now = parted.now;
+    let keys = Keys {
+        uniqueids: asked.iter().map(|key| key.uniqueid.clone()).collect(),
+        caller_codes: asked
+            .iter()
+            .map(|key| format!("V{}", key.lead_id))
+            .collect(),
+        code_times: Some((now - DAY, now + DAY)),
+        lead_ids: asked.iter().map(|key| key.lead_id).collect(),
+        lead_times: Some((now - 3600, now)),
+        ..Keys::default()
+    };
+    let loaded = parted.store.load(SOURCE, TENANT, &keys).await;
+    let loaded = loaded.expect("loads");
+    let found = u64::try_from(loaded.calls.len()).expect("small");
+    assert_eq!(found, ASKED);
+    // A session of PostgreSQL tells its statistics when it ends.
+    parted.store.close().await;
+    let read = wait_until("the statistics are there", || {
+        let read = read(&parted) - before - asking;
+        (read >= ASKED).then_some(read)
+    });
+    // Five questions; each row is met once by each, and its neighbour.
+    assert!(
+        read <= 10 * ASKED + 1000,
+        "{read} rows were read for {ASKED}"
+    );
+}
+
+#[tokio::test]
+async fn postgres_looks_into_a_table_that_fills_up() {
+    is_looked_into_while_it_fills_up("postgres").await;
+}
+
+#[tokio::test]
+async fn mariadb_looks_into_a_table_that_fills_up() {
+    is_looked_into_while_it_fills_up("mariadb-11.8").await;
+}
+
+#[tokio::test]
+async fn mysql_looks_into_a_table_that_fills_up() {
+    is_looked_into_while_it_fills_up("mysql-9").await;
 }
