@@ -47,7 +47,7 @@ use mysql_cdc::errors::Error as LibraryError;
 fn contain<T>(decode: impl FnOnce() -> Result<T, LibraryError>) -> Result<T, DecodeError> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)) {
         Ok(Ok(decoded)) => Ok(decoded),
-        Ok(Err(refused)) => Err(DecodeError::Refused(format!("{refused:?}"))),
+        Ok(Err(refused)) => Err(DecodeError::Refused(words(&refused))),
         Err(panic) => {
             let text = panic
                 .downcast_ref::<&str>()
@@ -55,5 +55,20 @@ fn contain<T>(decode: impl FnOnce() -> Result<T, LibraryError>) -> Result<T, Dec
                 .or_else(|| panic.downcast_ref::<String>().cloned());
             Err(DecodeError::Panicked(text.unwrap_or_default()))
         }
+    }
+}
+
+/// What the library refuses for. It has OpenSSL for a client of its own, which nobody
+/// uses: as long as nobody asks OpenSSL for its words either, the program is linked
+/// without it and runs where another version of it is installed.
+fn words(refused: &LibraryError) -> String {
+    match refused {
+        LibraryError::IoError(error) => error.to_string(),
+        LibraryError::Utf8Error(error) => error.to_string(),
+        LibraryError::FromUtf8Error(error) => error.to_string(),
+        LibraryError::FromHexError(error) => error.to_string(),
+        LibraryError::ParseIntError(error) => error.to_string(),
+        LibraryError::ErrorStack(_) => "OpenSSL failed".to_owned(),
+        LibraryError::String(text) => text.clone(),
     }
 }

@@ -14,6 +14,7 @@ mod output;
 mod recount;
 mod replay;
 mod run;
+mod service;
 mod shell;
 mod stats;
 mod status;
@@ -140,8 +141,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
     Completions(shell::Completions),
-    /// Print the manual page
-    Man,
+    Man(shell::Manual),
 }
 
 impl Options {
@@ -269,7 +269,7 @@ impl Cli {
             Command::Store(command) => store::run(options, &command),
             Command::Config(command) => config::run(options, &command),
             Command::Completions(arguments) => shell::completions(&arguments),
-            Command::Man => shell::man(),
+            Command::Man(arguments) => shell::man(&arguments),
         }
     }
 }

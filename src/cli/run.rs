@@ -5,8 +5,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::failure::Failure;
-use super::{Options, output};
-use crate::engine::{self, Summary};
+use super::{Options, output, service};
+use crate::engine::{self, Pulses, Summary};
 use crate::telemetry::spawn_named;
 
 /// Follow VICIdial's binlog and keep the numbers, until stopped
@@ -14,6 +14,10 @@ use crate::telemetry::spawn_named;
 /// Goes on where it stopped; the first time at `start_at`. SIGTERM and Ctrl-C
 /// let it finish the current transaction; a second one stops it at once.
 /// Nothing is lost and nothing is counted twice, however it ends.
+///
+/// Under systemd (Type=notify) it is ready once every source is followed or another
+/// daemon has its lease; of several one that cannot be followed does not count. Its
+/// watchdog is fed as long as the loops turn, also while a source or the store is away.
 ///
 /// Examples:
 ///   didtail run
@@ -35,7 +39,9 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         .build()?;
     let summaries = runtime.block_on(async {
         let shutdown = shutdown_signal()?;
-        let done = engine::run(config, arguments.until_caught_up, shutdown).await;
+        let pulses = Pulses::default();
+        service::report(pulses.clone(), shutdown.clone());
+        let done = engine::run(config, arguments.until_caught_up, shutdown, &pulses).await;
         done.map_err(Failure::from)
     })?;
     if !arguments.until_caught_up {

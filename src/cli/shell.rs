@@ -1,5 +1,8 @@
 //! `didtail completions` and `didtail man`: made of the same definitions as the help.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 use clap::{Args, CommandFactory};
 
 use super::failure::Failure;
@@ -21,9 +24,35 @@ pub(super) fn completions(arguments: &Completions) -> Result<(), Failure> {
     Ok(output::print(&String::from_utf8_lossy(&script))?)
 }
 
-/// Prints one page: didtail's own, with a section for each command.
-pub(super) fn man() -> Result<(), Failure> {
-    Ok(output::print(&String::from_utf8_lossy(&page()?))?)
+/// Print the manual, or write a page for each command
+///
+/// Examples:
+///   didtail man | man -l -
+///   didtail man --directory /usr/local/share/man/man1
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Manual {
+    /// Write didtail.1, didtail-run.1 and so on into this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    directory: Option<PathBuf>,
+}
+
+/// Prints one page, didtail's own with a section for each command, or writes many.
+pub(super) fn man(arguments: &Manual) -> Result<(), Failure> {
+    match &arguments.directory {
+        Some(directory) => write_pages(directory),
+        None => Ok(output::print(&String::from_utf8_lossy(&page()?))?),
+    }
+}
+
+/// Writes a page for each command, e.g. `didtail-checkpoint-reset.1`.
+fn write_pages(directory: &Path) -> Result<(), Failure> {
+    let written = clap_mangen::generate_to(Cli::command(), directory);
+    let said = written.with_context(|| format!("cannot write into {}", directory.display()));
+    said.map_err(|error| Failure {
+        hint: Some("the directory must exist, and be yours".to_owned()),
+        ..Failure::from(error)
+    })
 }
 
 fn page() -> std::io::Result<Vec<u8>> {
@@ -82,5 +111,23 @@ mod tests {
             assert!(page.contains(name), "{name}");
         }
         assert_eq!(page.matches("VICIdial database, mysql").count(), 1);
+    }
+
+    #[test]
+    fn each_command_has_a_page_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_pages(folder.path()).expect("written");
+        for (page, words) in [
+            ("didtail.1", "didtail\\-checkpoint(1)"),
+            ("didtail-checkpoint-reset.1", "history"),
+            ("didtail-run.1", "Type=notify"),
+        ] {
+            let text = std::fs::read_to_string(folder.path().join(page)).expect(page);
+            assert!(text.contains(words), "{page}: {text}");
+        }
+        assert!(!folder.path().join("didtail-help.1").exists());
+        let nowhere = write_pages(&folder.path().join("nowhere"));
+        let error = nowhere.expect_err("no such folder").text();
+        assert!(error.contains("error: cannot write into"), "{error}");
     }
 }

@@ -30,6 +30,7 @@ use crate::engine::cache::StateCache;
 use crate::engine::failover::History;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::EngineError;
+use crate::engine::pulse::Pulse;
 use crate::engine::retention::Retention;
 use crate::landmark::Landmark;
 use crate::ledger::{Pruned, Rules};
@@ -130,6 +131,7 @@ pub(super) struct Setup<S, St> {
     pub(super) server: Option<String>,
     /// Of the lease that it writes under.
     pub(super) fencing_token: Option<u64>,
+    pub(super) pulse: Pulse,
 }
 
 impl<S: Source, St: Store> Applier<S, St> {
@@ -425,6 +427,9 @@ impl<S: Source, St: Store> Applier<S, St> {
             Moment::Running if self.done.missing.is_none() => (Health::Running, None),
             Moment::Running => (Health::Incomplete, None),
         };
+        if let Some(stored) = &self.stored {
+            self.with.pulse.is_at(&stored.position);
+        }
         let event_time = self.stored.as_ref().and_then(|stored| stored.event_time);
         let note = StatusNote {
             health,

@@ -10,6 +10,7 @@ use crate::config::{Config, SourceConfig};
 use crate::engine::follow::Summary;
 use crate::engine::lease::{self, Kept};
 use crate::engine::policy::{self, Action, EngineError};
+use crate::engine::pulse::{Pulse, Pulses};
 use crate::engine::run::{run_source, system_clock};
 use crate::state::{Health, StateFile, StatusNote};
 use crate::store::{Grant, Lease, SqlStore, StoreError};
@@ -23,7 +24,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Returns what was done, in the order of the configuration.
 ///
 /// A single source that cannot be followed ends it. One of several does not keep
-/// the others from going on, and is tried again later.
+/// the others from going on, and is tried again later. `pulses` tell meanwhile how
+/// things are.
 ///
 /// # Errors
 /// [`EngineError`] when it cannot go on; everything applied so far is durable.
@@ -31,13 +33,17 @@ pub async fn run(
     config: Config,
     until_caught_up: bool,
     shutdown: watch::Receiver<bool>,
+    pulses: &Pulses,
 ) -> Result<Vec<Summary>, EngineError> {
     let state = StateFile::open_exclusive(&config.state.path)?;
-    let Some(store) = open_store(&config, until_caught_up, &shutdown).await? else {
+    let opened = open_store(&config, until_caught_up, &shutdown, pulses).await?;
+    let Some(store) = opened else {
         return Ok(Vec::new());
     };
     let store = Arc::new(store);
-    let ended = run_all(config, &state, &store, until_caught_up, shutdown).await;
+    let names = config.sources.iter().map(|source| source.name.as_str());
+    let begun = pulses.begin(names, store.patience());
+    let ended = run_all(config, &state, &store, until_caught_up, shutdown, begun).await;
     store.close().await;
     ended
 }
@@ -48,6 +54,7 @@ async fn open_store(
     config: &Config,
     until_caught_up: bool,
     shutdown: &watch::Receiver<bool>,
+    pulses: &Pulses,
 ) -> Result<Option<SqlStore>, EngineError> {
     let mut pauses = policy::pauses();
     let mut shutdown = shutdown.clone();
@@ -59,6 +66,7 @@ async fn open_store(
         if until_caught_up || !is_away(config, &error) {
             return Err(error.into());
         }
+        pulses.waits_for_store(&error);
         wait(&error, pauses.next().unwrap_or_default(), &mut shutdown).await;
         if *shutdown.borrow() {
             return Ok(None);
@@ -93,12 +101,13 @@ async fn run_all(
     store: &Arc<SqlStore>,
     until_caught_up: bool,
     mut shutdown: watch::Receiver<bool>,
+    pulses: Vec<Pulse>,
 ) -> Result<Vec<Summary>, EngineError> {
     let config = Arc::new(config);
     let count = config.sources.len();
     let stop = watch::Sender::new(false);
     let mut running = JoinSet::new();
-    for number in 0..count {
+    for (number, pulse) in pulses.into_iter().enumerate() {
         let job = Job {
             config: Arc::clone(&config),
             number,
@@ -107,6 +116,7 @@ async fn run_all(
             until_caught_up,
             again: count > 1 && !until_caught_up,
             shutdown: stop.subscribe(),
+            pulse,
         };
         running.spawn(job.run());
     }
@@ -155,6 +165,7 @@ struct Job {
     /// It is begun again where that can help.
     again: bool,
     shutdown: watch::Receiver<bool>,
+    pulse: Pulse,
 }
 
 impl Job {
@@ -172,8 +183,10 @@ impl Job {
         let mut pauses = policy::pauses();
         let mut restarts = true;
         loop {
+            self.pulse.starts();
             let ended = match self.lease(source, restarts).await {
                 Ok(Some(lease)) => {
+                    self.pulse.waits_for_store(None);
                     restarts = false;
                     match self.follow_under(&config, source, &lease).await {
                         (ended, Kept::ToTheEnd) => ended,
@@ -192,6 +205,7 @@ impl Job {
                     if !self.until_caught_up && is_away(&config, &error) =>
                 {
                     let pause = pauses.next().unwrap_or_default();
+                    self.pulse.waits_for_store(Some(&error));
                     wait(&error, pause, &mut shutdown).await;
                     if *shutdown.borrow() {
                         return Ok(None);
@@ -212,6 +226,7 @@ impl Job {
                 { field::RETRY_MS } = u64::try_from(AGAIN_AFTER.as_millis()).unwrap_or(u64::MAX),
                 "this source is not followed; the others are"
             );
+            self.pulse.is_not_followed(&error);
             self.note(source, Some(&error))?;
             tokio::select! {
                 () = tokio::time::sleep(AGAIN_AFTER) => {}
@@ -256,11 +271,13 @@ impl Job {
                         "standing by: another daemon has the lease of the source"
                     );
                     self.note(source, None)?;
+                    self.pulse.stands_by(&holder);
                     seen = Some(holder);
                 }
                 // It may be the one that was killed here.
                 Grant::Taken { holder, .. } => seen = Some(holder),
             }
+            self.pulse.turn();
             if lease::look_later(&mut shutdown).await {
                 return Ok(None);
             }
@@ -286,7 +303,7 @@ impl Job {
             source,
             state,
             store,
-            lease,
+            (lease, self.pulse.clone()),
             until_caught_up,
             stop.subscribe(),
         );

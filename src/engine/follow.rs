@@ -23,7 +23,8 @@ use crate::vicidial::Table;
 /// Time between two lines of progress in the log.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Time between two looks whether a lost source is followed again.
+/// Time between two looks whether a lost source is followed again; the loop turns
+/// at least as often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the source may take to say where its binlog ends.
@@ -111,6 +112,7 @@ impl<S: Source, St: Store> Follow<S, St> {
             }
             let pause = pauses.next().unwrap_or_default();
             self.is_lost = true;
+            self.applier.with.pulse.is_lost(&error);
             // The failure that is being waited out matters more than a note of it.
             drop(self.applier.note(Moment::Waiting(&error)));
             tracing::warn!(
@@ -157,6 +159,8 @@ impl<S: Source, St: Store> Follow<S, St> {
             .into());
         }
         let known = self.resume_at().clone();
+        // What was read is looked for there, however long that takes.
+        self.applier.with.pulse.starts();
         let with = &mut self.applier.with;
         let source = self.source.as_ref();
         let landmarks = with.store.landmarks(&with.source, known.epoch);
@@ -200,7 +204,8 @@ impl<S: Source, St: Store> Follow<S, St> {
             history,
             Arc::clone(&self.idle),
         );
-        let intake = spawn_named("intake", intake.run());
+        let pulse = self.applier.with.pulse.clone();
+        let intake = spawn_named("intake", pulse.reads(intake.run()));
         let applied = self.apply_all(&mut batches).await;
         drop(batches);
         match applied {
@@ -273,6 +278,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         let mut seen = self.applier.done.clone();
         loop {
+            self.applier.with.pulse.turn();
             tokio::select! {
                 biased;
                 // What waits in the channel is read again at the next start.
@@ -302,9 +308,10 @@ impl<S: Source, St: Store> Follow<S, St> {
                         return Ok(Some(SessionEnd::Shutdown));
                     }
                 }
-                _ = look.tick(), if self.is_lost => {
+                // Also so that it turns, however little comes.
+                _ = look.tick() => {
                     // Everything is read and nothing new comes: it is connected.
-                    if self.idle.load(Ordering::Relaxed) {
+                    if self.is_lost && self.idle.load(Ordering::Relaxed) {
                         self.found()?;
                     }
                 }

@@ -227,6 +227,8 @@ impl<S: Source> Intake<S> {
             step => {
                 self.step(step, event, 0).await?;
                 if Kind::of(event.header.code) == Kind::FormatDescription {
+                    // Each stream begins with one.
+                    self.reading.pulse.streams();
                     let place = self.reader.event_place();
                     self.history.check_file(&place, self.reader.file_begun())?;
                 }

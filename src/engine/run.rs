@@ -23,6 +23,7 @@ use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
 use crate::engine::lookup::{ASKED_AGAIN_MAX, ASKED_AGAIN_SECONDS, LookUp};
 use crate::engine::policy::EngineError;
+use crate::engine::pulse::Pulse;
 use crate::engine::statuses;
 use crate::landmark::Landmark;
 use crate::ledger::{Prefer, Rules, Success};
@@ -67,6 +68,8 @@ pub struct Settings {
     /// Token of the lease that it is followed under; `None` where nobody else can
     /// follow it.
     pub fencing_token: Option<u64>,
+    /// Its signs of life.
+    pub pulse: Pulse,
 }
 
 /// Follows one source of the configuration under its lease until `shutdown` turns true or, with
@@ -79,7 +82,7 @@ pub(super) async fn run_source(
     source_config: &SourceConfig,
     mut state: StateFile,
     store: Arc<SqlStore>,
-    lease: &Lease,
+    (lease, pulse): (&Lease, Pulse),
     until_caught_up: bool,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Summary, EngineError> {
@@ -126,6 +129,7 @@ pub(super) async fn run_source(
     let until = until_caught_up.then_some(head);
     let settings = Settings {
         fencing_token: Some(lease.fencing_token),
+        pulse,
         ..settings(config, source_config, source.database(), rules, until)
     };
     tracing::info!(
@@ -167,6 +171,7 @@ pub(super) fn settings(
         until,
         clock: system_clock,
         fencing_token: None,
+        pulse: Pulse::default(),
     }
 }
 
@@ -202,6 +207,7 @@ pub async fn follow<S: Source, St: Store>(
         size: size.clone(),
         bad_row: settings.bad_row,
         warned: Warned::default(),
+        pulse: settings.pulse.clone(),
     };
     let pruned = store.pruned(&settings.source).await?;
     let mut look_up = LookUp::new(Arc::clone(&source), interpreter()?.aside());
@@ -227,6 +233,7 @@ pub async fn follow<S: Source, St: Store>(
         epoch: start.epoch,
         server: start.server.clone(),
         fencing_token: settings.fencing_token,
+        pulse: settings.pulse,
     };
     let mut applier = Applier::new(setup, stored, pruned)?;
     // The store takes the position before the first row: from now on it is the

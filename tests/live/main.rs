@@ -38,6 +38,7 @@ mod reset;
 mod retention;
 mod seeds;
 mod servers;
+mod service;
 mod shutdown;
 mod sources;
 mod statements;

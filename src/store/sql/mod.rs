@@ -124,6 +124,12 @@ impl SqlStore {
         }
     }
 
+    /// How long a statement that somebody waits for may take before it counts as lost.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.readers.patience(PATIENCE)
+    }
+
     pub(in crate::store) fn dialect(&self) -> Dialect {
         self.readers.dialect()
     }

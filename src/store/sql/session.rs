@@ -92,7 +92,8 @@ impl Pool {
         }
     }
 
-    fn patience(&self, patience: Patience) -> Duration {
+    /// How long a statement may take.
+    pub(super) fn patience(&self, patience: Patience) -> Duration {
         let waiting = match self {
             Self::Sqlite(_) => PATIENCE_SQLITE,
             Self::Postgres(_, waiting) | Self::MySql(_, waiting) => *waiting,
