@@ -6,6 +6,7 @@ mod backfill;
 mod bar;
 mod checkpoint;
 mod config;
+mod dids;
 mod distance;
 mod doctor;
 mod explain;
@@ -21,6 +22,7 @@ mod store;
 mod time;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -133,6 +135,9 @@ enum Command {
     /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// List the DIDs, import or export them as CSV
+    #[command(subcommand)]
+    Dids(dids::Command),
     /// The schema of the optimizer store
     #[command(subcommand)]
     Store(store::Command),
@@ -210,6 +215,30 @@ fn only_source(config: &Config) -> Result<&SourceConfig, Failure> {
     }
 }
 
+/// The tenant that a command is about: the one that was named, or the only one.
+fn tenant<'a>(config: &'a Config, named: Option<&'a str>) -> Result<&'a str, Failure> {
+    let tenants = tenants(config);
+    match (named, tenants.as_slice()) {
+        (Some(named), known) if known.contains(&named) => Ok(named),
+        (Some(named), known) => Err(Failure::operator(
+            format!("no [[source]] has the tenant `{named}`"),
+            format!("the configuration has: {}", known.join(", ")),
+        )),
+        (None, [only]) => Ok(only),
+        (None, known) => Err(Failure::operator(
+            format!("there are {} tenants, and this is for one", known.len()),
+            format!("say which one with --tenant: {}", known.join(", ")),
+        )),
+    }
+}
+
+/// The tenants of the configured sources, each once.
+fn tenants(config: &Config) -> Vec<&str> {
+    let all = config.sources.iter().map(|source| source.tenant.as_str());
+    let all: BTreeSet<&str> = all.collect();
+    all.into_iter().collect()
+}
+
 fn names(config: &Config) -> String {
     let names: Vec<&str> = config.sources.iter().map(|s| s.name.as_str()).collect();
     names.join(", ")
@@ -266,6 +295,7 @@ impl Cli {
             Command::Recount(arguments) => recount::run(options, &arguments),
             Command::Replay(arguments) => replay::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
+            Command::Dids(command) => dids::run(options, &command),
             Command::Store(command) => store::run(options, &command),
             Command::Config(command) => config::run(options, &command),
             Command::Completions(arguments) => shell::completions(&arguments),

@@ -30,7 +30,10 @@ pub use memory::{Fault, Gate, MemoryStore};
 pub use page::{Mark, Page};
 pub use read::{DidSummary, Filter, Split, Totals};
 pub use retention::{Prune, Swept};
-pub use sql::{Lacking, SqlStore, lacking_privileges, pending_sql, statements_sent, whole_sql};
+pub use sql::{
+    DidEntries, DidEntry, DidImport, DidRecord, Lacking, OperatorAction, SqlStore,
+    lacking_privileges, pending_sql, statements_sent, whole_sql,
+};
 
 use crate::checkpoint::Checkpoint;
 use crate::landmark::Landmark;
