@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. Imported by nobody but `main.rs`.
 
+mod api_key;
 mod backfill;
 mod bar;
 mod checkpoint;
@@ -138,6 +139,9 @@ enum Command {
     /// List the DIDs, import or export them as CSV
     #[command(subcommand)]
     Dids(dids::Command),
+    /// Make, list and revoke keys of the HTTP API
+    #[command(subcommand)]
+    ApiKey(api_key::Command),
     /// The schema of the optimizer store
     #[command(subcommand)]
     Store(store::Command),
@@ -296,6 +300,7 @@ impl Cli {
             Command::Replay(arguments) => replay::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
             Command::Dids(command) => dids::run(options, &command),
+            Command::ApiKey(command) => api_key::run(options, &command),
             Command::Store(command) => store::run(options, &command),
             Command::Config(command) => config::run(options, &command),
             Command::Completions(arguments) => shell::completions(&arguments),

@@ -16,6 +16,7 @@
 //! Writers of one source meet at its row of `source_leases` and take turns;
 //! writers of different sources do not wait for each other. Reading is a snapshot.
 
+mod api_keys;
 mod backfills;
 mod columns;
 mod commit;
@@ -71,6 +72,7 @@ pub(in crate::store) use self::query::Query;
 pub(in crate::store) use self::session::Tx;
 pub(in crate::store) use self::value::Row;
 
+pub use self::api_keys::ApiKeyRecord;
 pub use self::dids::{DidEntries, DidEntry, DidImport, DidRecord};
 pub use self::migrate::{pending_sql, whole_sql};
 pub use self::operator::OperatorAction;
