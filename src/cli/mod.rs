@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. Imported by nobody but `main.rs`.
 
 mod api_key;
+mod ask;
 mod backfill;
 mod bar;
 mod checkpoint;
@@ -13,6 +14,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod output;
+mod quarantine;
 mod recount;
 mod replay;
 mod run;
@@ -136,6 +138,9 @@ enum Command {
     /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Look at rows that could not be understood, try them again, or give them up
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// List the DIDs, import or export them as CSV
     #[command(subcommand)]
     Dids(dids::Command),
@@ -299,6 +304,7 @@ impl Cli {
             Command::Recount(arguments) => recount::run(options, &arguments),
             Command::Replay(arguments) => replay::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
+            Command::Quarantine(command) => quarantine::run(options, &command),
             Command::Dids(command) => dids::run(options, &command),
             Command::ApiKey(command) => api_key::run(options, &command),
             Command::Store(command) => store::run(options, &command),

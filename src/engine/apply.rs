@@ -134,11 +134,12 @@ pub(super) struct Setup<S, St> {
 
 impl<S: Source, St: Store> Applier<S, St> {
     pub(super) fn new(
-        with: Setup<S, St>,
+        mut with: Setup<S, St>,
         stored: Option<Checkpoint>,
         pruned: Pruned,
     ) -> Result<Self, EngineError> {
         let now = (with.clock)();
+        with.state.take_mended(&with.source)?;
         let note = with.state.status(&with.source)?.unwrap_or_default();
         let Keep {
             dials_days,
@@ -419,6 +420,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         if let Moment::Stopped(_) = moment {
             tell_rest(self.aside.last());
         }
+        let mended = self.with.state.take_mended(&self.with.source)?;
+        let missing = &mut self.done.missing.quarantined;
+        *missing = missing.saturating_sub(mended);
         let (health, stopped_by) = match moment {
             Moment::Stopped(error) => (Health::Stopped, error.map(ToString::to_string)),
             Moment::Waiting(error) => (Health::Stopped, Some(error.to_string())),
