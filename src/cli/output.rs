@@ -1,6 +1,6 @@
 //! Results on stdout: text, one JSON document, or a table.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use crate::source::{Finding, Outcome};
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
@@ -17,6 +17,12 @@ pub(super) fn print(text: &str) -> std::io::Result<()> {
 /// Prints one JSON document.
 pub(super) fn print_json(document: &serde_json::Value) -> std::io::Result<()> {
     print(&format!("{document:#}\n"))
+}
+
+/// Whether stdout takes colours: on a terminal, unless NO_COLOR says otherwise.
+pub(super) fn has_colours() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !is_refused
 }
 
 /// A line under the header and none elsewhere.

@@ -12,6 +12,7 @@ use crate::store::{DidSummary, Filter, Split, SqlStore};
 use crate::vicidial::Zone;
 use table::Line;
 pub(in crate::cli) use table::{ago, screen};
+pub(in crate::cli) use watch::Screen;
 
 /// Show the DIDs' numbers: dials, calls and how they ended
 ///
