@@ -57,7 +57,7 @@ Exit codes: 0 done, 1 configuration or operator error, 2 usage, 3 source,
 4 store, 5 differences found, 70 bug.
 
 Examples:
-  didtail config example > /etc/didtail/didtail.toml
+  didtail config init
   didtail config check
   didtail doctor
   didtail run
@@ -150,7 +150,7 @@ enum Command {
     /// The schema of the optimizer store
     #[command(subcommand)]
     Store(store::Command),
-    /// Check the configuration, or print a commented one
+    /// Write a configuration, check it, or print a commented one
     #[command(subcommand)]
     Config(config::Command),
     Completions(shell::Completions),
