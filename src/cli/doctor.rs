@@ -69,12 +69,21 @@ pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failu
     })
 }
 
+/// All findings as text, for who looks at them later.
+pub(super) fn report(config: &Config) -> std::io::Result<String> {
+    let mut found = Found::new(false);
+    found.gather(config)?;
+    let ready = if found.bad() == 0 { READY } else { "" };
+    Ok(format!("{}{ready}", found.text))
+}
+
 const READY: &str = "Everything that `didtail run` needs is there.\n";
 
 /// What was found so far: shown at once, since a server may let one wait.
 struct Found {
     /// With the source's name; without one, of all of them together.
     all: Vec<(Option<String>, Finding)>,
+    text: String,
     shows: bool,
     /// Says on a terminal what is waited for.
     waiting: ProgressBar,
@@ -84,6 +93,7 @@ impl Found {
     fn new(shows: bool) -> Self {
         Self {
             all: Vec::new(),
+            text: String::new(),
             shows,
             waiting: if shows {
                 ProgressBar::new_spinner()
@@ -109,11 +119,13 @@ impl Found {
     }
 
     fn heading(&mut self, text: &str) -> std::io::Result<()> {
+        self.text.push_str(text);
         self.show(text)
     }
 
     fn add(&mut self, source: Option<&str>, findings: Vec<Finding>) -> std::io::Result<()> {
         let lines = text(&findings);
+        self.text.push_str(&lines);
         let source = source.map(str::to_owned);
         let findings = findings.into_iter();
         self.all

@@ -22,6 +22,7 @@ mod shell;
 mod stats;
 mod status;
 mod store;
+mod support_bundle;
 mod time;
 mod verify;
 
@@ -153,6 +154,7 @@ enum Command {
     /// Write a configuration, check it, or print a commented one
     #[command(subcommand)]
     Config(config::Command),
+    SupportBundle(support_bundle::Arguments),
     Completions(shell::Completions),
     /// Print the manual page
     Man,
@@ -309,6 +311,7 @@ impl Cli {
             Command::ApiKey(command) => api_key::run(options, &command),
             Command::Store(command) => store::run(options, &command),
             Command::Config(command) => config::run(options, &command),
+            Command::SupportBundle(arguments) => support_bundle::run(options, &arguments),
             Command::Completions(arguments) => shell::completions(&arguments),
             Command::Man => shell::man(),
         }

@@ -91,6 +91,11 @@ fn watch(options: &Options, config: &Config) -> Result<(), Failure> {
     }
 }
 
+/// The text of one look, without colours, and what it could not read.
+pub(super) fn report(config: &Config) -> Result<String, Failure> {
+    Ok(Seen::of(config)?.text(config))
+}
+
 /// Everything at one moment.
 struct Seen {
     all: Vec<SourceStatus>,
