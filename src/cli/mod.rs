@@ -26,6 +26,9 @@ mod support_bundle;
 mod time;
 mod verify;
 
+#[cfg(test)]
+mod snapshots;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
