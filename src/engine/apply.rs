@@ -252,8 +252,15 @@ impl<S: Source, St: Store> Applier<S, St> {
     /// Keeps in the state file what must not be forgotten once the position is behind
     /// the batch.
     fn keep_beside(&mut self, batch: &Batch) -> Result<(), EngineError> {
-        if !batch.missing.is_none() {
-            self.done.missing.add(batch.missing);
+        let mut missing = batch.missing;
+        for row in &batch.bad {
+            // A replay comes by the same rows again.
+            if self.with.state.has_set_aside(&self.with.source, row)? {
+                missing.quarantined = missing.quarantined.saturating_sub(1);
+            }
+        }
+        if !missing.is_none() {
+            self.done.missing.add(missing);
             self.note(Moment::Running)?;
         }
         for row in &batch.bad {

@@ -78,6 +78,21 @@ impl StateFile {
             .map_err(|e| self.error(&e))
     }
 
+    /// Whether this row of this event is kept already.
+    ///
+    /// # Errors
+    /// [`StateError`] when the file cannot be read.
+    pub fn has_set_aside(&self, name: &str, row: &QuarantinedRow) -> Result<bool, StateError> {
+        let query =
+            "SELECT 1 FROM quarantine WHERE source = ?1 AND position = ?2 AND row_index = ?3";
+        self.connection
+            .prepare_cached(query)
+            .and_then(|mut query| {
+                query.exists(params![name, row.position.to_string(), row.row_index])
+            })
+            .map_err(|e| self.error(&e))
+    }
+
     /// Number of rows kept.
     ///
     /// # Errors

@@ -184,6 +184,8 @@ fn quarantine_keeps_a_row_once() {
     state
         .quarantine("main", &row("b.000001:4", 0))
         .expect("kept");
+    let has = |index| state.has_set_aside("main", &row("b.000001:4", index));
+    assert!(has(1).expect("read") && !has(2).expect("read"));
     assert_eq!(state.quarantine_count("main").expect("read"), 2);
     assert_eq!(state.quarantine_count("other").expect("read"), 0);
     assert_eq!(
