@@ -101,7 +101,11 @@ pub async fn retry(
         merger: ends.merger("quarantine"),
         layouts: Layouts::of(&landmarks),
         dry_run,
+        merged: BTreeSet::new(),
     };
+    // Those of calls bring their dials with them.
+    let mut rows: Vec<&SetAside> = rows.iter().collect();
+    rows.sort_by_key(|kept| (is_dial(&kept.row.table), kept.id));
     for (number, row) in (1..).zip(rows) {
         let verdict = Box::pin(retry.one(&row.row, &mut done)).await?;
         done.rows.push(Retried {
@@ -119,6 +123,9 @@ struct Retry<S, St> {
     merger: Merger<St>,
     layouts: Layouts,
     dry_run: bool,
+    /// Keys whose rows were merged, or would be: of one call there are often several
+    /// rows, and what VICIdial has of it now is behind all of them.
+    merged: BTreeSet<String>,
 }
 
 /// How the cells of a row are found by name.
@@ -175,8 +182,21 @@ impl<S: Source, St: Store> Retry<S, St> {
             Ok(named) => named,
             Err(why) => return Ok(Verdict::Stays(why)),
         };
+        if !named.present.is_empty() && named.present.is_subset(&self.merged) {
+            return Ok(Verdict::Mended);
+        }
         // Nobody waits for this one; what it learns of the tables serves the next.
         let (found, rows) = self.look(&named, PATIENCE_ALONE).await?;
+        let brought = rows.details.iter().filter_map(|(_, detail)| {
+            if let Detail::Call { row, .. } = detail {
+                Some(row.uniqueid.clone())
+            } else if let Detail::Dial { caller_code, .. } = detail {
+                Some(caller_code.clone())
+            } else {
+                None
+            }
+        });
+        let brought: BTreeSet<String> = brought.collect();
         if !named.present.is_subset(&found) {
             let why = "no table of VICIdial has its row any more in a form that can be read";
             return Ok(Verdict::Stays(why.to_owned()));
@@ -186,6 +206,8 @@ impl<S: Source, St: Store> Retry<S, St> {
             false => self.merge(&named).await?,
         };
         done.add(&change);
+        self.merged.extend(named.present);
+        self.merged.extend(brought);
         Ok(Verdict::Mended)
     }
 
@@ -371,7 +393,7 @@ impl<S: Source, St: Store> Retry<S, St> {
         let mut found = BTreeSet::new();
         for archived in [false, true] {
             let kind = if archived { Kind::Archived } else { Kind::Live };
-            let by_code = matches!(named.table, Table::DialLog | Table::DialCidLog);
+            let by_code = is_dial(named.table.name());
             let (mut uniqueids, mut codes) = (BTreeSet::new(), BTreeSet::new());
             if by_code {
                 codes.extend(named.values.iter().cloned());
@@ -480,6 +502,13 @@ impl RetriedRows {
         }
         self.dids.retain(|_, counters| !counters.is_zero());
     }
+}
+
+fn is_dial(table: &str) -> bool {
+    matches!(
+        Table::named(table),
+        Some(Table::DialLog | Table::DialCidLog)
+    )
 }
 
 /// What a row of a table is found by.
