@@ -49,7 +49,7 @@ const PASSWORD_CHARACTERS: usize = 32;
 ///
 /// Examples:
 ///   didtail config init
-///   didtail config init --yes --source-url mysql://didtail@10.0.0.9/asterisk --time-zone America/New_York
+///   didtail config init --yes --source-url mysql://didtail@db/asterisk --time-zone UTC
 ///   didtail config init --config /tmp/didtail.toml --yes
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
