@@ -5,6 +5,7 @@ mod own;
 use std::time::Duration;
 
 use clap::Args;
+use indicatif::ProgressBar;
 use tokio::time::timeout;
 
 use super::failure::{Exit, Failure};
@@ -15,6 +16,12 @@ use crate::source::{Finding, MySqlSource, Outcome, check_clock, outlook, preflig
 use crate::store::SqlStore;
 use crate::vicidial::Zone;
 
+/// Characters of the longest check's name: lines come one by one, below each other.
+const CHECK_WIDTH: usize = 21;
+
+/// Time between two pictures of what is waited for.
+const TICK: Duration = Duration::from_millis(100);
+
 /// Time for each of didtail's own files.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -23,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Looks at the source, its settings, grants, tables and clocks, at the sessions
 /// that write and the newest calls, at the store and this user's privileges there,
 /// the state file, the place to resume at and who may read the passwords. Changes
-/// nothing. Every check ends within 15 seconds.
+/// nothing. Every check ends within 15 seconds, and is shown when it is done.
 ///
 /// What is found is one of
 ///   good      as needed
@@ -43,31 +50,14 @@ pub(super) struct Arguments {}
 
 pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load()?;
-    let runtime = runtime()?;
-    let found = runtime.block_on(findings(&config));
-    // A file system that hangs must not hold up the end.
-    runtime.shutdown_background();
-    let all = found
-        .iter()
-        .map(|(_, findings)| findings.len())
-        .sum::<usize>();
-    let findings = found.iter().flat_map(|(_, findings)| findings);
-    let bad = findings
-        .filter(|finding| finding.outcome == Outcome::Bad)
-        .count();
+    let mut found = Found::new(!options.json);
+    found.gather(&config)?;
+    let (all, bad) = (found.count(), found.bad());
     if options.json {
-        output::print_json(&serde_json::json!({ "ready": bad == 0, "findings": json(&found) }))?;
-    } else {
-        let mut shown = String::new();
-        for (source, findings) in &found {
-            if config.sources.len() > 1 {
-                let source = source.as_ref().map(|source| format!("source {source}\n"));
-                shown.push_str(&source.unwrap_or_default());
-            }
-            shown.push_str(&text(findings));
-        }
-        let ready = if bad == 0 { READY } else { "" };
-        output::print(&format!("{shown}{ready}"))?;
+        let document = serde_json::json!({ "ready": bad == 0, "findings": found.json() });
+        output::print_json(&document)?;
+    } else if bad == 0 {
+        output::print(READY)?;
     }
     if bad == 0 {
         return Ok(());
@@ -79,41 +69,137 @@ pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failu
     })
 }
 
+/// All findings as text, for who looks at them later.
+pub(super) fn report(config: &Config) -> std::io::Result<String> {
+    let mut found = Found::new(false);
+    found.gather(config)?;
+    let ready = if found.bad() == 0 { READY } else { "" };
+    Ok(format!("{}{ready}", found.text))
+}
+
 const READY: &str = "Everything that `didtail run` needs is there.\n";
 
-/// What was found of one source, by its name, and of all of them together, without.
-type Findings = Vec<(Option<String>, Vec<Finding>)>;
+/// What was found so far: shown at once, since a server may let one wait.
+struct Found {
+    /// With the source's name; without one, of all of them together.
+    all: Vec<(Option<String>, Finding)>,
+    text: String,
+    shows: bool,
+    /// Says on a terminal what is waited for.
+    waiting: ProgressBar,
+}
 
-async fn findings(config: &Config) -> Findings {
-    let (mut of_all, store) = match timeout(PATIENCE, own::store(config)).await {
+impl Found {
+    fn new(shows: bool) -> Self {
+        Self {
+            all: Vec::new(),
+            text: String::new(),
+            shows,
+            waiting: if shows {
+                ProgressBar::new_spinner()
+            } else {
+                ProgressBar::hidden()
+            },
+        }
+    }
+
+    fn gather(&mut self, config: &Config) -> std::io::Result<()> {
+        let runtime = runtime()?;
+        let done = runtime.block_on(findings(config, self));
+        self.waiting.finish_and_clear();
+        // A file system that hangs must not hold up the end.
+        runtime.shutdown_background();
+        done
+    }
+
+    /// What is asked next; on a terminal it is seen until the answer comes.
+    fn asking(&self, what: String) {
+        self.waiting.set_message(what);
+        self.waiting.enable_steady_tick(TICK);
+    }
+
+    fn heading(&mut self, text: &str) -> std::io::Result<()> {
+        self.text.push_str(text);
+        self.show(text)
+    }
+
+    fn add(&mut self, source: Option<&str>, findings: Vec<Finding>) -> std::io::Result<()> {
+        let lines = text(&findings);
+        self.text.push_str(&lines);
+        let source = source.map(str::to_owned);
+        let findings = findings.into_iter();
+        self.all
+            .extend(findings.map(|finding| (source.clone(), finding)));
+        self.show(&lines)
+    }
+
+    fn show(&self, text: &str) -> std::io::Result<()> {
+        if !self.shows {
+            return Ok(());
+        }
+        self.waiting.suspend(|| output::print(text))
+    }
+
+    fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    fn bad(&self) -> usize {
+        let bad = self.all.iter();
+        let bad = bad.filter(|(_, finding)| finding.outcome == Outcome::Bad);
+        bad.count()
+    }
+
+    fn json(&self) -> Vec<serde_json::Value> {
+        let each = self.all.iter().map(|(source, finding)| {
+            serde_json::json!({
+                "source": source,
+                "check": finding.check,
+                "outcome": word(finding.outcome).to_lowercase(),
+                "expected": finding.expected,
+                "actual": finding.actual,
+                "fix": finding.fix,
+            })
+        });
+        each.collect()
+    }
+}
+
+async fn findings(config: &Config, found: &mut Found) -> std::io::Result<()> {
+    let only = match config.sources.as_slice() {
+        [only] => Some(only.name.as_str()),
+        _ => None,
+    };
+    found.asking(format!("the store {} …", config.store.url));
+    let (of_all, store) = match timeout(PATIENCE, own::store(config)).await {
         Ok((findings, store)) => (findings, store),
         Err(_) => (late("store").findings, None),
     };
-    of_all.extend(own::password_files(config));
-    let mut all = Vec::new();
-    if config.sources.len() > 1 {
-        all.push((None, std::mem::take(&mut of_all)));
-    }
+    found.add(only, of_all)?;
+    found.add(only, own::password_files(config))?;
     for source in &config.sources {
-        let of_all = std::mem::take(&mut of_all);
-        let found = of_source(config, source, store.as_ref(), of_all).await;
-        all.push((Some(source.name.clone()), found));
+        if only.is_none() {
+            found.heading(&format!("source {}\n", source.name))?;
+        }
+        of_source(config, source, store.as_ref(), found).await?;
     }
     if let Some(store) = store {
         store.close().await;
     }
-    all
+    Ok(())
 }
 
-/// `of_all` is what was found already, where there is no other source.
 async fn of_source(
     config: &Config,
     source: &SourceConfig,
     store: Option<&SqlStore>,
-    of_all: Vec<Finding>,
-) -> Vec<Finding> {
-    let (state, mut findings) = local(config, &source.name).await;
-    findings.extend(of_all);
+    found: &mut Found,
+) -> std::io::Result<()> {
+    let name = Some(source.name.as_str());
+    found.asking(format!("the state file {} …", config.state.path.display()));
+    let (state, findings) = local(config, &source.name).await;
+    found.add(name, findings)?;
+    found.asking("the position in the store …".to_owned());
     let stored = match store {
         Some(store) => timeout(PATIENCE, own::stored(store, &source.name, now())).await,
         None => Ok(own::Own::default()),
@@ -122,15 +208,13 @@ async fn of_source(
         Ok(stored) => stored,
         Err(_) => late("position in the store"),
     };
-    findings.extend(stored.findings);
+    found.add(name, stored.findings)?;
     let mut known = resume(state.checkpoint.as_ref(), stored.checkpoint.as_ref()).checkpoint();
+    found.asking(format!("the database server {} …", source.url));
     let connected = MySqlSource::connect(&source.connect_settings(&config.state)).await;
     let connection = match connected {
         Ok(connection) => connection,
-        Err(error) => {
-            findings.push(Finding::unreachable(&error));
-            return findings;
-        }
+        Err(error) => return found.add(name, vec![Finding::unreachable(&error)]),
     };
     if let Some(checkpoint) = known.clone() {
         let there = standing(&connection, &checkpoint);
@@ -138,20 +222,21 @@ async fn of_source(
             // Where to go on then is said there; of another binlog the position
             // says nothing.
             let is_bad = finding.outcome == Outcome::Bad;
-            findings.push(finding);
+            found.add(name, vec![finding])?;
             known = Some(there).filter(|_| !is_bad);
         } else {
-            findings.extend(late("same server").findings);
+            found.add(name, late("same server").findings)?;
         }
     }
-    findings.extend(preflight(&connection, known.as_ref()).await);
-    findings.extend(outlook(&connection, known.as_ref()).await);
+    found.add(name, preflight(&connection, known.as_ref()).await)?;
+    found.asking("the newest calls and what is ahead …".to_owned());
+    found.add(name, outlook(&connection, known.as_ref()).await)?;
     let zone = match &source.time_zone {
         SourceTimeZone::Named(name) => Zone::named(name),
         SourceTimeZone::Auto => None,
     };
-    findings.extend(check_clock(&connection, zone).await);
-    findings
+    found.asking("the clocks …".to_owned());
+    found.add(name, check_clock(&connection, zone).await)
 }
 
 /// What the state file says. It is read on a thread of its own: a file system
@@ -193,8 +278,7 @@ fn word(outcome: Outcome) -> &'static str {
 /// is wrapped, so that a statement can be copied as it stands.
 fn text(findings: &[Finding]) -> String {
     const INDENT: &str = "         ";
-    let widest = findings.iter().map(|finding| finding.check.len()).max();
-    let width = widest.unwrap_or(0);
+    let width = CHECK_WIDTH;
     let mut text = String::new();
     for finding in findings {
         let (check, actual) = (finding.check, &finding.actual);
@@ -209,22 +293,4 @@ fn text(findings: &[Finding]) -> String {
         text.push('\n');
     }
     text
-}
-
-fn json(found: &Findings) -> Vec<serde_json::Value> {
-    let each = found.iter().flat_map(|(source, findings)| {
-        let of_source = findings.iter().map(move |finding| (source, finding));
-        of_source.collect::<Vec<_>>()
-    });
-    each.map(|(source, finding)| {
-        serde_json::json!({
-            "source": source,
-            "check": finding.check,
-            "outcome": word(finding.outcome).to_lowercase(),
-            "expected": finding.expected,
-            "actual": finding.actual,
-            "fix": finding.fix,
-        })
-    })
-    .collect()
 }

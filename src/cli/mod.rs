@@ -2,15 +2,19 @@
 //!
 //! Results go to stdout, everything else to stderr. Imported by nobody but `main.rs`.
 
+mod api_key;
+mod ask;
 mod backfill;
 mod bar;
 mod checkpoint;
 mod config;
+mod dids;
 mod distance;
 mod doctor;
 mod explain;
 mod failure;
 mod output;
+mod quarantine;
 mod recount;
 mod replay;
 mod run;
@@ -19,9 +23,14 @@ mod shell;
 mod stats;
 mod status;
 mod store;
+mod support_bundle;
 mod time;
 mod verify;
 
+#[cfg(test)]
+mod snapshots;
+
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,7 +62,7 @@ Exit codes: 0 done, 1 configuration or operator error, 2 usage, 3 source,
 4 store, 5 differences found, 70 bug.
 
 Examples:
-  didtail config example > /etc/didtail/didtail.toml
+  didtail config init
   didtail config check
   didtail doctor
   didtail run
@@ -134,12 +143,22 @@ enum Command {
     /// Show or move the position in VICIdial's binlog
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Look at rows that could not be understood, try them again, or give them up
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
+    /// List the DIDs, import or export them as CSV
+    #[command(subcommand)]
+    Dids(dids::Command),
+    /// Make, list and revoke keys of the HTTP API
+    #[command(subcommand)]
+    ApiKey(api_key::Command),
     /// The schema of the optimizer store
     #[command(subcommand)]
     Store(store::Command),
-    /// Check the configuration, or print a commented one
+    /// Write a configuration, check it, or print a commented one
     #[command(subcommand)]
     Config(config::Command),
+    SupportBundle(support_bundle::Arguments),
     Completions(shell::Completions),
     Man(shell::Manual),
 }
@@ -210,6 +229,30 @@ fn only_source(config: &Config) -> Result<&SourceConfig, Failure> {
     }
 }
 
+/// The tenant that a command is about: the one that was named, or the only one.
+fn tenant<'a>(config: &'a Config, named: Option<&'a str>) -> Result<&'a str, Failure> {
+    let tenants = tenants(config);
+    match (named, tenants.as_slice()) {
+        (Some(named), known) if known.contains(&named) => Ok(named),
+        (Some(named), known) => Err(Failure::operator(
+            format!("no [[source]] has the tenant `{named}`"),
+            format!("the configuration has: {}", known.join(", ")),
+        )),
+        (None, [only]) => Ok(only),
+        (None, known) => Err(Failure::operator(
+            format!("there are {} tenants, and this is for one", known.len()),
+            format!("say which one with --tenant: {}", known.join(", ")),
+        )),
+    }
+}
+
+/// The tenants of the configured sources, each once.
+fn tenants(config: &Config) -> Vec<&str> {
+    let all = config.sources.iter().map(|source| source.tenant.as_str());
+    let all: BTreeSet<&str> = all.collect();
+    all.into_iter().collect()
+}
+
 fn names(config: &Config) -> String {
     let names: Vec<&str> = config.sources.iter().map(|s| s.name.as_str()).collect();
     names.join(", ")
@@ -266,8 +309,12 @@ impl Cli {
             Command::Recount(arguments) => recount::run(options, &arguments),
             Command::Replay(arguments) => replay::run(options, &arguments),
             Command::Checkpoint(command) => checkpoint::run(options, &command),
+            Command::Quarantine(command) => quarantine::run(options, &command),
+            Command::Dids(command) => dids::run(options, &command),
+            Command::ApiKey(command) => api_key::run(options, &command),
             Command::Store(command) => store::run(options, &command),
             Command::Config(command) => config::run(options, &command),
+            Command::SupportBundle(arguments) => support_bundle::run(options, &arguments),
             Command::Completions(arguments) => shell::completions(&arguments),
             Command::Man(arguments) => shell::man(&arguments),
         }

@@ -1,6 +1,6 @@
 //! Results on stdout: text, one JSON document, or a table.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use crate::source::{Finding, Outcome};
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
@@ -19,16 +19,32 @@ pub(super) fn print_json(document: &serde_json::Value) -> std::io::Result<()> {
     print(&format!("{document:#}\n"))
 }
 
+/// Whether stdout takes colours: on a terminal, unless NO_COLOR says otherwise.
+pub(super) fn has_colours() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !is_refused
+}
+
+/// Columns of a terminal below which it is not believed to have so few.
+const WIDTH_MIN: u16 = 20;
+
 /// A line under the header and none elsewhere.
 const STYLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// A table with a header, as wide as the terminal allows.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+    // A terminal over a serial line or in a script may not know its size.
+    let is_sized = terminal_size::terminal_size_of(std::io::stdout())
+        .is_none_or(|(width, _)| width.0 >= WIDTH_MIN);
+    let arrangement = match is_sized {
+        true => ContentArrangement::Dynamic,
+        false => ContentArrangement::Disabled,
+    };
     let mut table = Table::new();
     table
         .load_style(STYLE)
-        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_content_arrangement(arrangement)
         .set_header(header)
         .add_rows(rows.iter().map(|row| row.as_slice()));
     format!("{}\n", table.trim_fmt())

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::failure::Failure;
 use super::{Options, output, service};
 use crate::engine::{self, Pulses, Summary};
-use crate::telemetry::spawn_named;
+use crate::telemetry::{field, spawn_named};
 
 /// Follow VICIdial's binlog and keep the numbers, until stopped
 ///
@@ -45,6 +45,9 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         done.map_err(Failure::from)
     })?;
     if !arguments.until_caught_up {
+        for summary in &summaries {
+            last_words(summary);
+        }
         return Ok(());
     }
     if options.json {
@@ -59,6 +62,20 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     }
     let texts: Vec<String> = summaries.iter().map(text).collect();
     Ok(output::print(&texts.concat())?)
+}
+
+/// What a daemon did, said when it has stopped in order.
+fn last_words(summary: &Summary) {
+    tracing::info!(
+        { field::SOURCE } = summary.source,
+        { field::POSITION } = summary.position,
+        events = summary.events,
+        rows = summary.rows,
+        results = summary.results,
+        seconds = summary.seconds.round(),
+        missing = ?summary.missing.phrases(),
+        "stopped; everything up to here is applied"
+    );
 }
 
 fn json(summary: &Summary) -> serde_json::Value {

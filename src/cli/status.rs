@@ -1,10 +1,13 @@
 //! `didtail status`: how each source is doing, whether the daemon runs or not.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
-use super::stats::ago;
+use super::stats::{Screen, ago};
 use super::{Options, output, runtime, time};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, RetentionConfig};
@@ -14,6 +17,9 @@ use crate::store::{Attributed, LeaseState, LoadName, LoadNote, SqlStore, Store a
 
 /// Seconds of the second column of the attribution's shares.
 const RECENTLY_SECONDS: i64 = 24 * 3600;
+
+/// Time between two pictures.
+const REDRAW: Duration = Duration::from_secs(2);
 
 /// Show position, freshness, errors and what is missing, for each source
 ///
@@ -29,46 +35,147 @@ const RECENTLY_SECONDS: i64 = 24 * 3600;
 ///
 /// Examples:
 ///   didtail status
+///   didtail status --watch
 ///   didtail status --json
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Draw anew every two seconds, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+}
 
-pub(super) fn run(options: &Options, _arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let config = options.load_alone()?;
-    let state = match StateFile::open(&config.state.path) {
-        Ok(state) => Some(state),
-        Err(StateError::Missing { .. }) => None,
-        Err(e) => return Err(e.into()),
-    };
-    let holder = StateFile::holder(&config.state.path);
-    let own = state.as_ref().map(StateFile::daemon_name).transpose()?;
-    let runtime = runtime()?;
-    let (all, store) = runtime.block_on(gather(&config, state.as_ref(), own.as_deref()))?;
-    // A server that does not answer is not waited for.
-    runtime.shutdown_background();
-    if options.json {
-        let sources: Vec<Value> = all.iter().map(|one| one.document(holder)).collect();
-        output::print_json(&json!({
-            "daemon": own,
-            "store": store.document(&config),
-            "retention": kept(&config.retention),
-            "sources": sources,
-        }))?;
-    } else {
-        let texts: Vec<String> = all
-            .iter()
-            .map(|one| one.text(holder, own.as_deref()))
-            .collect();
-        let shared = [
-            ("store", store.text(&config)),
-            ("kept", kept_text(&config.retention)),
-        ];
-        output::print(&format!("{}\n{}", texts.join("\n"), output::pairs(&shared)))?;
+    if arguments.watch {
+        return watch(options, &config);
     }
-    match store {
+    let seen = Seen::of(&config)?;
+    if options.json {
+        output::print_json(&seen.document(&config))?;
+    } else {
+        output::print(&painted(&seen.text(&config)))?;
+    }
+    match seen.store {
         StoreView::Readable | StoreView::None(_) => Ok(()),
         StoreView::Failed(error) => Err(error.into()),
+    }
+}
+
+/// Draws until Ctrl-C or SIGTERM; a store that fails meanwhile is said in the picture.
+fn watch(options: &Options, config: &Config) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let inside = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    drop(inside);
+    let mut screen = Screen::enter(!options.json)?;
+    loop {
+        let seen = Seen::of(config)?;
+        if options.json {
+            output::print(&format!("{}\n", seen.document(config)))?;
+        } else {
+            let now = time::format(time::now());
+            screen.draw(&painted(&format!("{now}\n\n{}", seen.text(config))))?;
+        }
+        let ended = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => true,
+                _ = terminate.recv() => true,
+                () = tokio::time::sleep(REDRAW) => false,
+            }
+        });
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+/// The text of one look, without colours, and what it could not read.
+pub(super) fn report(config: &Config) -> Result<String, Failure> {
+    Ok(Seen::of(config)?.text(config))
+}
+
+/// Everything at one moment.
+struct Seen {
+    all: Vec<SourceStatus>,
+    store: StoreView,
+    holder: Option<Option<u32>>,
+    own: Option<String>,
+}
+
+impl Seen {
+    fn of(config: &Config) -> Result<Self, Failure> {
+        let state = match StateFile::open(&config.state.path) {
+            Ok(state) => Some(state),
+            Err(StateError::Missing { .. }) => None,
+            Err(e) => return Err(e.into()),
+        };
+        let holder = StateFile::holder(&config.state.path);
+        let own = state.as_ref().map(StateFile::daemon_name).transpose()?;
+        let runtime = runtime()?;
+        let (all, store) = runtime.block_on(gather(config, state.as_ref(), own.as_deref()))?;
+        // A server that does not answer is not waited for.
+        runtime.shutdown_background();
+        Ok(Self {
+            all,
+            store,
+            holder,
+            own,
+        })
+    }
+
+    fn document(&self, config: &Config) -> Value {
+        let sources = self.all.iter().map(|one| one.document(self.holder));
+        json!({
+            "daemon": self.own,
+            "store": self.store.document(config),
+            "retention": kept(&config.retention),
+            "sources": sources.collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self, config: &Config) -> String {
+        let own = self.own.as_deref();
+        let texts = self.all.iter().map(|one| one.text(self.holder, own));
+        let texts: Vec<String> = texts.collect();
+        let shared = [
+            ("store", self.store.text(config)),
+            ("kept", kept_text(&config.retention)),
+        ];
+        format!("{}\n{}", texts.join("\n"), output::pairs(&shared))
+    }
+}
+
+/// The same text, with colours on a terminal unless NO_COLOR is set: green is well,
+/// yellow wants a look, red wants somebody.
+fn painted(text: &str) -> String {
+    if !output::has_colours() {
+        return text.to_owned();
+    }
+    let lines = text.lines().map(|line| match colour(line) {
+        Some(code) => format!("\x1b[{code}m{line}\x1b[0m\n"),
+        None => format!("{line}\n"),
+    });
+    lines.collect()
+}
+
+/// The colour of a line, as a terminal has it.
+fn colour(line: &str) -> Option<u8> {
+    const RED: u8 = 31;
+    const GREEN: u8 = 32;
+    const YELLOW: u8 = 33;
+    let (name, value) = line.split_once("  ")?;
+    let value = value.trim_start();
+    match name {
+        "daemon" if value.starts_with("running") => Some(GREEN),
+        "daemon" => Some(RED),
+        "missing" if value == "nothing" => Some(GREEN),
+        "missing" => Some(YELLOW),
+        "rows set aside" if value != "0" => Some(YELLOW),
+        "stopped by" | "waits" => Some(RED),
+        "store" if value.starts_with("NOT READ") => Some(RED),
+        _ => None,
     }
 }
 
@@ -448,4 +555,29 @@ fn share(part: i64, of: i64) -> String {
         return String::new();
     }
     format!("{:.1}%", 100.0 * part as f64 / of as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_wants_a_look_is_coloured_so() {
+        for (line, expected) in [
+            ("daemon             running, process 8745", Some(32)),
+            ("daemon             not running", Some(31)),
+            ("missing            nothing", Some(32)),
+            ("missing            2 rows set aside", Some(33)),
+            ("rows set aside     0", None),
+            ("rows set aside     2", Some(33)),
+            (
+                "store              sqlite:///var/lib/didtail/optimizer.db",
+                None,
+            ),
+            ("stopped by         the source is gone", Some(31)),
+            (" counted calls               4755    100.0%", None),
+        ] {
+            assert_eq!(colour(line), expected, "{line}");
+        }
+    }
 }

@@ -82,7 +82,8 @@ impl ConfigError {
         match self {
             Self::Unreadable { path, source } => Some(match source.kind() {
                 std::io::ErrorKind::NotFound => format!(
-                    "write one with `didtail config example > {}`",
+                    "`didtail config init --config {0}` writes one for this machine, \
+                     `didtail config example > {0}` a commented one",
                     path.display()
                 ),
                 std::io::ErrorKind::IsADirectory => format!(
@@ -98,8 +99,14 @@ impl ConfigError {
             Self::Invalid { problems } if list(problems).contains("Permission denied") => {
                 Some("run it as the user of the daemon: sudo -u didtail didtail …".to_owned())
             }
-            Self::Invalid { .. } => {
-                Some("`didtail config example` prints every key with its meaning".to_owned())
+            Self::Invalid { problems } => {
+                let init = match list(problems).contains("names no source") {
+                    true => "`didtail config init` writes one for this machine; ",
+                    false => "",
+                };
+                Some(format!(
+                    "{init}`didtail config example` prints every key with its meaning"
+                ))
             }
         }
     }

@@ -136,11 +136,12 @@ pub(super) struct Setup<S, St> {
 
 impl<S: Source, St: Store> Applier<S, St> {
     pub(super) fn new(
-        with: Setup<S, St>,
+        mut with: Setup<S, St>,
         stored: Option<Checkpoint>,
         pruned: Pruned,
     ) -> Result<Self, EngineError> {
         let now = (with.clock)();
+        with.state.take_mended(&with.source)?;
         let note = with.state.status(&with.source)?.unwrap_or_default();
         let Keep {
             dials_days,
@@ -253,8 +254,15 @@ impl<S: Source, St: Store> Applier<S, St> {
     /// Keeps in the state file what must not be forgotten once the position is behind
     /// the batch.
     fn keep_beside(&mut self, batch: &Batch) -> Result<(), EngineError> {
-        if !batch.missing.is_none() {
-            self.done.missing.add(batch.missing);
+        let mut missing = batch.missing;
+        for row in &batch.bad {
+            // A replay comes by the same rows again.
+            if self.with.state.has_set_aside(&self.with.source, row)? {
+                missing.quarantined = missing.quarantined.saturating_sub(1);
+            }
+        }
+        if !missing.is_none() {
+            self.done.missing.add(missing);
             self.note(Moment::Running)?;
         }
         for row in &batch.bad {
@@ -421,6 +429,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         if let Moment::Stopped(_) = moment {
             tell_rest(self.aside.last());
         }
+        let mended = self.with.state.take_mended(&self.with.source)?;
+        let missing = &mut self.done.missing.quarantined;
+        *missing = missing.saturating_sub(mended);
         let (health, stopped_by) = match moment {
             Moment::Stopped(error) => (Health::Stopped, error.map(ToString::to_string)),
             Moment::Waiting(error) => (Health::Stopped, Some(error.to_string())),

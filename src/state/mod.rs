@@ -28,7 +28,7 @@ use rusqlite_migration::{M, Migrations};
 
 pub use checkpoints::HistoryEntry;
 pub use error::StateError;
-pub use quarantine::QuarantinedRow;
+pub use quarantine::{QuarantinedRow, SetAside};
 pub use status::{Health, Missing, Rereads, StatusNote};
 
 use crate::binlog::Position;
@@ -42,6 +42,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../schema/state/0004_inserted.sql")),
     M::up(include_str!("../../schema/state/0005_daemon.sql")),
     M::up(include_str!("../../schema/state/0006_landmarks.sql")),
+    M::up(include_str!("../../schema/state/0007_mended.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -64,6 +65,20 @@ impl StateFile {
     /// # Errors
     /// [`StateError::Missing`] when there is none; nothing is created.
     pub fn open(path: &Path) -> Result<Self, StateError> {
+        Self::open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
+    /// Opens the file to deal with rows that were set aside, also while a daemon works
+    /// with it: such a write is one small transaction, and the daemon is told of it
+    /// ([`StateFile::take_mended`]). Nothing else may be written by it.
+    ///
+    /// # Errors
+    /// As [`StateFile::open`].
+    pub fn open_shared(path: &Path) -> Result<Self, StateError> {
+        Self::open_existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    fn open_existing(path: &Path, flags: OpenFlags) -> Result<Self, StateError> {
         let missing = || StateError::Missing {
             path: path.to_owned(),
         };
@@ -72,7 +87,7 @@ impl StateFile {
             Ok(false) => return Err(missing()),
             Err(e) => return Err(StateError::of_io(path, &e)),
         }
-        let state = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, None)?;
+        let state = Self::connect(path, flags, None)?;
         state.refuse_foreign()?;
         let version: u32 = state
             .connection

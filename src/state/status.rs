@@ -177,8 +177,10 @@ impl StateFile {
         let Some((json, saved_at)) = found else {
             return Ok(None);
         };
-        let note: StatusNote =
+        let mut note: StatusNote =
             serde_json::from_str(&json).map_err(|e| StateError::corrupt(&self.path, e))?;
+        let quarantined = &mut note.missing.quarantined;
+        *quarantined = quarantined.saturating_sub(self.mended(name)?);
         Ok(Some(StatusNote { saved_at, ..note }))
     }
 }

@@ -184,6 +184,8 @@ fn quarantine_keeps_a_row_once() {
     state
         .quarantine("main", &row("b.000001:4", 0))
         .expect("kept");
+    let has = |index| state.has_set_aside("main", &row("b.000001:4", index));
+    assert!(has(1).expect("read") && !has(2).expect("read"));
     assert_eq!(state.quarantine_count("main").expect("read"), 2);
     assert_eq!(state.quarantine_count("other").expect("read"), 0);
     assert_eq!(
@@ -195,6 +197,44 @@ fn quarantine_keeps_a_row_once() {
     assert_eq!(state.prune_quarantine(0).expect("pruned"), 0);
     assert_eq!(state.prune_quarantine(2).expect("pruned"), 1);
     assert_eq!(state.quarantine_count("main").expect("read"), 1);
+}
+
+/// A command deals with rows while the daemon has the file, and the daemon is told.
+#[test]
+fn rows_that_were_dealt_with_are_missing_no_more() {
+    let folder = folder();
+    let path = folder.path().join("s.db");
+    let mut daemon = StateFile::open_exclusive(&path).expect("opened");
+    for index in 0..3 {
+        daemon
+            .quarantine("main", &row("b.000001:4", index))
+            .expect("kept");
+    }
+    let mut note = StatusNote::default();
+    note.missing.quarantined = 3;
+    daemon.set_status("main", &note).expect("set");
+    let missing = |state: &StateFile| {
+        let note = state.status("main").expect("read").expect("there");
+        note.missing.quarantined
+    };
+    let mut command = StateFile::open_shared(&path).expect("opened beside the daemon");
+    let kept = command.set_aside(0, 2).expect("read");
+    let ids: Vec<i64> = kept.iter().map(|kept| kept.id).collect();
+    assert_eq!(kept[1].row, row("b.000001:4", 1));
+    let behind = command.set_aside(ids[1], 2).expect("read");
+    assert_eq!(behind.len(), 1);
+    assert_eq!(command.forget_set_aside(&ids).expect("forgotten"), 2);
+    assert_eq!(
+        command.forget_set_aside(&ids).expect("none"),
+        0,
+        "once only"
+    );
+    assert_eq!(command.set_aside_row(ids[0]).expect("read"), None);
+    assert_eq!(missing(&command), 1, "also before the daemon knows");
+    assert_eq!(daemon.take_mended("main").expect("taken"), 2);
+    assert_eq!(daemon.take_mended("main").expect("none"), 0, "once only");
+    assert_eq!(missing(&daemon), 1, "also after it");
+    assert_eq!(daemon.take_mended("other").expect("none"), 0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The optimizer store: what every backend promises.
 
+mod api_key;
 mod attributed;
 mod audit;
 mod backfill;
@@ -21,6 +22,7 @@ mod conformance;
 #[cfg(test)]
 mod tests;
 
+pub use api_key::ApiKey;
 pub use attributed::Attributed;
 pub use backfill::{LoadName, LoadNote, LoadTally};
 pub use dump::{DidNumbers, Dump};
@@ -30,7 +32,10 @@ pub use memory::{Fault, Gate, MemoryStore};
 pub use page::{Mark, Page};
 pub use read::{DidSummary, Filter, Split, Totals};
 pub use retention::{Prune, Swept};
-pub use sql::{Lacking, SqlStore, lacking_privileges, pending_sql, statements_sent, whole_sql};
+pub use sql::{
+    ApiKeyRecord, DidEntries, DidEntry, DidImport, DidRecord, Lacking, OperatorAction, SqlStore,
+    lacking_privileges, pending_sql, statements_sent, whole_sql,
+};
 
 use crate::checkpoint::Checkpoint;
 use crate::landmark::Landmark;

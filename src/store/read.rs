@@ -288,6 +288,37 @@ impl SqlStore {
             .map_err(|e| self.error("reading daily numbers", e))
     }
 
+    /// The calls of a source whose newest change was written at `since` (seconds since
+    /// 1970, UTC) or later, counted by DID, those with the most first; `None` are calls
+    /// without a DID.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn changed_since(
+        &self,
+        source: &str,
+        since: i64,
+    ) -> Result<Vec<(Option<String>, i64)>, StoreError> {
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let query = tx
+                .query(
+                    "SELECT d.phone_number, count(*) AS calls FROM call_records c \
+                     LEFT JOIN dids d ON d.id = c.did_id WHERE c.source = ",
+                )
+                .bind(source)
+                .sql(" AND c.updated_at >= ")
+                .bind(since)
+                .sql(" GROUP BY d.phone_number ORDER BY calls DESC, d.phone_number");
+            let mut found = Vec::new();
+            for mut row in tx.fetch(query).await? {
+                found.push((row.take()?, row.take()?));
+            }
+            tx.finish(found).await
+        };
+        read.await.map_err(|e| self.error("counting calls", e))
+    }
+
     /// How many rows there are; of one tenant or of all. Reads every call.
     ///
     /// # Errors

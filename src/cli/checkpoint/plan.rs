@@ -18,7 +18,13 @@ pub(super) struct Plan {
     distance: Distance,
     /// Why the source could not be asked.
     unasked: Option<String>,
+    /// Of a place before the present one, the calls whose newest change lies behind
+    /// it, by DID; `None` where that is not known.
+    again: Option<Vec<(Option<String>, i64)>>,
 }
+
+/// DIDs told one by one.
+const DIDS_MAX: usize = 20;
 
 impl Plan {
     /// `binlogs` holds every file of the server with its size.
@@ -40,7 +46,47 @@ impl Plan {
             new,
             distance,
             unasked: binlogs.as_ref().err().map(ToString::to_string),
+            again: None,
         }
+    }
+
+    /// From when on calls are applied again, where that is known: the place is before
+    /// the present one, on the same server.
+    pub(super) fn again_since(&self) -> Option<i64> {
+        let old = self.old.as_ref()?;
+        let is_back = self.new.position < old.position && !is_other(old, &self.new);
+        self.new.event_time.filter(|_| is_back)
+    }
+
+    /// Takes the calls that are applied again, by DID.
+    pub(super) fn tell_again(&mut self, calls: Vec<(Option<String>, i64)>) {
+        self.again = Some(calls);
+    }
+
+    /// The calls that are applied again, for people.
+    fn again_text(&self) -> String {
+        let Some(again) = &self.again else {
+            return String::new();
+        };
+        let calls: i64 = again.iter().map(|(_, calls)| calls).sum();
+        let mut text = format!(
+            "applied again: {calls} calls; meanwhile their numbers are those of then, and at the \
+             end those of now\n"
+        );
+        let name = |did: &Option<String>| did.clone().unwrap_or_else(|| "without a DID".to_owned());
+        let rows: Vec<[String; 2]> = again
+            .iter()
+            .take(DIDS_MAX)
+            .map(|(did, calls)| [name(did), calls.to_string()])
+            .collect();
+        if !rows.is_empty() {
+            text.push_str(&output::table(["DID", "calls"], &rows));
+        }
+        let more = again.len().saturating_sub(DIDS_MAX);
+        if more > 0 {
+            text.push_str(&format!("and {more} more DIDs (--json has all)\n"));
+        }
+        text
     }
 
     /// What happens, in a sentence.
@@ -87,6 +133,7 @@ impl Plan {
         text.push_str("to\n");
         text.push_str(&indented(&self.new));
         text.push_str(&format!("effect: {}\n", self.effect()));
+        text.push_str(&self.again_text());
         if let Some(reason) = &self.unasked {
             text.push_str(&format!(
                 "the source was not asked whether it is there: {reason}\n"
@@ -108,6 +155,10 @@ impl Plan {
             "from": self.old.as_ref().map(describe),
             "to": describe(&self.new),
             "effect": { "kind": kind, "bytes": bytes, "text": self.effect() },
+            "applied_again": self.again.as_ref().map(|again| {
+                let each = again.iter();
+                each.map(|(did, calls)| json!({ "did": did, "calls": calls })).collect::<Value>()
+            }),
             "source_unasked": self.unasked,
             "done": done,
         })
@@ -172,6 +223,20 @@ mod tests {
             let effect = plan(old, new, known).effect();
             assert!(effect.contains(expected), "{effect}");
         }
+    }
+
+    #[test]
+    fn the_calls_that_are_applied_again_are_told_by_did() {
+        let mut back = plan(Some("b.000002:1024"), "b.000001:1024", true);
+        assert_eq!(back.again_since(), Some(1_700_000_000));
+        assert_eq!(back.json(false)["applied_again"], Value::Null);
+        back.tell_again(vec![(Some("+12125550100".to_owned()), 4), (None, 1)]);
+        let text = back.text();
+        assert!(text.contains("applied again: 5 calls"), "{text}");
+        assert!(text.contains("without a DID"), "{text}");
+        assert_eq!(back.json(false)["applied_again"][0]["calls"], 4);
+        let forward = plan(Some("b.000001:1024"), "b.000002:1024", true);
+        assert_eq!(forward.again_since(), None);
     }
 
     #[test]

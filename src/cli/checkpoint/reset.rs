@@ -58,7 +58,7 @@ pub(super) fn run(
             Err(e) => return Err(e.into()),
         };
         let plan = plan(config, source, state.as_ref(), &arguments.to)?;
-        return report(options, &plan, false);
+        return report(options, &plan);
     }
     if let Some(pid) = StateFile::holder(&config.state.path) {
         let path = config.state.path.clone();
@@ -80,21 +80,45 @@ pub(super) fn run(
             "answer `y`, or pass --yes",
         ));
     }
-    state.reset(&source.name, &plan.new, "checkpoint reset")?;
+    state.reset(&source.name, &plan.new, REASON)?;
+    let undo = plan.old.as_ref().and(left(&state, &source.name)?);
     if asked && !options.json {
-        return Ok(output::print(DONE)?);
+        return Ok(output::print(&done(undo))?);
     }
-    report(options, &plan, true)
+    if options.json {
+        let mut document = plan.json(true);
+        document["undo"] = undo.map(|id| format!("history:{id}")).into();
+        return Ok(output::print_json(&document)?);
+    }
+    Ok(output::print(&format!("{}{}", plan.text(), done(undo)))?)
 }
 
-const DONE: &str = "Done. `didtail run` goes on there.\n";
+/// Why a position is in the history that a reset left.
+const REASON: &str = "checkpoint reset";
 
-fn report(options: &Options, plan: &Plan, done: bool) -> Result<(), Failure> {
+/// The entry of the history that has the position which was left.
+fn left(state: &StateFile, source: &str) -> Result<Option<i64>, Failure> {
+    let newest = state.history(source, 1)?;
+    let left = newest.first().filter(|entry| entry.reason == REASON);
+    Ok(left.map(|entry| entry.id))
+}
+
+fn done(undo: Option<i64>) -> String {
+    let undo = undo.map(|id| format!("To undo it: didtail checkpoint reset --to history:{id}\n"));
+    format!(
+        "Done. `didtail run` goes on there.\n{}",
+        undo.unwrap_or_default()
+    )
+}
+
+fn report(options: &Options, plan: &Plan) -> Result<(), Failure> {
     if options.json {
-        return Ok(output::print_json(&plan.json(done))?);
+        return Ok(output::print_json(&plan.json(false))?);
     }
-    let last = if done { DONE } else { "Nothing was changed.\n" };
-    Ok(output::print(&format!("{}{last}", plan.text()))?)
+    Ok(output::print(&format!(
+        "{}Nothing was changed.\n",
+        plan.text()
+    ))?)
 }
 
 /// Asks on the terminal.
@@ -158,7 +182,22 @@ fn plan(
         event_time: found.event_time,
         revision: 0,
     };
-    Ok(Plan::new(&source.name, old, new, &found.binlogs))
+    let mut plan = Plan::new(&source.name, old, new, &found.binlogs);
+    if let Some(since) = plan.again_since() {
+        let calls = runtime()?.block_on(async {
+            let store = SqlStore::open_read(&config.store.address()).await?;
+            let calls = store.changed_since(&source.name, since).await;
+            store.close().await;
+            calls
+        });
+        match calls {
+            Ok(calls) => plan.tell_again(calls),
+            // Without a store there are no calls either.
+            Err(StoreError::Missing { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(plan)
 }
 
 fn remembered(state: Option<&StateFile>, name: &str, id: i64) -> Result<Checkpoint, Failure> {

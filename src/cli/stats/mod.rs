@@ -12,6 +12,7 @@ use crate::store::{DidSummary, Filter, Split, SqlStore};
 use crate::vicidial::Zone;
 use table::Line;
 pub(in crate::cli) use table::{ago, screen};
+pub(in crate::cli) use watch::Screen;
 
 /// Show the DIDs' numbers: dials, calls and how they ended
 ///
@@ -244,7 +245,25 @@ fn text(picture: &Picture, now: i64, width: Option<u16>) -> String {
             (first, lines.collect::<Vec<_>>())
         }
     };
-    table::render(first, &lines, now, width)
+    let mut text = table::render(first, &lines, now, width);
+    if let Picture::Split(By::Day, days) = picture
+        && let [(first, _), .., (last, _)] = days.as_slice()
+    {
+        let (dials, calls): (Vec<i64>, Vec<i64>) = days
+            .iter()
+            .map(|(_, counters)| (counters.dials, counters.total_calls))
+            .unzip();
+        let screen = width.map_or(usize::MAX, usize::from);
+        for (name, values) in [("dials", dials), ("calls", calls)] {
+            let line = table::sparkline(&values);
+            // A line that wraps is no picture.
+            if line.chars().count() + name.len() + 2 <= screen {
+                text.push_str(&format!("{name}  {line}\n"));
+            }
+        }
+        text.push_str(&format!("       {first} to {last}\n"));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -137,6 +137,19 @@ fn bar(percent: f64, width: u16) -> String {
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
+/// One character a value, as high as the value is beside the largest one.
+pub(super) fn sparkline(values: &[i64]) -> String {
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let largest = values.iter().copied().max().unwrap_or(0).max(1);
+    let height = |value: &i64| {
+        // Of none a blank, so that it is told from few.
+        let eighths = (8 * (*value).max(0) + largest - 1) / largest;
+        let height = usize::try_from(eighths).unwrap_or(0).checked_sub(1);
+        height.map_or(' ', |height| HEIGHTS[height.min(7)])
+    };
+    values.iter().map(height).collect()
+}
+
 /// `M:SS`.
 fn minutes(seconds: f64) -> String {
     let seconds = seconds.round() as i64;
@@ -207,6 +220,13 @@ mod tests {
             bars,
             ["", "▏", "█████", "█████▋", "██████████", "██████████"]
         );
+    }
+
+    #[test]
+    fn a_sparkline_tells_none_from_few() {
+        assert_eq!(sparkline(&[0, 1, 500, 1000]), " ▁▄█");
+        assert_eq!(sparkline(&[0, 0]), "  ");
+        assert_eq!(sparkline(&[]), "");
     }
 
     #[test]

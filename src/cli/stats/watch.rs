@@ -112,13 +112,13 @@ impl Rate {
 
 /// The terminal, given back as it was; the last picture stays on it. Where
 /// stdout is no terminal, pictures follow each other.
-struct Screen {
+pub(in crate::cli) struct Screen {
     is_terminal: bool,
     last: String,
 }
 
 impl Screen {
-    fn enter(wanted: bool) -> std::io::Result<Self> {
+    pub(in crate::cli) fn enter(wanted: bool) -> std::io::Result<Self> {
         let is_terminal = wanted && std::io::stdout().is_terminal();
         if is_terminal {
             // The other screen, and no cursor.
@@ -144,7 +144,7 @@ impl Screen {
         args.limit.min(u32::try_from(fit).unwrap_or(u32::MAX))
     }
 
-    fn draw(&mut self, frame: &str) -> std::io::Result<()> {
+    pub(in crate::cli) fn draw(&mut self, frame: &str) -> std::io::Result<()> {
         if !self.is_terminal {
             return output::print(&format!("{frame}\n"));
         }

@@ -91,7 +91,8 @@ impl Owner<'_> {
     }
 }
 
-async fn tenant(tx: &mut Tx, name: &str) -> Result<i64, Error> {
+/// The id of a tenant, which is made where it is not there yet.
+pub(super) async fn tenant(tx: &mut Tx, name: &str) -> Result<i64, Error> {
     const CREATE: Insert<'_> = Insert {
         table: "tenants",
         columns: &["name"],

@@ -16,10 +16,12 @@
 //! Writers of one source meet at its row of `source_leases` and take turns;
 //! writers of different sources do not wait for each other. Reading is a snapshot.
 
+mod api_keys;
 mod backfills;
 mod columns;
 mod commit;
 mod dialect;
+mod dids;
 mod dump;
 mod error;
 mod insert;
@@ -31,6 +33,7 @@ mod mend;
 mod migrate;
 mod numbers;
 mod open;
+mod operator;
 mod page;
 mod partitions;
 mod privileges;
@@ -69,7 +72,10 @@ pub(in crate::store) use self::query::Query;
 pub(in crate::store) use self::session::Tx;
 pub(in crate::store) use self::value::Row;
 
+pub use self::api_keys::ApiKeyRecord;
+pub use self::dids::{DidEntries, DidEntry, DidImport, DidRecord};
 pub use self::migrate::{pending_sql, whole_sql};
+pub use self::operator::OperatorAction;
 pub use self::privileges::{Lacking, lacking_privileges};
 pub use self::session::statements_sent;
 

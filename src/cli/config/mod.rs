@@ -1,5 +1,8 @@
 //! `didtail config`: what is configured, and what could be.
 
+mod init;
+mod machine;
+
 use clap::Subcommand;
 use serde_json::json;
 
@@ -7,7 +10,7 @@ use super::failure::Failure;
 use super::{Options, output};
 use crate::config::Config;
 
-/// Check the configuration, or print a commented one
+/// Write a configuration, check it, or print a commented one
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Check everything and print each value with where it was set
@@ -17,11 +20,13 @@ pub(super) enum Command {
     Check,
     /// Print a configuration file with every key explained
     Example,
+    Init(init::Init),
 }
 
 pub(super) fn run(options: &Options, command: &Command) -> Result<(), Failure> {
     match command {
         Command::Check => check(options),
+        Command::Init(arguments) => init::run(options, arguments),
         Command::Example => Ok(output::print(Config::example())?),
     }
 }

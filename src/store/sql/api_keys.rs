@@ -1,0 +1,148 @@
+//! Keys of the HTTP API: made, listed and revoked.
+
+use super::SqlStore;
+use super::commit;
+use super::dialect::Conflict;
+use super::insert::Insert;
+use super::operator;
+use super::session::Tx;
+use super::value::Value;
+use crate::store::StoreError;
+
+/// A row of `api_keys`, without its hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ApiKeyRecord {
+    /// Names the key in commands; the key itself is not stored.
+    pub id: i64,
+    /// The tenant whose numbers it is for.
+    pub tenant: String,
+    /// What it is for.
+    pub label: String,
+    /// Seconds since 1970 (UTC).
+    pub created_at: i64,
+    /// `None`: never.
+    pub last_used_at: Option<i64>,
+    /// `None`: it is valid.
+    pub revoked_at: Option<i64>,
+}
+
+impl SqlStore {
+    /// Keeps the hash of a new key ([`crate::store::ApiKey::hash`]).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_api_key(
+        &self,
+        tenant: &str,
+        label: &str,
+        hash: &str,
+    ) -> Result<ApiKeyRecord, StoreError> {
+        const CREATE: Insert<'_> = Insert {
+            table: "api_keys",
+            columns: &["tenant_id", "label", "key_hash", "created_at"],
+            fixed: &[],
+            key: &["key_hash"],
+            then: Conflict::Fail,
+        };
+        let pool = self.writer()?;
+        let write = async {
+            let mut tx = pool.begin_writing().await?;
+            let tenant_id = commit::tenant(&mut tx, tenant).await?;
+            let now = operator::now(&mut tx).await?;
+            let mut values: Vec<Value<'_>> = vec![tenant_id.into()];
+            values.extend([Value::from(label), Value::from(hash), now.into()]);
+            tx.insert(&CREATE, values).await?;
+            let find = tx
+                .query("SELECT id FROM api_keys WHERE key_hash = ")
+                .bind(hash);
+            let row = tx.fetch_first(find).await?;
+            let id: i64 = row.ok_or(sqlx::Error::RowNotFound)?.take()?;
+            let details = serde_json::json!({ "id": id, "label": label });
+            operator::audit(&mut tx, tenant_id, "API_KEY_CREATED", &details).await?;
+            tx.finish(ApiKeyRecord {
+                id,
+                tenant: tenant.to_owned(),
+                label: label.to_owned(),
+                created_at: now,
+                last_used_at: None,
+                revoked_at: None,
+            })
+            .await
+        };
+        write.await.map_err(|e| self.error("making an API key", e))
+    }
+
+    /// All keys, the oldest first, also revoked ones; of one tenant or of all.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn api_keys(&self, tenant: Option<&str>) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        let read = async {
+            let mut tx = self.begin_read().await?;
+            let found = find(&mut tx, tenant, None).await?;
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("reading the API keys", e))
+    }
+
+    /// Revokes a key, and says what it was before; `None` where there is none.
+    /// One that is revoked already stays so, from the time when it was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revoke_api_key(&self, id: i64) -> Result<Option<ApiKeyRecord>, StoreError> {
+        let pool = self.writer()?;
+        let write = async {
+            let mut tx = pool.begin_writing().await?;
+            let found = find(&mut tx, None, Some(id)).await?.into_iter().next();
+            if let Some(key) = found.as_ref().filter(|key| key.revoked_at.is_none()) {
+                let now = operator::now(&mut tx).await?;
+                let revoke = tx
+                    .query("UPDATE api_keys SET revoked_at = ")
+                    .bind(now)
+                    .sql(" WHERE revoked_at IS NULL AND id = ")
+                    .bind(id);
+                tx.run(revoke).await?;
+                let tenant_id = commit::tenant(&mut tx, &key.tenant).await?;
+                let details = serde_json::json!({ "id": id, "label": key.label });
+                operator::audit(&mut tx, tenant_id, "API_KEY_REVOKED", &details).await?;
+            }
+            tx.finish(found).await
+        };
+        write
+            .await
+            .map_err(|e| self.error("revoking an API key", e))
+    }
+}
+
+async fn find(
+    tx: &mut Tx,
+    tenant: Option<&str>,
+    id: Option<i64>,
+) -> Result<Vec<ApiKeyRecord>, sqlx::Error> {
+    let query = tx.query(
+        "SELECT k.id, t.name, k.label, k.created_at, k.last_used_at, k.revoked_at \
+         FROM api_keys k JOIN tenants t ON t.id = k.tenant_id WHERE 1 = 1",
+    );
+    let query = match tenant {
+        Some(tenant) => query.sql(" AND t.name = ").bind(tenant),
+        None => query,
+    };
+    let query = match id {
+        Some(id) => query.sql(" AND k.id = ").bind(id),
+        None => query,
+    };
+    let mut found = Vec::new();
+    for mut row in tx.fetch(query.sql(" ORDER BY k.id")).await? {
+        found.push(ApiKeyRecord {
+            id: row.take()?,
+            tenant: row.take()?,
+            label: row.take()?,
+            created_at: row.take()?,
+            last_used_at: row.take()?,
+            revoked_at: row.take()?,
+        });
+    }
+    Ok(found)
+}
