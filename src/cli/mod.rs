@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod output;
 mod recount;
+mod reload;
 mod replay;
 mod run;
 mod shell;

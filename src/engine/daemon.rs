@@ -6,17 +6,36 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, DispositionsConfig, SourceConfig};
 use crate::engine::follow::Summary;
 use crate::engine::lease::{self, Kept};
 use crate::engine::policy::{self, Action, EngineError};
-use crate::engine::run::{run_source, system_clock};
+use crate::engine::run::{Steered, run_source, system_clock};
+use crate::engine::vitals::{Phase, SourceVitals, Vitals};
 use crate::state::{Health, StateFile, StatusNote};
 use crate::store::{Grant, Lease, SqlStore, StoreError};
 use crate::telemetry::field;
 
 /// How long a source that cannot be followed is left alone while others can.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// How a daemon with this configuration is, before it has begun.
+#[must_use]
+pub fn vitals_of(config: &Config) -> Arc<Vitals> {
+    let names = config.sources.iter().map(|source| source.name.as_str());
+    Arc::new(Vitals::new(names, system_clock))
+}
+
+/// What whoever starts a daemon can tell it while it runs, and hear from it.
+#[derive(Clone, Debug)]
+pub struct Steering {
+    /// Turns true when it is time to stop.
+    pub shutdown: watch::Receiver<bool>,
+    /// Which dispositions count as what, from now on.
+    pub dispositions: watch::Receiver<DispositionsConfig>,
+    /// How it goes; of [`vitals_of`].
+    pub vitals: Arc<Vitals>,
+}
 
 /// Follows all configured sources until `shutdown` turns true or, with
 /// `until_caught_up`, until everything that is in their binlogs now is applied.
@@ -30,14 +49,15 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 pub async fn run(
     config: Config,
     until_caught_up: bool,
-    shutdown: watch::Receiver<bool>,
+    steering: Steering,
 ) -> Result<Vec<Summary>, EngineError> {
     let state = StateFile::open_exclusive(&config.state.path)?;
-    let Some(store) = open_store(&config, until_caught_up, &shutdown).await? else {
+    let opened = open_store(&config, until_caught_up, &steering);
+    let Some(store) = opened.await? else {
         return Ok(Vec::new());
     };
     let store = Arc::new(store);
-    let ended = run_all(config, &state, &store, until_caught_up, shutdown).await;
+    let ended = run_all(config, &state, &store, until_caught_up, steering).await;
     store.close().await;
     ended
 }
@@ -47,18 +67,26 @@ pub async fn run(
 async fn open_store(
     config: &Config,
     until_caught_up: bool,
-    shutdown: &watch::Receiver<bool>,
+    steering: &Steering,
 ) -> Result<Option<SqlStore>, EngineError> {
     let mut pauses = policy::pauses();
-    let mut shutdown = shutdown.clone();
+    let Steering {
+        vitals,
+        mut shutdown,
+        ..
+    } = steering.clone();
     loop {
         let error = match SqlStore::open_alone(&config.store.address()).await {
-            Ok(store) => return Ok(Some(store)),
+            Ok(store) => {
+                vitals.store_works();
+                return Ok(Some(store));
+            }
             Err(error) => error,
         };
         if until_caught_up || !is_away(config, &error) {
             return Err(error.into());
         }
+        vitals.store_failed(&error);
         wait(&error, pauses.next().unwrap_or_default(), &mut shutdown).await;
         if *shutdown.borrow() {
             return Ok(None);
@@ -92,13 +120,14 @@ async fn run_all(
     state: &StateFile,
     store: &Arc<SqlStore>,
     until_caught_up: bool,
-    mut shutdown: watch::Receiver<bool>,
+    steering: Steering,
 ) -> Result<Vec<Summary>, EngineError> {
+    let mut shutdown = steering.shutdown;
     let config = Arc::new(config);
     let count = config.sources.len();
     let stop = watch::Sender::new(false);
     let mut running = JoinSet::new();
-    for number in 0..count {
+    for (number, vitals) in steering.vitals.sources().iter().enumerate() {
         let job = Job {
             config: Arc::clone(&config),
             number,
@@ -106,6 +135,8 @@ async fn run_all(
             store: Arc::clone(store),
             until_caught_up,
             again: count > 1 && !until_caught_up,
+            dispositions: steering.dispositions.clone(),
+            vitals: Arc::clone(vitals),
             shutdown: stop.subscribe(),
         };
         running.spawn(job.run());
@@ -154,6 +185,8 @@ struct Job {
     until_caught_up: bool,
     /// It is begun again where that can help.
     again: bool,
+    dispositions: watch::Receiver<DispositionsConfig>,
+    vitals: Arc<SourceVitals>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -175,7 +208,14 @@ impl Job {
             let ended = match self.lease(source, restarts).await {
                 Ok(Some(lease)) => {
                     restarts = false;
-                    match self.follow_under(&config, source, &lease).await {
+                    self.vitals.set_lease_held(true);
+                    let now = Config {
+                        dispositions: self.dispositions.borrow_and_update().clone(),
+                        ..Config::clone(&config)
+                    };
+                    let ended = self.follow_under(&now, source, &lease).await;
+                    self.vitals.set_lease_held(false);
+                    match ended {
                         (ended, Kept::ToTheEnd) => ended,
                         // Standing by until it is free again.
                         (_, Kept::Lost) => continue,
@@ -185,13 +225,17 @@ impl Job {
                 Err(error) => Err(error),
             };
             let error = match ended {
-                Ok(summary) => return Ok(Some(summary)),
+                Ok(summary) => {
+                    self.vitals.set_phase(Phase::Stopped, None);
+                    return Ok(Some(summary));
+                }
                 Err(EngineError::Store(StoreError::LeaseLost { .. })) => continue,
                 // Once it follows it waits for the store; before, it begins again.
                 Err(EngineError::Store(error))
                     if !self.until_caught_up && is_away(&config, &error) =>
                 {
                     let pause = pauses.next().unwrap_or_default();
+                    self.vitals.store_failed(&error);
                     wait(&error, pause, &mut shutdown).await;
                     if *shutdown.borrow() {
                         return Ok(None);
@@ -237,8 +281,11 @@ impl Job {
         let mut seen = None;
         loop {
             let restarts = restarts && seen.is_none();
-            match lease::ask(self.store.as_ref(), name, &own, restarts).await? {
+            let answer = lease::ask(self.store.as_ref(), name, &own, restarts).await?;
+            self.vitals.store_works();
+            match answer {
                 Grant::Held(mut lease) => {
+                    self.vitals.set_phase(Phase::Starting, None);
                     lease.taken_from = lease.taken_from.or(seen.filter(|other| *other != own));
                     tracing::info!(
                         { field::SOURCE } = name,
@@ -256,6 +303,8 @@ impl Job {
                         "standing by: another daemon has the lease of the source"
                     );
                     self.note(source, None)?;
+                    let why = format!("{holder} has the lease of the source");
+                    self.vitals.set_phase(Phase::Standby, Some(why));
                     seen = Some(holder);
                 }
                 // It may be the one that was killed here.
@@ -288,9 +337,13 @@ impl Job {
             store,
             lease,
             until_caught_up,
-            stop.subscribe(),
+            Steered {
+                shutdown: stop.subscribe(),
+                dispositions: self.dispositions.clone(),
+                vitals: Arc::clone(&self.vitals),
+            },
         );
-        let under = (self.store.as_ref(), source.name.as_str(), lease);
+        let under = (self.store.as_ref(), self.vitals.as_ref(), lease);
         let shutdown = self.shutdown.clone();
         let (ended, kept) = lease::keep(under, shutdown, &stop, Box::pin(work)).await;
         let is_lost = kept == Kept::Lost
@@ -311,6 +364,10 @@ impl Job {
         source: &SourceConfig,
         error: Option<&EngineError>,
     ) -> Result<(), EngineError> {
+        if let Some(error) = error {
+            let why = Some(error.to_string());
+            self.vitals.set_phase(Phase::Stopped, why);
+        }
         let now = system_clock();
         let known = self.state.status(&source.name)?;
         let health = match error {

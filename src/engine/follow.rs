@@ -1,7 +1,6 @@
 //! Follows one source: reads, applies, connects again, shuts down.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -13,6 +12,7 @@ use crate::engine::batch::{BATCHES_WAITING_MAX, Batch};
 use crate::engine::failover;
 use crate::engine::intake::{Ended, Intake, Reading};
 use crate::engine::policy::{self, Action, EngineError};
+use crate::engine::vitals::Phase;
 use crate::landmark::Landmark;
 use crate::source::{Source, SourceError};
 use crate::state::Missing;
@@ -62,7 +62,6 @@ pub(super) struct Follow<S: Source, St: Store> {
     pub(super) until: Option<Position>,
     /// Turns true when it is time to stop.
     pub(super) shutdown: watch::Receiver<bool>,
-    pub(super) idle: Arc<AtomicBool>,
     /// The source was lost and is not known to be followed again.
     pub(super) is_lost: bool,
 }
@@ -110,6 +109,8 @@ impl<S: Source, St: Store> Follow<S, St> {
                 pauses = policy::pauses();
             }
             let pause = pauses.next().unwrap_or_default();
+            let vitals = &self.applier.with.vitals;
+            vitals.set_phase(Phase::Lost, Some(error.to_string()));
             self.is_lost = true;
             // The failure that is being waited out matters more than a note of it.
             drop(self.applier.note(Moment::Waiting(&error)));
@@ -124,6 +125,7 @@ impl<S: Source, St: Store> Follow<S, St> {
                 () = asked_to_stop(&mut self.shutdown) => break Ok(()),
             }
         };
+        self.applier.with.vitals.disconnect(false);
         match &ended {
             Ok(()) => {
                 self.applier.remember("stop")?;
@@ -198,7 +200,7 @@ impl<S: Source, St: Store> Follow<S, St> {
             sender,
             self.until.clone(),
             history,
-            Arc::clone(&self.idle),
+            Arc::clone(&self.applier.with.vitals),
         );
         let intake = spawn_named("intake", intake.run());
         let applied = self.apply_all(&mut batches).await;
@@ -304,7 +306,7 @@ impl<S: Source, St: Store> Follow<S, St> {
                 }
                 _ = look.tick(), if self.is_lost => {
                     // Everything is read and nothing new comes: it is connected.
-                    if self.idle.load(Ordering::Relaxed) {
+                    if self.applier.with.vitals.reads_nothing() {
                         self.found()?;
                     }
                 }
@@ -316,7 +318,7 @@ impl<S: Source, St: Store> Follow<S, St> {
     /// nobody writes any more, with heartbeats and nothing else. Its end then
     /// lies before what is applied.
     async fn check_head(&mut self) -> Result<(), EngineError> {
-        if !self.idle.load(Ordering::Relaxed) {
+        if !self.applier.with.vitals.reads_nothing() {
             return Ok(());
         }
         let here = self.resume_at().position.clone();
@@ -377,14 +379,12 @@ impl<S: Source, St: Store> Follow<S, St> {
         let done = &self.applier.done;
         let seconds = PROGRESS_INTERVAL.as_secs().max(1);
         let rate = |now: u64, then: u64| now.saturating_sub(then) / seconds;
-        let idle = self.idle.load(Ordering::Relaxed);
-        let event_time = self.resume_at().event_time;
-        let lag = event_time.map_or(0, |time| ((self.applier.with.clock)() - time).max(0));
+        let vitals = &self.applier.with.vitals;
         tracing::info!(
             { field::SOURCE } = self.applier.with.source,
             { field::POSITION } = %self.resume_at().position,
-            { field::LAG_SECONDS } = if idle { 0 } else { lag },
-            idle,
+            { field::LAG_SECONDS } = vitals.lag_seconds().unwrap_or_default(),
+            idle = vitals.is_idle(),
             events_per_second = rate(done.tally.events, before.tally.events),
             rows_per_second = rate(done.tally.rows, before.tally.rows),
             results_per_second = rate(done.results, before.results),
