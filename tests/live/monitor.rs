@@ -107,6 +107,21 @@ fn health_and_metrics_say_how_it_goes() {
         );
     }
 
+    // Nobody calls, so that no commit tells of it.
+    let lock = rusqlite::Connection::open(site.path("store.db")).expect("the store");
+    lock.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    wait_until("the store is away", || {
+        let (status, source) = health(&address);
+        let reason = source["reasons"][0].as_str().unwrap_or_default();
+        (status == 503 && reason.starts_with("the store cannot be used")).then_some(())
+    });
+    assert_eq!(get(&address, "/readyz").0, 503);
+    assert!(number("didtail_store_up") < 0.5);
+    drop(lock);
+    wait_until("the store is back", || {
+        (health(&address).0 == 200).then_some(())
+    });
+
     server.stop();
     let reason = wait_until("the loss is seen", || {
         let (status, source) = health(&address);
