@@ -33,6 +33,7 @@
 //!  state/       position, its history, rows set aside: for operators and restarts
 //!      │
 //!  cli/         reads both, moves the position when told to
+//!  api/         tells over HTTP how the daemon is
 //! ```
 //!
 //! # The modules, and what each must never know
@@ -50,6 +51,7 @@
 //! | [`engine`] | the loop, and the one table from failure to action | bytes, columns, SQL |
 //! | [`config`] | one checked tree of settings | what they are for |
 //! | [`telemetry`] | the log and its field names | values of rows |
+//! | [`api`] | HTTP: health and metrics, read from [`engine::Vitals`] | how either comes about |
 //! | [`cli`] | the commands; nobody imports it | |
 //!
 //! Traits stand at the two ends only, [`source::Source`] and [`store::Store`], each
@@ -203,6 +205,7 @@
 //!    [`store::Durable`] checkpoint, and [`state::StateFile::save_checkpoint`] notes it.
 //! 10. `didtail stats` reads `did_summary`, and the sale is there.
 
+pub mod api;
 pub mod binlog;
 pub mod checkpoint;
 pub mod cli;

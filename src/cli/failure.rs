@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::api::ApiError;
 use crate::config::{Config, ConfigError};
 use crate::engine::{EngineError, SourceFailure};
 use crate::source::SourceError;
@@ -204,6 +205,16 @@ pub(super) fn failed_json(failed: &[SourceFailure]) -> serde_json::Value {
         })
     };
     failed.iter().map(one).collect()
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self {
+            exit: Exit::Operator,
+            hint: Some(error.hint()),
+            error: error.into(),
+        }
+    }
 }
 
 impl From<TelemetryError> for Failure {

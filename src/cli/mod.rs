@@ -16,6 +16,7 @@ mod failure;
 mod output;
 mod quarantine;
 mod recount;
+mod reload;
 mod replay;
 mod run;
 mod service;

@@ -1,13 +1,17 @@
 //! `didtail run`: the daemon.
 
+use std::sync::Arc;
+
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::failure::Failure;
+use super::reload::Reload;
 use super::{Options, output, service};
-use crate::engine::{self, Pulses, Summary};
-use crate::telemetry::{field, spawn_named};
+use crate::api::Server;
+use crate::engine::{self, Pulses, Steering, Summary};
+use crate::telemetry::{self, field, spawn_named};
 
 /// Follow VICIdial's binlog and keep the numbers, until stopped
 ///
@@ -19,8 +23,16 @@ use crate::telemetry::{field, spawn_named};
 /// daemon has its lease; of several one that cannot be followed does not count. Its
 /// watchdog is fed as long as the loops turn, also while a source or the store is away.
 ///
+/// SIGHUP reads the configuration again: `[dispositions]` and the log level hold at
+/// once, and a log line names the changed keys that hold from the next start on. A
+/// configuration that is wrong changes nothing.
+///
+/// With `[api] listen` it answers over HTTP meanwhile: `/healthz` and `/readyz`
+/// whether it is well, `/metrics` for Prometheus.
+///
 /// Examples:
 ///   didtail run
+///   kill -HUP $(pgrep -x didtail)
 ///   didtail run --until-caught-up --json
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -38,10 +50,32 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         .enable_all()
         .build()?;
     let summaries = runtime.block_on(async {
-        let shutdown = shutdown_signal()?;
-        let pulses = Pulses::default();
-        service::report(pulses.clone(), shutdown.clone());
-        let done = engine::run(config, arguments.until_caught_up, shutdown, &pulses).await;
+        let until_caught_up = arguments.until_caught_up;
+        let vitals = engine::vitals_of(&config);
+        let reload = Reload::new(options, &config)?;
+        let steering = Steering {
+            shutdown: shutdown_signal()?,
+            dispositions: reload.dispositions(),
+            vitals: Arc::clone(&vitals),
+            pulses: Pulses::default(),
+        };
+        service::report(steering.pulses.clone(), steering.shutdown.clone());
+        if let Some(hangups) = Reload::hangups()? {
+            spawn_named("reload", reload.listen(hangups));
+        }
+        spawn_named("repeats", telemetry::limit_repeats());
+        let server = match &config.api {
+            // Whoever ends by itself is not watched.
+            Some(api) if !until_caught_up => {
+                Some(Server::start(api.listen, Arc::clone(&vitals)).await?)
+            }
+            Some(_) | None => None,
+        };
+        let done = engine::run(config, until_caught_up, steering).await;
+        if let Some(server) = server {
+            server.stop().await;
+        }
+        telemetry::tell_repeats(true);
         done.map_err(Failure::from)
     })?;
     if !arguments.until_caught_up {

@@ -50,7 +50,7 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// What is logged and how.
     pub log: LogConfig,
-    /// The HTTP API; `None` while it is not configured.
+    /// Where to answer over HTTP; `None`, the default: nowhere.
     pub api: Option<ApiConfig>,
     /// What works and should be mended all the same; for the log and `config check`.
     pub warnings: Vec<String>,

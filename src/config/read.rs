@@ -1,5 +1,6 @@
 //! Turns the layers into a [`Config`], and collects what is wrong on the way.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use phonenumber::country;
@@ -75,12 +76,7 @@ impl Reader {
         }
         let retention = self.retention();
         let log = self.log();
-        let api = self.parsed("api", 0, "listen", |text| {
-            text.parse()
-                .map(|listen| ApiConfig { listen })
-                .map_err(|_| "expected ADDRESS:PORT, e.g. 127.0.0.1:5000".to_owned())
-        });
-        self.refuse_unbuilt();
+        let api = self.api();
         Some(Config {
             state: state?,
             store: store?,
@@ -96,13 +92,19 @@ impl Reader {
         })
     }
 
-    /// What can be written down already and is not built yet. Each goes when its part comes.
-    fn refuse_unbuilt(&mut self) {
-        if self.layers.setting("api", 0, "listen").is_some() {
-            let origin = self.layers.origin("api", 0, "listen");
-            let message = "this version does not serve the API yet; remove the section";
-            self.layers.problem(&origin, "api", message);
+    fn api(&mut self) -> Option<ApiConfig> {
+        let listen: SocketAddr = self.parsed("api", 0, "listen", |text| {
+            text.parse()
+                .map_err(|_| "expected ADDRESS:PORT, e.g. 127.0.0.1:5000".to_owned())
+        })?;
+        if !listen.ip().is_loopback() {
+            self.warnings.push(format!(
+                "[api] listen = \"{listen}\": whoever can reach this address may read /metrics \
+                 and /healthz, unencrypted and without a password; a firewall should let in \
+                 Prometheus alone"
+            ));
         }
+        Some(ApiConfig { listen })
     }
 
     fn store(&mut self) -> Option<StoreConfig> {

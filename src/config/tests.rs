@@ -316,12 +316,28 @@ fn passwords_come_from_the_nearest_place() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused() {
-    let text = "[[source]]\nurl = \"mysql://u@h/d\"\n\
-                [api]\nlisten = \"127.0.0.1:5000\"\n";
-    let found = short_problems(load_with(text, &[]));
-    assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].contains("version"));
+fn nothing_listens_by_default_and_for_all_only_with_a_warning() {
+    let config = load_with(MINIMAL, &[]).expect("valid");
+    assert_eq!((config.api, config.warnings.len()), (None, 0));
+    for (listen, warnings) in [
+        ("127.0.0.1:5000", 0),
+        ("[::1]:5000", 0),
+        ("0.0.0.0:5000", 1),
+        ("192.0.2.1:5000", 1),
+    ] {
+        let text = format!("{MINIMAL}[api]\nlisten = \"{listen}\"\n");
+        let config = load_with(&text, &[]).expect(listen);
+        assert_eq!(config.api.expect("set").listen.to_string(), listen);
+        assert_eq!(config.warnings.len(), warnings, "{:?}", config.warnings);
+    }
+    for listen in ["5000", "localhost:5000", "127.0.0.1", "127.0.0.1:70000"] {
+        let text = format!("{MINIMAL}[api]\nlisten = \"{listen}\"\n");
+        let found = short_problems(load_with(&text, &[]));
+        assert_eq!(
+            found,
+            [":4: api.listen: expected ADDRESS:PORT, e.g. 127.0.0.1:5000"]
+        );
+    }
 }
 
 #[test]

@@ -20,10 +20,12 @@ mod prepare;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::binlog::Position;
 use crate::checkpoint::Checkpoint;
+use crate::config::DispositionsConfig;
 use crate::engine::aside::AsideLog;
 use crate::engine::batch::{Batch, BatchSize, Tally};
 use crate::engine::cache::StateCache;
@@ -32,6 +34,8 @@ use crate::engine::lookup::LookUp;
 use crate::engine::policy::EngineError;
 use crate::engine::pulse::Pulse;
 use crate::engine::retention::Retention;
+use crate::engine::run::judged_by;
+use crate::engine::vitals::SourceVitals;
 use crate::landmark::Landmark;
 use crate::ledger::{Pruned, Rules};
 use crate::source::{Source, SourceError};
@@ -132,6 +136,10 @@ pub(super) struct Setup<S, St> {
     /// Of the lease that it writes under.
     pub(super) fencing_token: Option<u64>,
     pub(super) pulse: Pulse,
+    /// Changes of which dispositions count as what.
+    pub(super) dispositions: Option<watch::Receiver<DispositionsConfig>>,
+    /// How it goes, for whoever asks.
+    pub(super) vitals: Arc<SourceVitals>,
 }
 
 impl<S: Source, St: Store> Applier<S, St> {
@@ -143,6 +151,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         let now = (with.clock)();
         with.state.take_mended(&with.source)?;
         let note = with.state.status(&with.source)?.unwrap_or_default();
+        let event_time = stored.as_ref().and_then(|stored| stored.event_time);
+        with.vitals
+            .begin(note.missing, note.rereads.clone(), event_time);
         let Keep {
             dials_days,
             call_records_days,
@@ -225,6 +236,7 @@ impl<S: Source, St: Store> Applier<S, St> {
                 batch.begin
             )));
         }
+        self.take_dispositions().await?;
         self.keep_beside(&batch)?;
         self.applied_to = Some(batch.position.clone());
         // Its answers are remembered when it is durable, and not asked for twice.
@@ -251,6 +263,22 @@ impl<S: Source, St: Store> Applier<S, St> {
         }
     }
 
+    /// Judges by the newest settings from the next batch on.
+    async fn take_dispositions(&mut self) -> Result<(), EngineError> {
+        let changes = self.with.dispositions.as_ref();
+        if !changes.is_some_and(|changes| changes.has_changed().unwrap_or(false)) {
+            return Ok(());
+        }
+        // The batch under way brings its own rules with it.
+        self.settle().await?;
+        if let Some(changes) = &mut self.with.dispositions {
+            let (success, transient) = judged_by(&changes.borrow_and_update());
+            self.with.rules.success = success;
+            self.with.rules.transient = transient;
+        }
+        Ok(())
+    }
+
     /// Keeps in the state file what must not be forgotten once the position is behind
     /// the batch.
     fn keep_beside(&mut self, batch: &Batch) -> Result<(), EngineError> {
@@ -263,6 +291,7 @@ impl<S: Source, St: Store> Applier<S, St> {
         }
         if !missing.is_none() {
             self.done.missing.add(missing);
+            self.with.vitals.set_missing(self.done.missing);
             self.note(Moment::Running)?;
         }
         for row in &batch.bad {
@@ -294,10 +323,13 @@ impl<S: Source, St: Store> Applier<S, St> {
         let (store, sent) = (Arc::clone(&self.with.store), Arc::clone(&prepared));
         let mut commit = JoinSet::new();
         let size = self.with.size.clone();
+        let vitals = Arc::clone(&self.with.vitals);
         commit.spawn(async move {
             let begun = Instant::now();
             let durable = store.commit(&sent.change).await?;
-            size.took(sent.batch.facts.len(), begun.elapsed());
+            let took = begun.elapsed();
+            vitals.commit_seconds.observe(took.as_secs_f64());
+            size.took(sent.batch.facts.len(), took);
             Ok(durable)
         });
         self.under_way = Some(UnderWay {
@@ -381,6 +413,10 @@ impl<S: Source, St: Store> Applier<S, St> {
         let source = &self.with.source;
         let state = &mut self.with.state;
         state.save_checkpoint(source, durable.checkpoint())?;
+        let event_time = durable.checkpoint().event_time;
+        self.with
+            .vitals
+            .durable(batch, change.audit.len(), event_time);
         self.done.results += u64::try_from(change.audit.len()).unwrap_or(u64::MAX);
         self.done.rereads.add(&batch.rereads);
         self.done.tally.events += batch.tally.events;
@@ -441,12 +477,11 @@ impl<S: Source, St: Store> Applier<S, St> {
         if let Some(stored) = &self.stored {
             self.with.pulse.is_at(&stored.position);
         }
-        let event_time = self.stored.as_ref().and_then(|stored| stored.event_time);
         let note = StatusNote {
             health,
             missing: self.done.missing,
             rereads: self.done.rereads.clone(),
-            lag_seconds: event_time.map(|time| (now - time).max(0)),
+            lag_seconds: self.with.vitals.lag_seconds(),
             rows_applied: self.done.tally.rows,
             last_error_at: stopped_by.as_ref().map(|_| now),
             last_error: stopped_by,

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::binlog::{GtidPosition, Position};
 use crate::engine::reread::Pending;
 use crate::landmark::Landmark;
 use crate::state::{Missing, QuarantinedRow, Rereads};
-use crate::vicidial::Fact;
+use crate::vicidial::{Fact, Table};
 
 /// Facts in a batch. Enough that a backlog is applied in large transactions (half as
 /// many cost a server's store a quarter of its speed), few enough that a batch takes a
@@ -89,7 +89,13 @@ pub(super) struct Batch {
     /// Things that make the numbers incomplete.
     pub(super) missing: Missing,
     pub(super) tally: Tally,
+    /// Of each of [`Table::ALL`]: events with rows, and rows.
+    pub(super) tables: [(u64, u64); Table::ALL.len()],
     pub(super) rereads: Rereads,
+    /// Counts the batches of a stream; 0 for one that no stream brought.
+    pub(super) number: u64,
+    /// When it was handed to the applying half.
+    pub(super) read_at: Instant,
 }
 
 /// How much was read.
@@ -115,7 +121,18 @@ impl Batch {
             file_begun: None,
             missing: Missing::default(),
             tally: Tally::default(),
+            tables: Default::default(),
             rereads: Rereads::default(),
+            number: 0,
+            read_at: Instant::now(),
+        }
+    }
+
+    /// Counts an event with rows of the table of this rank in [`Table::ALL`].
+    pub(super) fn count(&mut self, rank: usize, rows: usize) {
+        if let Some(table) = self.tables.get_mut(rank) {
+            table.0 += 1;
+            table.1 += rows as u64;
         }
     }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, DispositionsConfig, SourceConfig};
 use crate::engine::follow::Summary;
 use crate::engine::lease::{self, Kept};
 use crate::engine::policy::{self, Action, EngineError};
 use crate::engine::pulse::{Pulse, Pulses};
-use crate::engine::run::{run_source, system_clock};
+use crate::engine::run::{Steered, run_source, system_clock};
+use crate::engine::vitals::{Phase, SourceVitals, Vitals};
 use crate::state::{Health, StateFile, StatusNote};
 use crate::store::{Grant, Lease, SqlStore, StoreError};
 use crate::telemetry::field;
@@ -19,31 +20,47 @@ use crate::telemetry::field;
 /// How long a source that cannot be followed is left alone while others can.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
+/// How a daemon with this configuration is, before it has begun.
+#[must_use]
+pub fn vitals_of(config: &Config) -> Arc<Vitals> {
+    let names = config.sources.iter().map(|source| source.name.as_str());
+    Arc::new(Vitals::new(names, system_clock))
+}
+
+/// What whoever starts a daemon can tell it while it runs, and hear from it.
+#[derive(Clone, Debug)]
+pub struct Steering {
+    /// Turns true when it is time to stop.
+    pub shutdown: watch::Receiver<bool>,
+    /// Which dispositions count as what, from now on.
+    pub dispositions: watch::Receiver<DispositionsConfig>,
+    /// How it goes; of [`vitals_of`].
+    pub vitals: Arc<Vitals>,
+    /// Signs of life.
+    pub pulses: Pulses,
+}
+
 /// Follows all configured sources until `shutdown` turns true or, with
 /// `until_caught_up`, until everything that is in their binlogs now is applied.
 /// Returns what was done, in the order of the configuration.
 ///
 /// A single source that cannot be followed ends it. One of several does not keep
-/// the others from going on, and is tried again later. `pulses` tell meanwhile how
-/// things are.
+/// the others from going on, and is tried again later.
 ///
 /// # Errors
 /// [`EngineError`] when it cannot go on; everything applied so far is durable.
 pub async fn run(
     config: Config,
     until_caught_up: bool,
-    shutdown: watch::Receiver<bool>,
-    pulses: &Pulses,
+    steering: Steering,
 ) -> Result<Vec<Summary>, EngineError> {
     let state = StateFile::open_exclusive(&config.state.path)?;
-    let opened = open_store(&config, until_caught_up, &shutdown, pulses).await?;
-    let Some(store) = opened else {
+    let opened = open_store(&config, until_caught_up, &steering);
+    let Some(store) = opened.await? else {
         return Ok(Vec::new());
     };
     let store = Arc::new(store);
-    let names = config.sources.iter().map(|source| source.name.as_str());
-    let begun = pulses.begin(names, store.patience());
-    let ended = run_all(config, &state, &store, until_caught_up, shutdown, begun).await;
+    let ended = run_all(config, &state, &store, until_caught_up, steering).await;
     store.close().await;
     ended
 }
@@ -53,20 +70,27 @@ pub async fn run(
 async fn open_store(
     config: &Config,
     until_caught_up: bool,
-    shutdown: &watch::Receiver<bool>,
-    pulses: &Pulses,
+    steering: &Steering,
 ) -> Result<Option<SqlStore>, EngineError> {
     let mut pauses = policy::pauses();
-    let mut shutdown = shutdown.clone();
+    let Steering {
+        vitals,
+        mut shutdown,
+        ..
+    } = steering.clone();
     loop {
         let error = match SqlStore::open_alone(&config.store.address()).await {
-            Ok(store) => return Ok(Some(store)),
+            Ok(store) => {
+                vitals.store_works();
+                return Ok(Some(store));
+            }
             Err(error) => error,
         };
         if until_caught_up || !is_away(config, &error) {
             return Err(error.into());
         }
-        pulses.waits_for_store(&error);
+        steering.pulses.waits_for_store(&error);
+        vitals.store_failed(&error);
         wait(&error, pauses.next().unwrap_or_default(), &mut shutdown).await;
         if *shutdown.borrow() {
             return Ok(None);
@@ -100,14 +124,17 @@ async fn run_all(
     state: &StateFile,
     store: &Arc<SqlStore>,
     until_caught_up: bool,
-    mut shutdown: watch::Receiver<bool>,
-    pulses: Vec<Pulse>,
+    steering: Steering,
 ) -> Result<Vec<Summary>, EngineError> {
+    let mut shutdown = steering.shutdown;
     let config = Arc::new(config);
     let count = config.sources.len();
     let stop = watch::Sender::new(false);
     let mut running = JoinSet::new();
-    for (number, pulse) in pulses.into_iter().enumerate() {
+    let names = config.sources.iter().map(|source| source.name.as_str());
+    let pulses = steering.pulses.begin(names, store.patience());
+    let watched = steering.vitals.sources().iter().zip(pulses);
+    for (number, (vitals, pulse)) in watched.enumerate() {
         let job = Job {
             config: Arc::clone(&config),
             number,
@@ -115,6 +142,8 @@ async fn run_all(
             store: Arc::clone(store),
             until_caught_up,
             again: count > 1 && !until_caught_up,
+            dispositions: steering.dispositions.clone(),
+            vitals: Arc::clone(vitals),
             shutdown: stop.subscribe(),
             pulse,
         };
@@ -164,6 +193,8 @@ struct Job {
     until_caught_up: bool,
     /// It is begun again where that can help.
     again: bool,
+    dispositions: watch::Receiver<DispositionsConfig>,
+    vitals: Arc<SourceVitals>,
     shutdown: watch::Receiver<bool>,
     pulse: Pulse,
 }
@@ -188,7 +219,14 @@ impl Job {
                 Ok(Some(lease)) => {
                     self.pulse.waits_for_store(None);
                     restarts = false;
-                    match self.follow_under(&config, source, &lease).await {
+                    self.vitals.set_lease_held(true);
+                    let now = Config {
+                        dispositions: self.dispositions.borrow_and_update().clone(),
+                        ..Config::clone(&config)
+                    };
+                    let ended = self.follow_under(&now, source, &lease).await;
+                    self.vitals.set_lease_held(false);
+                    match ended {
                         (ended, Kept::ToTheEnd) => ended,
                         // Standing by until it is free again.
                         (_, Kept::Lost) => continue,
@@ -198,7 +236,10 @@ impl Job {
                 Err(error) => Err(error),
             };
             let error = match ended {
-                Ok(summary) => return Ok(Some(summary)),
+                Ok(summary) => {
+                    self.vitals.set_phase(Phase::Stopped, None);
+                    return Ok(Some(summary));
+                }
                 Err(EngineError::Store(StoreError::LeaseLost { .. })) => continue,
                 // Once it follows it waits for the store; before, it begins again.
                 Err(EngineError::Store(error))
@@ -206,6 +247,7 @@ impl Job {
                 {
                     let pause = pauses.next().unwrap_or_default();
                     self.pulse.waits_for_store(Some(&error));
+                    self.vitals.store_failed(&error);
                     wait(&error, pause, &mut shutdown).await;
                     if *shutdown.borrow() {
                         return Ok(None);
@@ -252,8 +294,11 @@ impl Job {
         let mut seen = None;
         loop {
             let restarts = restarts && seen.is_none();
-            match lease::ask(self.store.as_ref(), name, &own, restarts).await? {
+            let answer = lease::ask(self.store.as_ref(), name, &own, restarts).await?;
+            self.vitals.store_works();
+            match answer {
                 Grant::Held(mut lease) => {
+                    self.vitals.set_phase(Phase::Starting, None);
                     lease.taken_from = lease.taken_from.or(seen.filter(|other| *other != own));
                     tracing::info!(
                         { field::SOURCE } = name,
@@ -272,6 +317,8 @@ impl Job {
                     );
                     self.note(source, None)?;
                     self.pulse.stands_by(&holder);
+                    let why = format!("{holder} has the lease of the source");
+                    self.vitals.set_phase(Phase::Standby, Some(why));
                     seen = Some(holder);
                 }
                 // It may be the one that was killed here.
@@ -303,11 +350,16 @@ impl Job {
             source,
             state,
             store,
-            (lease, self.pulse.clone()),
+            lease,
             until_caught_up,
-            stop.subscribe(),
+            Steered {
+                shutdown: stop.subscribe(),
+                dispositions: self.dispositions.clone(),
+                vitals: Arc::clone(&self.vitals),
+                pulse: self.pulse.clone(),
+            },
         );
-        let under = (self.store.as_ref(), source.name.as_str(), lease);
+        let under = (self.store.as_ref(), self.vitals.as_ref(), lease);
         let shutdown = self.shutdown.clone();
         let (ended, kept) = lease::keep(under, shutdown, &stop, Box::pin(work)).await;
         let is_lost = kept == Kept::Lost
@@ -328,6 +380,10 @@ impl Job {
         source: &SourceConfig,
         error: Option<&EngineError>,
     ) -> Result<(), EngineError> {
+        if let Some(error) = error {
+            let why = Some(error.to_string());
+            self.vitals.set_phase(Phase::Stopped, why);
+        }
         let now = system_clock();
         let known = self.state.status(&source.name)?;
         let health = match error {

@@ -1,7 +1,6 @@
 //! Follows one source: reads, applies, connects again, shuts down.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -13,6 +12,7 @@ use crate::engine::batch::{BATCHES_WAITING_MAX, Batch};
 use crate::engine::failover;
 use crate::engine::intake::{Ended, Intake, Reading};
 use crate::engine::policy::{self, Action, EngineError};
+use crate::engine::vitals::Phase;
 use crate::landmark::Landmark;
 use crate::source::{Source, SourceError};
 use crate::state::Missing;
@@ -63,7 +63,6 @@ pub(super) struct Follow<S: Source, St: Store> {
     pub(super) until: Option<Position>,
     /// Turns true when it is time to stop.
     pub(super) shutdown: watch::Receiver<bool>,
-    pub(super) idle: Arc<AtomicBool>,
     /// The source was lost and is not known to be followed again.
     pub(super) is_lost: bool,
 }
@@ -111,6 +110,8 @@ impl<S: Source, St: Store> Follow<S, St> {
                 pauses = policy::pauses();
             }
             let pause = pauses.next().unwrap_or_default();
+            let vitals = &self.applier.with.vitals;
+            vitals.set_phase(Phase::Lost, Some(error.to_string()));
             self.is_lost = true;
             self.applier.with.pulse.is_lost(&error);
             // The failure that is being waited out matters more than a note of it.
@@ -126,6 +127,7 @@ impl<S: Source, St: Store> Follow<S, St> {
                 () = asked_to_stop(&mut self.shutdown) => break Ok(()),
             }
         };
+        self.applier.with.vitals.disconnect(false);
         match &ended {
             Ok(()) => {
                 self.applier.remember("stop")?;
@@ -202,7 +204,7 @@ impl<S: Source, St: Store> Follow<S, St> {
             sender,
             self.until.clone(),
             history,
-            Arc::clone(&self.idle),
+            Arc::clone(&self.applier.with.vitals),
         );
         let pulse = self.applier.with.pulse.clone();
         let intake = spawn_named("intake", pulse.reads(intake.run()));
@@ -311,7 +313,7 @@ impl<S: Source, St: Store> Follow<S, St> {
                 // Also so that it turns, however little comes.
                 _ = look.tick() => {
                     // Everything is read and nothing new comes: it is connected.
-                    if self.is_lost && self.idle.load(Ordering::Relaxed) {
+                    if self.is_lost && self.applier.with.vitals.reads_nothing() {
                         self.found()?;
                     }
                 }
@@ -323,7 +325,7 @@ impl<S: Source, St: Store> Follow<S, St> {
     /// nobody writes any more, with heartbeats and nothing else. Its end then
     /// lies before what is applied.
     async fn check_head(&mut self) -> Result<(), EngineError> {
-        if !self.idle.load(Ordering::Relaxed) {
+        if !self.applier.with.vitals.reads_nothing() {
             return Ok(());
         }
         let here = self.resume_at().position.clone();
@@ -384,14 +386,12 @@ impl<S: Source, St: Store> Follow<S, St> {
         let done = &self.applier.done;
         let seconds = PROGRESS_INTERVAL.as_secs().max(1);
         let rate = |now: u64, then: u64| now.saturating_sub(then) / seconds;
-        let idle = self.idle.load(Ordering::Relaxed);
-        let event_time = self.resume_at().event_time;
-        let lag = event_time.map_or(0, |time| ((self.applier.with.clock)() - time).max(0));
+        let vitals = &self.applier.with.vitals;
         tracing::info!(
             { field::SOURCE } = self.applier.with.source,
             { field::POSITION } = %self.resume_at().position,
-            { field::LAG_SECONDS } = if idle { 0 } else { lag },
-            idle,
+            { field::LAG_SECONDS } = vitals.lag_seconds().unwrap_or_default(),
+            idle = vitals.is_idle(),
             events_per_second = rate(done.tally.events, before.tally.events),
             rows_per_second = rate(done.tally.rows, before.tally.rows),
             results_per_second = rate(done.results, before.results),

@@ -9,7 +9,6 @@ mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -25,6 +24,7 @@ use crate::engine::failover::History;
 use crate::engine::policy::EngineError;
 use crate::engine::reread::Rereader;
 use crate::engine::statuses;
+use crate::engine::vitals::SourceVitals;
 use crate::landmark::{Landmark, Sight};
 use crate::source::{EventStream, Source};
 use crate::state::QuarantinedRow;
@@ -66,8 +66,7 @@ pub(super) struct Intake<S: Source> {
     until: Option<Position>,
     /// What the stream must be a part of.
     history: History,
-    /// True while the stream has nothing more to read.
-    idle: Arc<AtomicBool>,
+    vitals: Arc<SourceVitals>,
     batch: Batch,
     sent_at: Instant,
     file_name: Arc<str>,
@@ -85,7 +84,7 @@ impl<S: Source> Intake<S> {
         batches: mpsc::Sender<Batch>,
         until: Option<Position>,
         history: History,
-        idle: Arc<AtomicBool>,
+        vitals: Arc<SourceVitals>,
     ) -> Self {
         let mut batch = Batch::new(reader.position().clone(), reader.gtid().clone(), None);
         // Of a session that ended before they were durable; they are not begun again.
@@ -99,7 +98,7 @@ impl<S: Source> Intake<S> {
             batches,
             until,
             history,
-            idle,
+            vitals,
             batch,
             sent_at: Instant::now(),
             deleting: None,
@@ -112,8 +111,9 @@ impl<S: Source> Intake<S> {
     ///
     /// Dropping it loses nothing: what was not sent is read again.
     pub(super) async fn run(mut self) -> (Reading, Result<Ended, EngineError>) {
+        self.vitals.begin_session();
         let ended = self.read().await;
-        self.idle.store(false, Ordering::Relaxed);
+        self.vitals.disconnect(ended.is_err());
         (self.reading, ended)
     }
 
@@ -122,6 +122,7 @@ impl<S: Source> Intake<S> {
         // Before the first event: a position of another server may be one here too.
         self.history.check_server(stream.server())?;
         self.settle(Table::ALL.into()).await?;
+        self.vitals.connect();
         loop {
             if self.is_at_end() {
                 let sent = self.send().await?;
@@ -156,7 +157,7 @@ impl<S: Source> Intake<S> {
         let has_work = self.batch.has_work();
         let position_due = self.sent_at + POSITION_INTERVAL;
         let moved = self.has_moved();
-        self.idle.store(!has_work, Ordering::Relaxed);
+        self.vitals.set_idle(!has_work);
         tokio::select! {
             biased;
             permit = batches.reserve(), if has_work => {
@@ -165,8 +166,10 @@ impl<S: Source> Intake<S> {
                 permit.send(self.next_batch());
             }
             event = stream.next() => {
-                self.idle.store(false, Ordering::Relaxed);
-                return self.take(event?).await;
+                let event = event?;
+                let is_heartbeat = Kind::of(event.header.code) == Kind::Heartbeat;
+                self.vitals.heard(is_heartbeat);
+                return self.take(event).await;
             }
             () = tokio::time::sleep_until(position_due), if moved => {
                 return self.send().await;
@@ -190,6 +193,7 @@ impl<S: Source> Intake<S> {
         if self.batch.tally.events % EVENTS_PER_LOOK != EVENTS_PER_LOOK - 1 {
             return false;
         }
+        self.vitals.busy();
         let age = self.sent_at.elapsed();
         if self.batch.has_work() {
             age >= WORK_INTERVAL && self.batches.capacity() > 0
@@ -215,7 +219,9 @@ impl<S: Source> Intake<S> {
         batch.gtid = gtid;
         batch.event_time = event_time.or(batch.event_time);
         batch.file_begun = self.reader.file_begun();
+        batch.number = self.vitals.next_batch();
         self.sent_at = Instant::now();
+        batch.read_at = self.sent_at.into_std();
         batch
     }
 
@@ -332,6 +338,7 @@ impl<S: Source> Intake<S> {
             Ok(changes) => changes,
             Err(error) => return self.set_aside(place, rows, rows.first_row, error.to_string()),
         };
+        self.batch.count(rows.table.watched, changes.len());
         if *self.file_name != *place.file.as_str() {
             self.file_name = Arc::from(place.file.as_str());
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::engine::vitals::SourceVitals;
 use crate::store::{Claim, Grant, LEASE_SECONDS, Lease, Store, StoreError};
 use crate::telemetry::field;
 
@@ -87,11 +88,12 @@ pub(super) enum Kept {
 /// A store that does not answer loses nothing: whether the lease is lost, the next
 /// commit learns as well.
 pub(super) async fn keep<St: Store, T>(
-    (store, source, lease): (&St, &str, &Lease),
+    (store, vitals, lease): (&St, &SourceVitals, &Lease),
     mut shutdown: watch::Receiver<bool>,
     stop: &watch::Sender<bool>,
     work: impl Future<Output = T>,
 ) -> (T, Kept) {
+    let source = vitals.name();
     let renewing = async {
         let mut tick = interval(RENEW_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -101,6 +103,7 @@ pub(super) async fn keep<St: Store, T>(
             let error = match store.renew(source, lease).await {
                 Ok(true) if fails => {
                     fails = false;
+                    vitals.store_works();
                     tracing::info!({ field::SOURCE } = source, "the lease is renewed again");
                     continue;
                 }
@@ -108,6 +111,8 @@ pub(super) async fn keep<St: Store, T>(
                 Ok(false) => return,
                 Err(error) => error,
             };
+            // No commit would tell of it while the source is quiet.
+            vitals.store_failed(&error);
             if std::mem::replace(&mut fails, true) {
                 continue;
             }

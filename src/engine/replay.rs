@@ -47,7 +47,10 @@ use crate::engine::failover;
 use crate::engine::follow::Summary;
 use crate::engine::lease::{self, Kept};
 use crate::engine::policy::EngineError;
-use crate::engine::run::{FIRST_EPOCH, Settings, decide, follow, rules, rules_in, settings};
+use crate::engine::run::{
+    FIRST_EPOCH, Settings, decide, follow, rules, rules_in, settings, system_clock,
+};
+use crate::engine::vitals::SourceVitals;
 use crate::landmark::{Landmark, Sight};
 use crate::ledger::Rules;
 use crate::source::{FileSource, FilesBefore, MySqlSource, SourceError};
@@ -142,7 +145,8 @@ pub async fn replay(
         progress,
         stop.subscribe(),
     );
-    let under = (store.as_ref(), name, &lease);
+    let vitals = SourceVitals::unwatched(name, system_clock);
+    let under = (store.as_ref(), vitals.as_ref(), &lease);
     let (ended, kept) = lease::keep(under, shutdown, &stop, Box::pin(work)).await;
     store.close().await;
     match ended {

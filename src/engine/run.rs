@@ -1,16 +1,16 @@
 //! From the configuration to a running source: connects, checks it, decides where
 //! to begin, and says what the numbers will lack.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 
 use crate::binlog::Position;
 use crate::checkpoint::{Checkpoint, Resume, resume};
 use crate::config::{
-    BadRow, Config, Prefer as PreferSetting, SourceConfig, SourceTimeZone as ZoneSetting, StartAt,
-    Success as SuccessSetting, UnknownDid,
+    BadRow, Config, DispositionsConfig, Prefer as PreferSetting, SourceConfig,
+    SourceTimeZone as ZoneSetting, StartAt, Success as SuccessSetting, UnknownDid,
 };
 use crate::engine::apply::{Applier, Clock, Keep, Setup};
 use crate::engine::archivings::Archivings;
@@ -21,16 +21,18 @@ use crate::engine::failover;
 use crate::engine::follow::{Follow, Summary};
 use crate::engine::intake::{Reading, Warned};
 use crate::engine::layouts::Layouts;
+use crate::engine::lookout::Lookout;
 use crate::engine::lookup::{ASKED_AGAIN_MAX, ASKED_AGAIN_SECONDS, LookUp};
 use crate::engine::policy::EngineError;
 use crate::engine::pulse::Pulse;
 use crate::engine::statuses;
+use crate::engine::vitals::SourceVitals;
 use crate::landmark::Landmark;
 use crate::ledger::{Prefer, Rules, Success};
 use crate::source::{MySqlSource, Outcome, Source, SourceError, Target, preflight, verdict};
 use crate::state::StateFile;
 use crate::store::{Lease, SqlStore, Store};
-use crate::telemetry::field;
+use crate::telemetry::{field, spawn_named};
 use crate::vicidial::{Interpreter, Phones, StatusBook, Table, Zone};
 
 /// Epoch of a source that was never reset.
@@ -70,6 +72,18 @@ pub struct Settings {
     pub fencing_token: Option<u64>,
     /// Its signs of life.
     pub pulse: Pulse,
+    /// Changes of which dispositions count as what; `None` where there are none.
+    pub dispositions: Option<watch::Receiver<DispositionsConfig>>,
+    /// How it goes, for whoever asks.
+    pub vitals: Arc<SourceVitals>,
+}
+
+/// What one source is told while it is followed, and what it says.
+pub(super) struct Steered {
+    pub(super) shutdown: watch::Receiver<bool>,
+    pub(super) dispositions: watch::Receiver<DispositionsConfig>,
+    pub(super) vitals: Arc<SourceVitals>,
+    pub(super) pulse: Pulse,
 }
 
 /// Follows one source of the configuration under its lease until `shutdown` turns true or, with
@@ -82,9 +96,9 @@ pub(super) async fn run_source(
     source_config: &SourceConfig,
     mut state: StateFile,
     store: Arc<SqlStore>,
-    (lease, pulse): (&Lease, Pulse),
+    lease: &Lease,
     until_caught_up: bool,
-    shutdown: watch::Receiver<bool>,
+    steered: Steered,
 ) -> Result<Summary, EngineError> {
     let name = source_config.name.as_str();
     let source = MySqlSource::connect(&source_config.connect_settings(&config.state)).await?;
@@ -129,7 +143,9 @@ pub(super) async fn run_source(
     let until = until_caught_up.then_some(head);
     let settings = Settings {
         fencing_token: Some(lease.fencing_token),
-        pulse,
+        pulse: steered.pulse,
+        dispositions: Some(steered.dispositions),
+        vitals: Arc::clone(&steered.vitals),
         ..settings(config, source_config, source.database(), rules, until)
     };
     tracing::info!(
@@ -141,9 +157,22 @@ pub(super) async fn run_source(
         "following the binlog"
     );
     let load = backfill::resume(config, source_config, &source, &store, &settings).await?;
+    let shutdown = steered.shutdown;
     let asked_to_stop = shutdown.clone();
     let source = Arc::new(source);
+    let lookout = Lookout {
+        source: Arc::clone(&source),
+        store: Arc::clone(&store),
+        state: state.beside()?,
+        vitals: steered.vitals,
+    };
+    let lookout = (!until_caught_up).then(|| spawn_named("lookout", lookout.run()));
     let ended = Box::pin(follow(source, store, state, settings, start, shutdown)).await;
+    if let Some(lookout) = lookout {
+        lookout.abort();
+        // It must have let go of the store before that is closed.
+        drop(lookout.await);
+    }
     backfill::end(load, until_caught_up && ended.is_ok(), asked_to_stop).await;
     ended
 }
@@ -172,6 +201,8 @@ pub(super) fn settings(
         clock: system_clock,
         fencing_token: None,
         pulse: Pulse::default(),
+        dispositions: None,
+        vitals: SourceVitals::unwatched(&source.name, system_clock),
     }
 }
 
@@ -234,6 +265,8 @@ pub async fn follow<S: Source, St: Store>(
         server: start.server.clone(),
         fencing_token: settings.fencing_token,
         pulse: settings.pulse,
+        dispositions: settings.dispositions,
+        vitals: settings.vitals,
     };
     let mut applier = Applier::new(setup, stored, pruned)?;
     // The store takes the position before the first row: from now on it is the
@@ -253,7 +286,6 @@ pub async fn follow<S: Source, St: Store>(
         start,
         until: settings.until,
         shutdown,
-        idle: Arc::new(AtomicBool::new(false)),
         is_lost: false,
     };
     follow.run(reading).await
@@ -395,15 +427,10 @@ pub(super) async fn rules(
 
 /// The configured rules, with a zone and status flags.
 pub(super) fn rules_in(config: &Config, zone: Zone, statuses: StatusBook) -> Rules {
-    let upper = |set: &std::collections::BTreeSet<String>| {
-        set.iter().map(|status| status.to_uppercase()).collect()
-    };
+    let (success, transient) = judged_by(&config.dispositions);
     Rules {
-        success: match &config.dispositions.success {
-            SuccessSetting::Set(set) => Success::Set(upper(set)),
-            SuccessSetting::VicidialSaleFlag => Success::SaleFlag,
-        },
-        transient: upper(&config.dispositions.transient),
+        success,
+        transient,
         create_dids: config.attribution.unknown_did == UnknownDid::Create,
         prefer: match config.attribution.prefer {
             PreferSetting::DialLog => Prefer::DialLog,
@@ -412,6 +439,16 @@ pub(super) fn rules_in(config: &Config, zone: Zone, statuses: StatusBook) -> Rul
         zone,
         statuses: Arc::new(statuses),
     }
+}
+
+/// Which dispositions are a success, and which are of calls that go on.
+pub(super) fn judged_by(dispositions: &DispositionsConfig) -> (Success, BTreeSet<String>) {
+    let upper = |set: &BTreeSet<String>| set.iter().map(|status| status.to_uppercase()).collect();
+    let success = match &dispositions.success {
+        SuccessSetting::Set(set) => Success::Set(upper(set)),
+        SuccessSetting::VicidialSaleFlag => Success::SaleFlag,
+    };
+    (success, upper(&dispositions.transient))
 }
 
 async fn zone(setting: &ZoneSetting, source: &MySqlSource) -> Result<Zone, EngineError> {

@@ -19,8 +19,8 @@ pub use locate::{Located, Target};
 pub use memory::{Fault, MemorySource, MemoryStream};
 pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
 pub use preflight::{
-    Finding, Outcome, archive_of, check_clock, outlook, preflight, state_of, unreadable, verdict,
-    within,
+    Distance, Finding, Outcome, archive_of, check_clock, distance, outlook, preflight, state_of,
+    unreadable, verdict, within,
 };
 pub use settings::{ConnectSettings, TlsMode};
 pub use standing::standing;

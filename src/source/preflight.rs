@@ -17,6 +17,7 @@ mod settings;
 mod tables;
 
 pub use access::{archive_of, state_of, unreadable};
+pub use retention::{Distance, distance};
 
 use std::fmt;
 use std::time::Duration;

@@ -127,7 +127,8 @@ pub struct StatusNote {
     pub missing: Missing,
     /// What was read again by SELECT since the source is followed.
     pub rereads: Rereads,
-    /// How far the applied position is behind the source's clock, in seconds.
+    /// How far the numbers are behind the source, in seconds; 0 while it has nothing
+    /// to say.
     pub lag_seconds: Option<i64>,
     /// Rows of watched tables applied since the daemon started.
     pub rows_applied: u64,

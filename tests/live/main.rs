@@ -30,6 +30,7 @@ mod kill;
 mod leases;
 mod lies;
 mod matrix;
+mod monitor;
 mod numbers;
 mod operator;
 mod proxy;

@@ -106,6 +106,7 @@ impl<S: Source, St: Store> Applier<S, St> {
         pauses: &mut impl Iterator<Item = Duration>,
     ) -> Result<(), EngineError> {
         loop {
+            self.with.vitals.store_failed(&error);
             if policy::on_store(&error, *tries) == Action::Stop {
                 return Err(error.into());
             }

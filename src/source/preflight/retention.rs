@@ -132,26 +132,83 @@ async fn time_left(
     source: &MySqlSource,
     position: &Position,
 ) -> Result<Option<Finding>, SourceError> {
-    let found = super::settings::variables(source, VARIABLES).await?;
-    let files = source.binlogs().await?;
-    let mut behind = files
-        .iter()
-        .skip_while(|(file, _)| *file != position.file)
-        .map(|(file, _)| file);
-    if behind.next().is_none() {
+    let Some(place) = place(source, position).await? else {
         // That it is gone is another check's finding.
         return Ok(None);
-    }
-    let Some(hours) = hours_kept(&found) else {
+    };
+    let Some(hours) = place.hours_kept else {
         return Ok(Some(Finding::new(CHECK, Outcome::Good, EXPECTED, OFF)));
     };
-    let closed = match behind.next() {
-        // A file is closed when the next one is begun.
-        Some(next) => source.file_begun(next).await?,
-        None => None,
-    };
     let now = source.clock().await?;
-    Ok(Some(judge(source.server(), closed, hours, now)))
+    Ok(Some(judge(source.server(), place.closed, hours, now)))
+}
+
+/// A position among a server's binlogs.
+struct Place {
+    /// How long the server keeps a binlog that is closed; `None`: for ever.
+    hours_kept: Option<f64>,
+    /// When the position's file was closed; `None`: it is the newest, or nobody knows.
+    closed: Option<i64>,
+    /// Bytes of binlog behind the position.
+    bytes: u64,
+}
+
+/// `None` where the position's file is gone.
+async fn place(source: &MySqlSource, position: &Position) -> Result<Option<Place>, SourceError> {
+    let found = super::settings::variables(source, VARIABLES).await?;
+    let files = source.binlogs().await?;
+    let at = files.iter().position(|(file, _)| *file == position.file);
+    let Some(behind) = at.and_then(|at| files.get(at..)) else {
+        return Ok(None);
+    };
+    let sizes: u64 = behind.iter().map(|(_, size)| size).sum();
+    let hours_kept = hours_kept(&found);
+    let closed = match (behind.get(1), hours_kept) {
+        // A file is closed when the next one is begun.
+        (Some((next, _)), Some(_)) => source.file_begun(next).await?,
+        (Some(_), None) | (None, _) => None,
+    };
+    Ok(Some(Place {
+        hours_kept,
+        closed,
+        bytes: sizes.saturating_sub(position.next),
+    }))
+}
+
+/// How far the two ends of a source's binlog are from a position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distance {
+    /// Bytes to the newest end.
+    pub bytes: u64,
+    /// Seconds until the source may delete the file: 0 when it did or may now, infinite
+    /// where time alone deletes none. In the newest file it is at least so long.
+    pub purge_seconds: f64,
+}
+
+/// Asks how far the ends of the binlog are from a position.
+///
+/// # Errors
+/// [`SourceError`] when the source cannot be asked.
+pub async fn distance(source: &MySqlSource, position: &Position) -> Result<Distance, SourceError> {
+    let Some(place) = place(source, position).await? else {
+        return Ok(Distance {
+            bytes: 0,
+            purge_seconds: 0.0,
+        });
+    };
+    let since_closed = match place.closed {
+        Some(closed) => (source.clock().await? - closed).max(0),
+        None => 0,
+    };
+    #[expect(clippy::cast_precision_loss, reason = "seconds, in a gauge")]
+    let since_closed = since_closed as f64;
+    let purge_seconds = place.hours_kept.map_or(f64::INFINITY, |hours| {
+        (hours * 3600.0 - since_closed).max(0.0)
+    });
+    Ok(Distance {
+        bytes: place.bytes,
+        purge_seconds,
+    })
 }
 
 fn judge(server: &Server, closed: Option<i64>, hours_kept: f64, now: i64) -> Finding {

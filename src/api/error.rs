@@ -1,0 +1,40 @@
+//! Why the HTTP server cannot be started, and how to mend it.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// A server that cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen}, which [api] listen names")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the operating system said.
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl ApiError {
+    /// How to mend it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let Self::Listen { listen, error } = self;
+        let port = listen.port();
+        match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "`ss -ltnp sport = :{port}` shows who listens there; choose another port in [api] listen"
+            ),
+            io::ErrorKind::PermissionDenied => format!(
+                "port {port} is for root alone, as all below 1024 are: choose a higher one in [api] listen"
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                let ip = listen.ip();
+                format!("this machine has no address {ip}: `ip -brief address` lists those it has")
+            }
+            _ => "choose another address in [api] listen, e.g. 127.0.0.1:5000".to_owned(),
+        }
+    }
+}
