@@ -74,7 +74,7 @@
 //! | epoch | how often an operator, or another server, moved the position; the higher one wins | [`checkpoint::Checkpoint::epoch`] |
 //! | landmark | a place behind which a binlog is read in another way: other columns, archived rows | [`landmark::Landmark`] |
 //! | lease | the right of one daemon to write a source, until it stops renewing it | [`store::Lease`] |
-//! | pulse | signs of life of the loops that follow a source, for a service manager | [`engine::Pulse`] |
+//! | vitals | how a source is followed at this moment: for metrics, health and the service manager | [`engine::SourceVitals`] |
 //! | fencing token | number of a lease, higher with each; a store takes commits of the newest only | [`ledger::ChangeSet::fencing_token`] |
 //! | durable | committed together with everything before it; only a store can say so | [`store::Durable`] |
 //! | watched table | one of the eight tables of VICIdial that are read | [`vicidial::Table`] |

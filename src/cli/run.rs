@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::reload::Reload;
 use super::{Options, output, service};
 use crate::api::Server;
-use crate::engine::{self, Pulses, Steering, Summary};
+use crate::engine::{self, Steering, Summary};
 use crate::telemetry::{self, field, spawn_named};
 
 /// Follow VICIdial's binlog and keep the numbers, until stopped
@@ -57,9 +57,8 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
             shutdown: shutdown_signal()?,
             dispositions: reload.dispositions(),
             vitals: Arc::clone(&vitals),
-            pulses: Pulses::default(),
         };
-        service::report(steering.pulses.clone(), steering.shutdown.clone());
+        service::report(Arc::clone(&vitals), steering.shutdown.clone());
         if let Some(hangups) = Reload::hangups()? {
             spawn_named("reload", reload.listen(hangups));
         }

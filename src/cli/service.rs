@@ -5,13 +5,14 @@
 //! gets no sign of life any more, and systemd starts the daemon again. Where nobody
 //! asks (no `NOTIFY_SOCKET`), nothing is told.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::engine::{Pulses, Report, Watcher};
+use crate::engine::{Report, Vitals, Watcher};
 use crate::telemetry::{field, spawn_named};
 
 /// Time between two looks: readiness is told that late at most.
@@ -27,19 +28,19 @@ const SIGN_INTERVAL: Duration = Duration::from_secs(30);
 const START_EXTENSION_US: u32 = 90_000_000;
 
 /// Begins to tell systemd how things are, until it is time to stop.
-pub(super) fn report(pulses: Pulses, shutdown: watch::Receiver<bool>) {
+pub(super) fn report(vitals: Arc<Vitals>, shutdown: watch::Receiver<bool>) {
     if std::env::var_os("NOTIFY_SOCKET").is_some() {
-        spawn_named("service", tell_until(pulses, shutdown));
+        spawn_named("service", tell_until(vitals, shutdown));
     }
 }
 
-async fn tell_until(pulses: Pulses, mut shutdown: watch::Receiver<bool>) {
+async fn tell_until(vitals: Arc<Vitals>, mut shutdown: watch::Receiver<bool>) {
     let watchdog = sd_notify::watchdog_enabled();
     let sign_every = watchdog.map_or(SIGN_INTERVAL, |limit| limit / SIGNS_PER_WATCHDOG);
     let look_every = LOOK_INTERVAL.min(sign_every).max(Duration::from_millis(10));
     let mut look = interval(look_every);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watcher = Watcher::new(pulses);
+    let mut watcher = Watcher::new(vitals);
     let mut teller = Teller::new(sign_every);
     loop {
         tokio::select! {

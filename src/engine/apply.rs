@@ -32,7 +32,6 @@ use crate::engine::cache::StateCache;
 use crate::engine::failover::History;
 use crate::engine::lookup::LookUp;
 use crate::engine::policy::EngineError;
-use crate::engine::pulse::Pulse;
 use crate::engine::retention::Retention;
 use crate::engine::run::judged_by;
 use crate::engine::vitals::SourceVitals;
@@ -135,7 +134,6 @@ pub(super) struct Setup<S, St> {
     pub(super) server: Option<String>,
     /// Of the lease that it writes under.
     pub(super) fencing_token: Option<u64>,
-    pub(super) pulse: Pulse,
     /// Changes of which dispositions count as what.
     pub(super) dispositions: Option<watch::Receiver<DispositionsConfig>>,
     /// How it goes, for whoever asks.
@@ -475,7 +473,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             Moment::Running => (Health::Incomplete, None),
         };
         if let Some(stored) = &self.stored {
-            self.with.pulse.is_at(&stored.position);
+            self.with.vitals.is_at(&stored.position);
         }
         let note = StatusNote {
             health,

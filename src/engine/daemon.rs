@@ -10,7 +10,6 @@ use crate::config::{Config, DispositionsConfig, SourceConfig};
 use crate::engine::follow::Summary;
 use crate::engine::lease::{self, Kept};
 use crate::engine::policy::{self, Action, EngineError};
-use crate::engine::pulse::{Pulse, Pulses};
 use crate::engine::run::{Steered, run_source, system_clock};
 use crate::engine::vitals::{Phase, SourceVitals, Vitals};
 use crate::state::{Health, StateFile, StatusNote};
@@ -36,8 +35,6 @@ pub struct Steering {
     pub dispositions: watch::Receiver<DispositionsConfig>,
     /// How it goes; of [`vitals_of`].
     pub vitals: Arc<Vitals>,
-    /// Signs of life.
-    pub pulses: Pulses,
 }
 
 /// Follows all configured sources until `shutdown` turns true or, with
@@ -81,7 +78,7 @@ async fn open_store(
     loop {
         let error = match SqlStore::open_alone(&config.store.address()).await {
             Ok(store) => {
-                vitals.store_works();
+                vitals.store_opened(store.patience());
                 return Ok(Some(store));
             }
             Err(error) => error,
@@ -89,7 +86,6 @@ async fn open_store(
         if until_caught_up || !is_away(config, &error) {
             return Err(error.into());
         }
-        steering.pulses.waits_for_store(&error);
         vitals.store_failed(&error);
         wait(&error, pauses.next().unwrap_or_default(), &mut shutdown).await;
         if *shutdown.borrow() {
@@ -131,10 +127,7 @@ async fn run_all(
     let count = config.sources.len();
     let stop = watch::Sender::new(false);
     let mut running = JoinSet::new();
-    let names = config.sources.iter().map(|source| source.name.as_str());
-    let pulses = steering.pulses.begin(names, store.patience());
-    let watched = steering.vitals.sources().iter().zip(pulses);
-    for (number, (vitals, pulse)) in watched.enumerate() {
+    for (number, vitals) in steering.vitals.sources().iter().enumerate() {
         let job = Job {
             config: Arc::clone(&config),
             number,
@@ -145,7 +138,6 @@ async fn run_all(
             dispositions: steering.dispositions.clone(),
             vitals: Arc::clone(vitals),
             shutdown: stop.subscribe(),
-            pulse,
         };
         running.spawn(job.run());
     }
@@ -196,7 +188,6 @@ struct Job {
     dispositions: watch::Receiver<DispositionsConfig>,
     vitals: Arc<SourceVitals>,
     shutdown: watch::Receiver<bool>,
-    pulse: Pulse,
 }
 
 impl Job {
@@ -214,10 +205,9 @@ impl Job {
         let mut pauses = policy::pauses();
         let mut restarts = true;
         loop {
-            self.pulse.starts();
+            self.vitals.set_phase(Phase::Starting, None);
             let ended = match self.lease(source, restarts).await {
                 Ok(Some(lease)) => {
-                    self.pulse.waits_for_store(None);
                     restarts = false;
                     self.vitals.set_lease_held(true);
                     let now = Config {
@@ -246,7 +236,6 @@ impl Job {
                     if !self.until_caught_up && is_away(&config, &error) =>
                 {
                     let pause = pauses.next().unwrap_or_default();
-                    self.pulse.waits_for_store(Some(&error));
                     self.vitals.store_failed(&error);
                     wait(&error, pause, &mut shutdown).await;
                     if *shutdown.borrow() {
@@ -268,7 +257,6 @@ impl Job {
                 { field::RETRY_MS } = u64::try_from(AGAIN_AFTER.as_millis()).unwrap_or(u64::MAX),
                 "this source is not followed; the others are"
             );
-            self.pulse.is_not_followed(&error);
             self.note(source, Some(&error))?;
             tokio::select! {
                 () = tokio::time::sleep(AGAIN_AFTER) => {}
@@ -316,7 +304,6 @@ impl Job {
                         "standing by: another daemon has the lease of the source"
                     );
                     self.note(source, None)?;
-                    self.pulse.stands_by(&holder);
                     let why = format!("{holder} has the lease of the source");
                     self.vitals.set_phase(Phase::Standby, Some(why));
                     seen = Some(holder);
@@ -324,7 +311,7 @@ impl Job {
                 // It may be the one that was killed here.
                 Grant::Taken { holder, .. } => seen = Some(holder),
             }
-            self.pulse.turn();
+            self.vitals.pulse.turn();
             if lease::look_later(&mut shutdown).await {
                 return Ok(None);
             }
@@ -356,7 +343,6 @@ impl Job {
                 shutdown: stop.subscribe(),
                 dispositions: self.dispositions.clone(),
                 vitals: Arc::clone(&self.vitals),
-                pulse: self.pulse.clone(),
             },
         );
         let under = (self.store.as_ref(), self.vitals.as_ref(), lease);

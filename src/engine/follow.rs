@@ -113,7 +113,6 @@ impl<S: Source, St: Store> Follow<S, St> {
             let vitals = &self.applier.with.vitals;
             vitals.set_phase(Phase::Lost, Some(error.to_string()));
             self.is_lost = true;
-            self.applier.with.pulse.is_lost(&error);
             // The failure that is being waited out matters more than a note of it.
             drop(self.applier.note(Moment::Waiting(&error)));
             tracing::warn!(
@@ -162,7 +161,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         }
         let known = self.resume_at().clone();
         // What was read is looked for there, however long that takes.
-        self.applier.with.pulse.starts();
+        self.applier.with.vitals.set_phase(Phase::Starting, None);
         let with = &mut self.applier.with;
         let source = self.source.as_ref();
         let landmarks = with.store.landmarks(&with.source, known.epoch);
@@ -206,7 +205,7 @@ impl<S: Source, St: Store> Follow<S, St> {
             history,
             Arc::clone(&self.applier.with.vitals),
         );
-        let pulse = self.applier.with.pulse.clone();
+        let pulse = self.applier.with.vitals.pulse.clone();
         let intake = spawn_named("intake", pulse.reads(intake.run()));
         let applied = self.apply_all(&mut batches).await;
         drop(batches);
@@ -280,7 +279,7 @@ impl<S: Source, St: Store> Follow<S, St> {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         let mut seen = self.applier.done.clone();
         loop {
-            self.applier.with.pulse.turn();
+            self.applier.with.vitals.pulse.turn();
             tokio::select! {
                 biased;
                 // What waits in the channel is read again at the next start.

@@ -122,7 +122,6 @@ impl<S: Source> Intake<S> {
         // Before the first event: a position of another server may be one here too.
         self.history.check_server(stream.server())?;
         self.settle(Table::ALL.into()).await?;
-        self.vitals.connect();
         loop {
             if self.is_at_end() {
                 let sent = self.send().await?;
@@ -234,7 +233,7 @@ impl<S: Source> Intake<S> {
                 self.step(step, event, 0).await?;
                 if Kind::of(event.header.code) == Kind::FormatDescription {
                     // Each stream begins with one.
-                    self.reading.pulse.streams();
+                    self.vitals.connect();
                     let place = self.reader.event_place();
                     self.history.check_file(&place, self.reader.file_begun())?;
                 }

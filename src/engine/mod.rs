@@ -41,7 +41,7 @@ pub use batch::Tally;
 pub use daemon::{Steering, run, vitals_of};
 pub use follow::Summary;
 pub use policy::{Action, EngineError, on_source, on_store};
-pub use pulse::{Pulse, Pulses, Report, Watcher};
+pub use pulse::{Report, Watcher};
 pub use quarantine::{Retried, RetriedRows, Verdict, retry};
 pub use recount::{Recounted, recount};
 pub use replay::{Progress, Replay, Replayed, replay};

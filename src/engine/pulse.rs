@@ -14,10 +14,12 @@
 //! limits of their own, and a large store may be long in getting a new schema.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
+
+use crate::engine::vitals::{Phase, SourceVitals, Vitals};
 
 /// A loop that did not turn for so long hangs: many times what a pause between two
 /// tries or the largest commit takes.
@@ -26,31 +28,14 @@ const STILL_MAX: Duration = Duration::from_secs(600);
 /// It may be longer where statements may: so many of them one after the other.
 const STATEMENTS_PER_TURN: u32 = 10;
 
-/// The pulses of a daemon's sources, seen by who watches.
+/// Signs of life of the loops that follow one source.
 #[derive(Clone, Debug, Default)]
-pub struct Pulses {
-    all: Arc<Mutex<All>>,
-}
-
-#[derive(Debug, Default)]
-struct All {
-    /// In the order of the configuration; empty until the store is open.
-    sources: Vec<(String, Pulse)>,
-    /// Why the store is waited for before that.
-    store: Option<String>,
-    /// How long a statement of the store may take.
-    patience: Duration,
-}
-
-/// Signs of life of one source.
-#[derive(Clone, Debug, Default)]
-pub struct Pulse {
+pub(super) struct Pulse {
     signs: Arc<Signs>,
 }
 
 #[derive(Debug, Default)]
 struct Signs {
-    state: Mutex<State>,
     /// Turns of the applying half, or of standing by.
     turns: AtomicU64,
     /// Times that the reading half was given a thread.
@@ -59,97 +44,10 @@ struct Signs {
     is_reading: AtomicBool,
 }
 
-#[derive(Clone, Debug, Default)]
-struct State {
-    phase: Phase,
-    /// The stream was open once.
-    has_streamed: bool,
-    /// Where everything is applied up to.
-    position: Option<String>,
-    /// Why the store is waited for.
-    store: Option<String>,
-}
-
-/// What is done about a source.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    /// It is connected to and checked.
-    #[default]
-    Starting,
-    /// Another daemon has the lease, namely this one.
-    StandingBy(String),
-    /// Its stream is open.
-    Streaming,
-    /// The stream broke, and why; it is opened again.
-    Lost(String),
-    /// It cannot be followed, and why; it is tried again each minute.
-    NotFollowed(String),
-}
-
-impl Pulses {
-    /// The sources that are followed from now on, in the order of the configuration,
-    /// into a store whose statements may take so long.
-    pub(super) fn begin<'a>(
-        &self,
-        names: impl Iterator<Item = &'a str>,
-        patience: Duration,
-    ) -> Vec<Pulse> {
-        let mut all = lock(&self.all);
-        all.store = None;
-        all.patience = patience;
-        all.sources = names
-            .map(|name| (name.to_owned(), Pulse::default()))
-            .collect();
-        all.sources.iter().map(|(_, pulse)| pulse.clone()).collect()
-    }
-
-    /// The store cannot be opened yet, and why.
-    pub(super) fn waits_for_store(&self, why: &impl ToString) {
-        lock(&self.all).store = Some(why.to_string());
-    }
-}
-
 impl Pulse {
     /// The applying half has turned, or who stands by has looked again.
     pub(super) fn turn(&self) {
         self.signs.turns.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// It is begun with from the start.
-    pub(super) fn starts(&self) {
-        self.is_in(Phase::Starting);
-    }
-
-    /// Another daemon has the lease.
-    pub(super) fn stands_by(&self, holder: &str) {
-        self.is_in(Phase::StandingBy(holder.to_owned()));
-    }
-
-    /// The source sends its binlog.
-    pub(super) fn streams(&self) {
-        let mut state = lock(&self.signs.state);
-        state.has_streamed = true;
-        state.phase = Phase::Streaming;
-    }
-
-    /// The source is away, and why.
-    pub(super) fn is_lost(&self, why: &impl ToString) {
-        self.is_in(Phase::Lost(why.to_string()));
-    }
-
-    /// The source cannot be followed, and why.
-    pub(super) fn is_not_followed(&self, why: &impl ToString) {
-        self.is_in(Phase::NotFollowed(why.to_string()));
-    }
-
-    /// Everything is applied up to here.
-    pub(super) fn is_at(&self, position: &impl ToString) {
-        lock(&self.signs.state).position = Some(position.to_string());
-    }
-
-    /// The store cannot be used, and why; or it can again.
-    pub(super) fn waits_for_store(&self, why: Option<&dyn std::error::Error>) {
-        lock(&self.signs.state).store = why.map(ToString::to_string);
     }
 
     /// Does the work of the reading half, and notes when it has a thread.
@@ -163,10 +61,6 @@ impl Pulse {
             polled
         })
         .await
-    }
-
-    fn is_in(&self, phase: Phase) {
-        lock(&self.signs.state).phase = phase;
     }
 }
 
@@ -182,10 +76,11 @@ pub struct Report {
     pub hanging: Vec<String>,
 }
 
-/// Looks at the pulses now and then, and knows what they were.
+/// Looks at the vitals now and then, and knows what they were.
 #[derive(Debug)]
 pub struct Watcher {
-    pulses: Pulses,
+    vitals: Arc<Vitals>,
+    /// Of each source.
     seen: Vec<Seen>,
 }
 
@@ -201,53 +96,49 @@ struct Seen {
 impl Watcher {
     /// Watches these.
     #[must_use]
-    pub fn new(pulses: Pulses) -> Self {
+    pub fn new(vitals: Arc<Vitals>) -> Self {
         Self {
-            pulses,
+            vitals,
             seen: Vec::new(),
         }
     }
 
     /// How things are now.
     pub fn look(&mut self, now: Instant) -> Report {
-        let all = lock(&self.pulses.all);
-        let states: Vec<_> = all
-            .sources
-            .iter()
-            .map(|(name, pulse)| (name.as_str(), lock(&pulse.signs.state).clone()))
+        let patience = self.vitals.patience();
+        let still_max = STILL_MAX.max(patience.unwrap_or_default() * STATEMENTS_PER_TURN);
+        let sources = self.vitals.sources();
+        let before = &self.seen;
+        let seen = sources.iter().enumerate();
+        let seen: Vec<Seen> = seen
+            .map(|(index, source)| see(before.get(index), source, now))
             .collect();
-        let still_max = STILL_MAX.max(all.patience * STATEMENTS_PER_TURN);
-        let mut hanging = Vec::new();
-        for (index, ((name, pulse), (_, state))) in all.sources.iter().zip(&states).enumerate() {
-            let seen = see(self.seen.get(index), pulse, state, now);
-            let is_still = [seen.turned, seen.read]
-                .iter()
-                .any(|at| now.duration_since(*at) >= still_max);
-            if is_still {
-                hanging.push(name.clone());
-            }
-            match self.seen.get_mut(index) {
-                Some(known) => *known = seen,
-                None => self.seen.push(seen),
-            }
-        }
-        Report {
-            is_ready: is_ready(&states),
-            status: status(all.store.as_deref(), &states),
-            hanging,
-        }
+        let is_still = |seen: &Seen| {
+            let since = seen.turned.min(seen.read);
+            now.duration_since(since) >= still_max
+        };
+        let hanging = sources.iter().zip(&seen).filter(|(_, seen)| is_still(seen));
+        let hanging = hanging.map(|(source, _)| source.name().to_owned());
+        let report = Report {
+            is_ready: is_ready(sources),
+            status: status(&self.vitals),
+            hanging: hanging.collect(),
+        };
+        self.seen = seen;
+        report
     }
 }
 
 /// What is seen of a source, beside what was seen of it before.
-fn see(before: Option<&Seen>, pulse: &Pulse, state: &State, now: Instant) -> Seen {
-    let turns = pulse.signs.turns.load(Ordering::Relaxed);
-    let reads = pulse.signs.reads.load(Ordering::Relaxed);
-    let is_timed = match state.phase {
-        Phase::StandingBy(_) | Phase::Streaming | Phase::Lost(_) => true,
-        Phase::Starting | Phase::NotFollowed(_) => false,
+fn see(before: Option<&Seen>, source: &SourceVitals, now: Instant) -> Seen {
+    let signs = &source.pulse.signs;
+    let turns = signs.turns.load(Ordering::Relaxed);
+    let reads = signs.reads.load(Ordering::Relaxed);
+    let is_timed = match source.phase().0 {
+        Phase::Standby | Phase::Following | Phase::Lost => true,
+        Phase::Starting | Phase::Stopped => false,
     };
-    let is_reading = pulse.signs.is_reading.load(Ordering::Relaxed);
+    let is_reading = signs.is_reading.load(Ordering::Relaxed);
     let known = before.filter(|_| is_timed);
     let turned = known.filter(|seen| seen.turns == turns);
     let read = known.filter(|seen| is_reading && seen.reads == reads);
@@ -259,33 +150,37 @@ fn see(before: Option<&Seen>, pulse: &Pulse, state: &State, now: Instant) -> See
     }
 }
 
-fn is_ready(states: &[(&str, State)]) -> bool {
-    let is_on = |state: &State| state.has_streamed || matches!(state.phase, Phase::StandingBy(_));
-    let is_settled = |state: &State| is_on(state) || matches!(state.phase, Phase::NotFollowed(_));
-    states.iter().all(|(_, state)| is_settled(state))
-        && states.iter().any(|(_, state)| is_on(state))
+fn is_ready(sources: &[Arc<SourceVitals>]) -> bool {
+    let is_on = |source: &SourceVitals| match source.phase().0 {
+        Phase::Standby | Phase::Following => true,
+        Phase::Starting | Phase::Lost | Phase::Stopped => source.has_followed(),
+    };
+    // Of one that is refused the reason is known.
+    let is_settled = |source: &SourceVitals| is_on(source) || source.phase().0 == Phase::Stopped;
+    sources.iter().all(|source| is_settled(source)) && sources.iter().any(|source| is_on(source))
 }
 
-fn status(store: Option<&str>, states: &[(&str, State)]) -> String {
-    if let Some(why) = store {
-        return one_line(&format!("waiting for the store: {why}"));
+fn status(vitals: &Vitals) -> String {
+    let store = vitals.store_failure();
+    let store = store.map(|why| format!("waiting for the store: {why}"));
+    if vitals.patience().is_none() {
+        return one_line(&store.unwrap_or_else(|| "opening the store".to_owned()));
     }
-    if states.is_empty() {
-        return "opening the store".to_owned();
-    }
-    let each = states.iter().map(|(name, state)| {
-        let what = match (&state.store, &state.phase) {
-            (Some(why), _) => format!("waiting for the store: {why}"),
+    let each = vitals.sources().iter().map(|source| {
+        let (phase, why) = source.phase();
+        let why = why.unwrap_or_default();
+        let what = match (&store, phase) {
+            (_, Phase::Standby) => format!("standing by, {why}"),
+            (Some(store), _) => store.clone(),
             (None, Phase::Starting) => "connecting".to_owned(),
-            (None, Phase::StandingBy(holder)) => format!("standing by, {holder} has the lease"),
-            (None, Phase::Streaming) => match &state.position {
+            (None, Phase::Following) => match source.position() {
                 Some(position) => format!("following, applied up to {position}"),
                 None => "following".to_owned(),
             },
-            (None, Phase::Lost(why)) => format!("lost, connecting again: {why}"),
-            (None, Phase::NotFollowed(why)) => format!("not followed: {why}"),
+            (None, Phase::Lost) => format!("lost, connecting again: {why}"),
+            (None, Phase::Stopped) => format!("not followed: {why}"),
         };
-        format!("{name}: {what}")
+        format!("{}: {what}", source.name())
     });
     one_line(&each.collect::<Vec<_>>().join("; "))
 }
@@ -298,12 +193,6 @@ fn one_line(text: &str) -> String {
     plain.take(STATUS_MAX).collect()
 }
 
-/// What is behind a lock is whole after each statement, so that a panic while it was
-/// held leaves nothing half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,18 +201,28 @@ mod tests {
 
     struct Case {
         watcher: Watcher,
-        pulses: Vec<Pulse>,
+        vitals: Arc<Vitals>,
         now: Instant,
     }
 
     impl Case {
         fn of(names: &[&str]) -> Self {
-            let pulses = Pulses::default();
+            let vitals = Arc::new(Vitals::new(names.iter().copied(), || 0));
+            vitals.store_opened(SECOND);
             Self {
-                watcher: Watcher::new(pulses.clone()),
-                pulses: pulses.begin(names.iter().copied(), SECOND),
+                watcher: Watcher::new(Arc::clone(&vitals)),
+                vitals,
                 now: Instant::now(),
             }
+        }
+
+        fn source(&self, number: usize) -> &SourceVitals {
+            &self.vitals.sources()[number]
+        }
+
+        fn refuse(&self, number: usize, why: &str) {
+            let why = Some(why.to_owned());
+            self.source(number).set_phase(Phase::Stopped, why);
         }
 
         fn look(&mut self) -> Report {
@@ -340,11 +239,12 @@ mod tests {
     fn it_is_ready_when_the_stream_is_open_and_stays_so() {
         let mut case = Case::of(&["main"]);
         assert!(!case.look().is_ready);
-        case.pulses[0].is_not_followed(&"refused");
+        case.refuse(0, "refused");
         assert!(!case.look().is_ready, "nothing is followed");
-        case.pulses[0].streams();
+        case.source(0).connect();
         assert!(case.look().is_ready);
-        case.pulses[0].is_lost(&"gone");
+        case.source(0)
+            .set_phase(Phase::Lost, Some("gone".to_owned()));
         assert!(case.look().is_ready);
         assert_eq!(case.look().status, "main: lost, connecting again: gone");
     }
@@ -352,7 +252,8 @@ mod tests {
     #[test]
     fn who_stands_by_is_ready() {
         let mut case = Case::of(&["main"]);
-        case.pulses[0].stands_by("dialer1/74b1f31e");
+        let why = Some("dialer1/74b1f31e has the lease".to_owned());
+        case.source(0).set_phase(Phase::Standby, why);
         let report = case.look();
         assert!(report.is_ready);
         assert_eq!(
@@ -364,10 +265,10 @@ mod tests {
     #[test]
     fn of_several_one_that_is_refused_does_not_keep_the_daemon_from_being_ready() {
         let mut case = Case::of(&["east", "west"]);
-        case.pulses[0].streams();
+        case.source(0).connect();
         assert!(!case.look().is_ready, "nobody knows of west yet");
-        case.pulses[1].is_not_followed(&"refused\nat once");
-        case.pulses[0].is_at(&"binlog.000001:4");
+        case.refuse(1, "refused\nat once");
+        case.source(0).is_at(&"binlog.000001:4");
         let report = case.look();
         assert!(report.is_ready);
         assert_eq!(
@@ -378,9 +279,11 @@ mod tests {
 
     #[test]
     fn a_store_that_is_not_open_yet_is_named() {
-        let pulses = Pulses::default();
-        let mut watcher = Watcher::new(pulses.clone());
-        pulses.waits_for_store(&"no answer");
+        let vitals = Arc::new(Vitals::new(["main"], || 0));
+        let mut watcher = Watcher::new(Arc::clone(&vitals));
+        let now = Instant::now();
+        assert_eq!(watcher.look(now).status, "opening the store");
+        vitals.store_failed(&"no answer");
         let report = watcher.look(Instant::now());
         assert!(!report.is_ready);
         assert_eq!(report.status, "waiting for the store: no answer");
@@ -390,23 +293,24 @@ mod tests {
     #[test]
     fn an_applier_that_turns_no_more_is_noticed() {
         let mut case = Case::of(&["east", "west"]);
-        for pulse in &case.pulses {
-            pulse.streams();
+        for source in case.vitals.sources() {
+            source.connect();
         }
         assert_eq!(case.look().hanging, Vec::<String>::new());
-        case.pulses[0].turn();
+        case.source(0).pulse.turn();
         let report = case.look_after(STILL_MAX - SECOND);
         assert_eq!(report.hanging, Vec::<String>::new());
         assert_eq!(case.look_after(SECOND).hanging, ["west"]);
-        case.pulses[1].turn();
+        case.source(1).pulse.turn();
         assert_eq!(case.look_after(SECOND).hanging, Vec::<String>::new());
     }
 
     #[test]
     fn who_lets_statements_take_longer_waits_longer() {
-        let pulses = Pulses::default();
-        let mut watcher = Watcher::new(pulses.clone());
-        pulses.begin(["main"].into_iter(), STILL_MAX)[0].streams();
+        let vitals = Arc::new(Vitals::new(["main"], || 0));
+        let mut watcher = Watcher::new(Arc::clone(&vitals));
+        vitals.store_opened(STILL_MAX);
+        vitals.sources()[0].connect();
         let begun = Instant::now();
         watcher.look(begun);
         let report = watcher.look(begun + STILL_MAX * 9);
@@ -419,7 +323,7 @@ mod tests {
         let mut case = Case::of(&["main"]);
         case.look();
         assert_eq!(case.look_after(STILL_MAX * 2).hanging, Vec::<String>::new());
-        case.pulses[0].streams();
+        case.source(0).connect();
         assert_eq!(case.look_after(SECOND).hanging, Vec::<String>::new());
         assert_eq!(case.look_after(STILL_MAX).hanging, ["main"]);
     }
@@ -427,8 +331,8 @@ mod tests {
     #[test]
     fn a_reader_may_wait_and_must_not_keep_its_thread() {
         let mut case = Case::of(&["main"]);
-        let pulse = case.pulses[0].clone();
-        pulse.streams();
+        case.source(0).connect();
+        let pulse = case.source(0).pulse.clone();
         let look = |case: &mut Case, pause| {
             pulse.turn();
             case.look_after(pause).hanging

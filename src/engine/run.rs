@@ -24,7 +24,6 @@ use crate::engine::layouts::Layouts;
 use crate::engine::lookout::Lookout;
 use crate::engine::lookup::{ASKED_AGAIN_MAX, ASKED_AGAIN_SECONDS, LookUp};
 use crate::engine::policy::EngineError;
-use crate::engine::pulse::Pulse;
 use crate::engine::statuses;
 use crate::engine::vitals::SourceVitals;
 use crate::landmark::Landmark;
@@ -70,8 +69,6 @@ pub struct Settings {
     /// Token of the lease that it is followed under; `None` where nobody else can
     /// follow it.
     pub fencing_token: Option<u64>,
-    /// Its signs of life.
-    pub pulse: Pulse,
     /// Changes of which dispositions count as what; `None` where there are none.
     pub dispositions: Option<watch::Receiver<DispositionsConfig>>,
     /// How it goes, for whoever asks.
@@ -83,7 +80,6 @@ pub(super) struct Steered {
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) dispositions: watch::Receiver<DispositionsConfig>,
     pub(super) vitals: Arc<SourceVitals>,
-    pub(super) pulse: Pulse,
 }
 
 /// Follows one source of the configuration under its lease until `shutdown` turns true or, with
@@ -143,7 +139,6 @@ pub(super) async fn run_source(
     let until = until_caught_up.then_some(head);
     let settings = Settings {
         fencing_token: Some(lease.fencing_token),
-        pulse: steered.pulse,
         dispositions: Some(steered.dispositions),
         vitals: Arc::clone(&steered.vitals),
         ..settings(config, source_config, source.database(), rules, until)
@@ -200,7 +195,6 @@ pub(super) fn settings(
         until,
         clock: system_clock,
         fencing_token: None,
-        pulse: Pulse::default(),
         dispositions: None,
         vitals: SourceVitals::unwatched(&source.name, system_clock),
     }
@@ -238,7 +232,6 @@ pub async fn follow<S: Source, St: Store>(
         size: size.clone(),
         bad_row: settings.bad_row,
         warned: Warned::default(),
-        pulse: settings.pulse.clone(),
     };
     let pruned = store.pruned(&settings.source).await?;
     let mut look_up = LookUp::new(Arc::clone(&source), interpreter()?.aside());
@@ -264,7 +257,6 @@ pub async fn follow<S: Source, St: Store>(
         epoch: start.epoch,
         server: start.server.clone(),
         fencing_token: settings.fencing_token,
-        pulse: settings.pulse,
         dispositions: settings.dispositions,
         vitals: settings.vitals,
     };

@@ -12,13 +12,14 @@
 //! of the last durable event, or the last at which nothing was left to do.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::histogram::Histogram;
 
 use crate::engine::Clock;
 use crate::engine::batch::Batch;
+use crate::engine::pulse::Pulse;
 use crate::state::{Missing, Rereads};
 use crate::store::Attributed;
 use crate::vicidial::Table;
@@ -49,6 +50,8 @@ pub struct Vitals {
 /// How the store is, which all sources share.
 #[derive(Debug, Default)]
 struct StoreVitals {
+    /// How long a statement may take; known once the store is open.
+    patience: OnceLock<Duration>,
     errors: AtomicU64,
     /// Why it cannot be used, while it cannot.
     failing: Mutex<Option<String>>,
@@ -77,7 +80,13 @@ pub struct SourceVitals {
     clock: Clock,
     started: Instant,
     store: Arc<StoreVitals>,
+    /// Signs of life of its loops.
+    pub(super) pulse: Pulse,
     phase: Mutex<(Phase, Option<String>)>,
+    /// Its binlog has been sent since the start.
+    has_followed: AtomicBool,
+    /// Where everything is applied up to.
+    position: Mutex<Option<String>>,
     lease_held: AtomicBool,
     connected: AtomicBool,
     /// True while the stream has nothing more to read.
@@ -172,9 +181,15 @@ impl Vitals {
         self.store.failed(error.to_string());
     }
 
-    /// The store works.
-    pub(super) fn store_works(&self) {
+    /// The store is open, and its statements may take so long.
+    pub(super) fn store_opened(&self, patience: Duration) {
+        self.store.patience.get_or_init(|| patience);
         self.store.works();
+    }
+
+    /// How long a statement of the store may take; `None` until it is open.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.store.patience.get().copied()
     }
 }
 
@@ -210,7 +225,10 @@ impl SourceVitals {
             clock,
             started,
             store: Arc::clone(store),
+            pulse: Pulse::default(),
             phase: Mutex::new((Phase::Starting, None)),
+            has_followed: AtomicBool::new(false),
+            position: Mutex::default(),
             lease_held: AtomicBool::new(false),
             connected: AtomicBool::new(false),
             idle: AtomicBool::new(false),
@@ -251,6 +269,21 @@ impl SourceVitals {
 
     pub(crate) fn set_phase(&self, phase: Phase, why: Option<String>) {
         *lock(&self.phase) = (phase, why);
+    }
+
+    /// Whether its binlog was sent since the start, if only for a moment.
+    pub(super) fn has_followed(&self) -> bool {
+        self.has_followed.load(Ordering::Relaxed)
+    }
+
+    /// Where everything is applied up to, as last noted.
+    pub(super) fn position(&self) -> Option<String> {
+        lock(&self.position).clone()
+    }
+
+    /// Everything is applied up to here.
+    pub(super) fn is_at(&self, position: &impl ToString) {
+        *lock(&self.position) = Some(position.to_string());
     }
 
     /// Whether this daemon may write it.
@@ -358,6 +391,7 @@ impl SourceVitals {
     /// The binlog is being sent.
     pub(crate) fn connect(&self) {
         self.connected.store(true, Ordering::Relaxed);
+        self.has_followed.store(true, Ordering::Relaxed);
         self.mark(&self.heard_event);
         self.set_phase(Phase::Following, None);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use didtail::binlog::{BinlogFile, FIRST_EVENT_OFFSET, GtidPosition, Position};
 use didtail::checkpoint::{Checkpoint, resume};
 use didtail::config::BadRow;
-use didtail::engine::{EngineError, Pulse, Settings, SourceVitals, Summary, follow};
+use didtail::engine::{EngineError, Settings, SourceVitals, Summary, follow};
 use didtail::ledger::{Counters, Prefer, Rules, Success};
 use didtail::source::{Column, MemorySource};
 use didtail::state::{QuarantinedRow, StateFile};
@@ -178,7 +178,6 @@ impl<St: Store> World<St> {
             until: self.until.clone(),
             clock: || NOON,
             fencing_token: self.fencing_token,
-            pulse: Pulse::default(),
             dispositions: None,
             vitals: SourceVitals::unwatched(SOURCE, || NOON),
         }

@@ -40,7 +40,6 @@ impl<S: Source, St: Store> Applier<S, St> {
             }
             match self.try_commit(batch, hold).await {
                 Ok(done) => {
-                    self.with.pulse.waits_for_store(None);
                     if tries > 1 {
                         tracing::info!(tries, "the store works again");
                     }
@@ -110,8 +109,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             if policy::on_store(&error, *tries) == Action::Stop {
                 return Err(error.into());
             }
-            self.with.pulse.turn();
-            self.with.pulse.waits_for_store(Some(&error));
+            self.with.vitals.pulse.turn();
             let pause = pauses.next().unwrap_or_default();
             tracing::warn!(
                 { field::ERROR } = %error,

@@ -7,7 +7,6 @@ use crate::engine::ahead::Look;
 use crate::engine::archivings::Archivings;
 use crate::engine::batch::BatchSize;
 use crate::engine::layouts::Layouts;
-use crate::engine::pulse::Pulse;
 use crate::landmark::Landmark;
 use crate::vicidial::Interpreter;
 
@@ -22,7 +21,6 @@ pub(in crate::engine) struct Reading {
     pub(in crate::engine) size: BatchSize,
     pub(in crate::engine) bad_row: BadRow,
     pub(in crate::engine) warned: Warned,
-    pub(in crate::engine) pulse: Pulse,
 }
 
 impl Reading {
