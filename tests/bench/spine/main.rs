@@ -2,7 +2,7 @@
 //! how fast other tables' events are skipped, how fast watched rows are applied,
 //! and how soon a single hang-up is in the store.
 //!
-//! `cargo bench --bench spine [-- skip | apply | latency] [postgres | mariadb-11.8 |
+//! `cargo bench --bench spine [-- skip | apply | latency | sources] [postgres | mariadb-11.8 |
 //! mysql-9]`. Starts a private MariaDB 10.11 and needs nothing else. Beside the
 //! first figure stands the floor: a loop that only reads the packets of the same
 //! stream off a socket. The others are measured into SQLite, or into private servers
@@ -15,6 +15,7 @@ mod floor;
 mod latency;
 mod server;
 mod skip;
+mod sources;
 mod store;
 
 fn main() -> anyhow::Result<()> {
@@ -38,6 +39,10 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("apply") {
         apply::measure(&server, &stores)?;
+    }
+    // Into one file they write by turns anyway.
+    if wanted("sources") && !kinds.is_empty() {
+        sources::measure(&server, &stores)?;
     }
     if wanted("latency") {
         for store in &stores {
