@@ -64,8 +64,8 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     let mut text = String::new();
     if StateFile::holder(&config.state.path).is_some() {
         text.push_str(
-            "The daemon runs, and judges by the settings that it was started with:\n\
-             restart it after a change of the configuration.\n",
+            "The daemon runs, and judges by its own settings. After a change of [dispositions]\n\
+             reload it (systemctl reload didtail); after one of other keys restart it.\n",
         );
     }
     let verb = if arguments.dry_run {

@@ -10,11 +10,6 @@ use crate::landmark::Landmark;
 use crate::state::{Missing, QuarantinedRow, Rereads};
 use crate::vicidial::{Fact, Table};
 
-/// Facts in a batch. Enough that a backlog is applied in large transactions (half as
-/// many cost a server's store a quarter of its speed), few enough that a batch takes a
-/// fraction of a second and some megabytes.
-const FACTS_MAX: usize = 4096;
-
 /// The least that it may become where a store is slow: below, most of a batch is the
 /// round trips that it takes anyway.
 const FACTS_MIN: usize = 256;
@@ -29,17 +24,22 @@ const QUICK: Duration = Duration::from_millis(500);
 /// How many facts a batch may have, by how long the store takes for one. The reading
 /// half asks, the applying half knows.
 #[derive(Clone, Debug)]
-pub(super) struct BatchSize(Arc<AtomicUsize>);
-
-impl Default for BatchSize {
-    fn default() -> Self {
-        Self(Arc::new(AtomicUsize::new(FACTS_MAX)))
-    }
+pub(super) struct BatchSize {
+    now: Arc<AtomicUsize>,
+    max: usize,
 }
 
 impl BatchSize {
+    /// As large as a store takes them well: [`crate::store::Store::facts_max`].
+    pub(super) fn up_to(max: usize) -> Self {
+        Self {
+            now: Arc::new(AtomicUsize::new(max)),
+            max,
+        }
+    }
+
     fn facts(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.now.load(Ordering::Relaxed)
     }
 
     /// Learns from a batch of so many facts, which the store took so long for.
@@ -51,11 +51,11 @@ impl BatchSize {
         let next = if time > SLOW {
             (limit / 2).max(FACTS_MIN)
         } else if time < QUICK {
-            (limit * 2).min(FACTS_MAX)
+            (limit * 2).min(self.max)
         } else {
             limit
         };
-        self.0.store(next, Ordering::Relaxed);
+        self.now.store(next, Ordering::Relaxed);
     }
 }
 
@@ -156,9 +156,11 @@ impl Batch {
 mod tests {
     use super::*;
 
+    const FACTS_MAX: usize = 2048;
+
     #[test]
     fn batches_become_small_where_the_store_is_slow_and_large_again() {
-        let size = BatchSize::default();
+        let size = BatchSize::up_to(FACTS_MAX);
         let full = |time| size.took(size.facts(), time);
         full(SLOW * 2);
         assert_eq!(size.facts(), FACTS_MAX / 2);

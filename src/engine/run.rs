@@ -223,7 +223,7 @@ pub async fn follow<S: Source, St: Store>(
     let before = stored.as_ref();
     let (known, is_new) =
         landmarks(store.as_ref(), &settings.source, before, has_moved, &start).await?;
-    let size = BatchSize::default();
+    let size = BatchSize::up_to(store.facts_max());
     let reading = Reading {
         look: None,
         layouts: Layouts::of(&known),

@@ -87,6 +87,12 @@ impl Unattributed {
     }
 }
 
+/// [`Store::facts_max`] of a store without round trips.
+pub(crate) const FACTS_MAX: usize = 2048;
+
+/// The same of a server, which half as large batches cost a quarter of its speed.
+pub(crate) const FACTS_MAX_OF_SERVERS: usize = 4096;
+
 /// Where the numbers are kept.
 ///
 /// # Contract
@@ -103,6 +109,13 @@ impl Unattributed {
 pub trait Store: Send + Sync + 'static {
     /// The right to make the next commit.
     type Hold: Send;
+
+    /// Facts that a batch may have at most. Enough that a backlog is written in large
+    /// transactions, few enough that one takes a fraction of a second and some
+    /// megabytes.
+    fn facts_max(&self) -> usize {
+        FACTS_MAX
+    }
 
     /// Takes the right to make the next commit of a source. Whoever has it reads
     /// the source while the store stands still, and must be quick: others wait.

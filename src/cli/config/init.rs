@@ -430,7 +430,11 @@ fn statements(url: &SourceUrl, from_host: &str, password: &str) -> Result<String
     let account = format!("'{}'@'{from_host}'", url.user);
     let begin = SQL.find("CREATE USER").unwrap_or(0);
     let sql = SQL.get(begin..).unwrap_or(SQL);
+    // A user that is there already would keep another password.
+    let created = "'didtail'@'%' IDENTIFIED BY 'CHANGE-ME';\n";
+    let altered = format!("{created}ALTER USER {created}");
     let sql = sql
+        .replacen(created, &altered, 1)
         .replace("'didtail'@'%'", &account)
         .replace("`asterisk`", &format!("`{}`", url.database))
         .replace("CHANGE-ME", &password);
@@ -600,6 +604,7 @@ mod tests {
         assert!(
             sql.contains("CREATE USER IF NOT EXISTS 'reader'@'10.0.0.%' IDENTIFIED BY 'p''w';")
         );
+        assert!(sql.contains("\nALTER USER 'reader'@'10.0.0.%' IDENTIFIED BY 'p''w';"));
         assert!(sql.contains("GRANT SELECT ON `vici`.`vicidial_log` TO 'reader'@'10.0.0.%';"));
         for left in ["CHANGE-ME", "'didtail'", "`asterisk`"] {
             assert!(!sql.contains(left), "{left}: {sql}");

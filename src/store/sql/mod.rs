@@ -56,8 +56,8 @@ use crate::checkpoint::Checkpoint;
 use crate::landmark::Landmark;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
 use crate::store::{
-    Claim, Durable, Grant, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Prune, Store,
-    StoreError, Swept, Trail, Unattributed, attributed, history,
+    Claim, Durable, FACTS_MAX, FACTS_MAX_OF_SERVERS, Grant, Lease, LeaseState, LoadName, LoadNote,
+    Mark, Page, Prune, Store, StoreError, Swept, Trail, Unattributed, attributed, history,
 };
 use crate::vicidial::StatusBook;
 
@@ -184,6 +184,13 @@ pub struct Hold(Tx);
 
 impl Store for SqlStore {
     type Hold = Hold;
+
+    fn facts_max(&self) -> usize {
+        match self.dialect() {
+            Dialect::Sqlite => FACTS_MAX,
+            Dialect::Postgres | Dialect::MySql => FACTS_MAX_OF_SERVERS,
+        }
+    }
 
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         let read = async {
