@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::dialect::Dialect;
+use super::error::{is_forbidden, is_there_already};
 use super::session::Pool;
 use crate::ledger::ChangeSet;
 use crate::telemetry::field;
@@ -161,10 +162,15 @@ impl Partitions {
 
     fn warn(&self, parted: Parted, error: &sqlx::Error, what: &str) {
         if !self.with(|known| std::mem::replace(&mut known.warned, true)) {
+            let then = if is_forbidden(error) {
+                "the daemon's role needs EXECUTE on didtail_partition and didtail_drop_partitions (schema/README.md)"
+            } else {
+                "it is tried again by itself, and no row is lost meanwhile"
+            };
             tracing::warn!(
                 { field::TABLE } = parted.table(),
                 { field::ERROR } = %error,
-                "{what}; the daemon's role needs EXECUTE on didtail_partition and didtail_drop_partitions (schema/README.md)"
+                "{what}; {then}"
             );
         }
     }
@@ -190,7 +196,12 @@ impl Partitions {
                 tx.fetch_first(make).await?;
                 tx.commit().await
             };
-            let made: Result<(), sqlx::Error> = make.await;
+            let made: Result<(), sqlx::Error> = match make.await {
+                // The function waits for whoever makes it at the same moment, but within
+                // its transaction PostgreSQL remembers that there was no such table.
+                Err(error) if is_there_already(&error) => Ok(()),
+                made => made,
+            };
             self.with(|known| {
                 known.failed.remove(&one);
                 if made.is_ok() {

@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     let (kinds, only): (Vec<String>, Vec<String>) =
         only.into_iter().partition(|name| store::is_kind(name));
     let wanted = |name: &str| only.is_empty() || only.iter().any(|o| o == name);
-    let server = server::Server::start()?;
+    let server = server::Server::start("source")?;
     if wanted("skip") {
         skip::measure(&server)?;
     }

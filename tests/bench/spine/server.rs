@@ -15,8 +15,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start() -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("didtail-spine-{}", std::process::id()));
+    /// `name` tells the servers of one run apart.
+    pub(crate) fn start(name: &str) -> anyhow::Result<Self> {
+        let folder =
+            std::env::temp_dir().join(format!("didtail-spine-{}-{name}", std::process::id()));
         run(Command::new(DBSERVER).args(["install", KIND]))?;
         let output = run(Command::new(DBSERVER)
             .args(["start", KIND, "--owner", &std::process::id().to_string()])

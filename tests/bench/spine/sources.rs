@@ -1,5 +1,5 @@
-//! Two sources into one store: with DIDs of their own, and with the same ones, whose
-//! statistics both of them write.
+//! Two sources, each a server of its own, into one store: with DIDs of their own, and
+//! with the same ones, whose statistics both of them write.
 
 use std::process::{Command, Stdio};
 
@@ -11,13 +11,17 @@ use crate::store::Store;
 const CALLS: &str = "10000";
 
 pub(crate) fn measure(server: &Server, stores: &[Store<'_>]) -> anyhow::Result<()> {
-    server.sql("RESET MASTER")?;
     println!("sources: {CALLS} calls of each of two sources, at once into one store");
-    server.simulate(&["run", "--calls", CALLS, "--noise", "0"])?;
+    let second = Server::start("second")?;
+    let servers = [server, &second];
+    for server in servers {
+        server.sql("RESET MASTER")?;
+        server.simulate(&["run", "--calls", CALLS, "--noise", "0"])?;
+    }
     for store in stores {
         for round in 0..3 {
-            let apart = once(server, store, &format!("apart{round}"), ["one", "other"])?;
-            let shared = once(server, store, &format!("shared{round}"), ["one", "one"])?;
+            let apart = once(servers, store, &format!("apart{round}"), ["one", "other"])?;
+            let shared = once(servers, store, &format!("shared{round}"), ["one", "one"])?;
             println!(
                 "  {}: {apart:7.0} watched row changes/s with DIDs of their own, \
                  {shared:7.0} with the same DIDs",
@@ -29,8 +33,13 @@ pub(crate) fn measure(server: &Server, stores: &[Store<'_>]) -> anyhow::Result<(
 }
 
 /// Changes of both by the time of the slower one.
-fn once(server: &Server, store: &Store<'_>, name: &str, tenants: [&str; 2]) -> anyhow::Result<f64> {
-    let folder = server.folder.join(format!("{name}-{}", store.name()));
+fn once(
+    servers: [&Server; 2],
+    store: &Store<'_>,
+    name: &str,
+    tenants: [&str; 2],
+) -> anyhow::Result<f64> {
+    let folder = servers[0].folder.join(format!("{name}-{}", store.name()));
     std::fs::create_dir_all(&folder)?;
     let password = folder.join("password");
     std::fs::write(&password, "didtail\n")?;
@@ -39,7 +48,7 @@ fn once(server: &Server, store: &Store<'_>, name: &str, tenants: [&str; 2]) -> a
         folder.join("state.db").display(),
         store.address(name)?,
     );
-    for (source, tenant) in ["east", "west"].into_iter().zip(tenants) {
+    for ((source, tenant), server) in ["east", "west"].into_iter().zip(tenants).zip(servers) {
         config.push_str(&format!(
             "[[source]]\nname = \"{source}\"\ntenant = \"{tenant}\"\n\
              url = \"mysql://didtail@127.0.0.1:{}/asterisk\"\n\
