@@ -27,10 +27,10 @@
 //!      │  Fact
 //!  ledger/      (states, facts) → ChangeSet       pure; the only place where numbers change
 //!      │  ChangeSet, with the position behind it
-//!  engine/      read ahead, load, apply, commit, retry, set aside, shut down
+//!  engine/      read ahead, load, apply, commit, retry, quarantine, shut down
 //!      │
 //!  store/       rows, numbers and position in one transaction: the truth
-//!  state/       position, its history, rows set aside: for operators and restarts
+//!  state/       position, its history, quarantined rows: for operators and restarts
 //!      │
 //!  cli/         reads both, moves the position when told to
 //!  api/         tells over HTTP how the daemon is
@@ -97,7 +97,7 @@
 //! | contribution | what one call or dial adds to the numbers of one DID, by its present state | [`ledger::Contribution`] |
 //! | change set | everything one batch changes, and the position behind it | [`ledger::ChangeSet`] |
 //! | pruned | said of calls and dials that retention deleted: their numbers stay, and what is older than them is not made anew | [`ledger::Pruned`] |
-//! | set aside | said of a row that cannot be understood: kept with its bytes, not counted | [`state::QuarantinedRow`] |
+//! | quarantined | said of a row that cannot be understood: kept with its bytes, not counted | [`state::QuarantinedRow`] |
 //! | missing | what was seen and cannot be counted | [`engine::Missing`] |
 //!
 //! # Guarantees
@@ -182,7 +182,7 @@
 //!    `vicidial_log`, and the row event behind it becomes [`binlog::Step::Rows`].
 //! 3. The engine's intake finds the [`vicidial::Layout`] of the table map and calls
 //!    [`binlog::RowsEvent::decode`]: one [`binlog::RowChange::Update`] with the row
-//!    before and after. What cannot be decoded is set aside here, and the stream
+//!    before and after. What cannot be decoded is quarantined here, and the stream
 //!    goes on.
 //! 4. [`vicidial::Interpreter::fact`] reads the cells by column name, turns
 //!    `start_epoch` into `started_at` and the phone number into E.164, and makes a
@@ -211,6 +211,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod engine;
+mod folder;
 pub mod landmark;
 pub mod ledger;
 pub mod source;

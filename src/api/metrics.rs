@@ -36,18 +36,11 @@ const TABLE: &str = "table";
 const CONDITION: &str = "condition";
 /// Label of one of [`MISSING_KINDS`].
 const KIND: &str = "kind";
-/// Label of one of [`WAYS`].
+/// Label of one of [`Attribution::ALL`].
 const ATTRIBUTION: &str = "attribution";
 
 /// What can be missing, in the order of [`missing`].
-const MISSING_KINDS: [&str; 4] = ["statements", "unknown_events", "set_aside", "incidents"];
-
-const WAYS: [Attribution; 4] = [
-    Attribution::Reported,
-    Attribution::CallerCode,
-    Attribution::Lead,
-    Attribution::None,
-];
+const MISSING_KINDS: [&str; 4] = ["statements", "unknown_events", "quarantined", "incidents"];
 
 /// A metric. A counter's name is printed with `_total` behind it.
 struct Metric {
@@ -116,7 +109,7 @@ metrics! {
     MISSING Counter "didtail_missing"
         "What was seen and is not in the numbers since the source is followed, also before a restart"
     SET_ASIDE Gauge "didtail_quarantined_rows"
-        "Rows that are set aside now because they could not be understood, looked up once a minute"
+        "Rows that are quarantined now because they could not be understood, looked up once a minute"
     DISCONNECTS Counter "didtail_disconnects"
         "Connections to the source that broke"
     CONNECT_FAILURES Counter "didtail_connect_failures"
@@ -296,7 +289,7 @@ impl Printer<'_, '_> {
             let Some(recent) = &look.outlook.recent else {
                 continue;
             };
-            for way in WAYS {
+            for way in Attribution::ALL {
                 let labels = [(SOURCE, look.vitals.name()), (ATTRIBUTION, way.as_str())];
                 gauge(family.encode_family(&labels)?, whole(recent.by(way)))?;
             }

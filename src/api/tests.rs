@@ -193,7 +193,7 @@ fn the_worst_source_and_the_store_decide() {
         (incomplete.health, incomplete.ready),
         (Condition::Incomplete, true)
     );
-    assert_eq!(incomplete.sources[1].reasons, ["2 rows set aside"]);
+    assert_eq!(incomplete.sources[1].reasons, ["2 quarantined rows"]);
     second.set_phase(crate::engine::Phase::Standby, None);
     assert_eq!(Report::of(&vitals).health, Condition::Standby);
     first.store_failed(&"the disk is full");

@@ -1,5 +1,7 @@
 //! `didtail backfill`: calls of the past, loaded by SELECT.
 
+use std::time::Instant;
+
 use clap::Args;
 use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,6 +71,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     if arguments.dry_run {
         return dry_run(options, &config, &range);
     }
+    let begun = Instant::now();
     let bar = bar::bar(bar::WITH_MESSAGE);
     let (loaded, wrong) = runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -100,11 +103,13 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         Ok::<_, Failure>((loaded, store.check_invariant().await?))
     })?;
     let (loaded, failed) = (loaded.done, Failure::of_only(loaded.failed, &config)?);
+    let seconds = begun.elapsed().as_secs_f64();
     if options.json {
         let document = serde_json::json!({
             "sources": loaded,
             "failed": failed_json(&failed),
             "differences": wrong,
+            "seconds": seconds,
         });
         output::print_json(&document)?;
     } else {
@@ -115,6 +120,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         for difference in &wrong {
             text.push_str(&format!("the numbers do not add up: {difference}\n"));
         }
+        text.push_str(&format!("All of it took {seconds:.1} s, with pauses.\n"));
         output::print(&text)?;
     }
     Failure::of_sources(failed).map_or(Ok(()), Err)

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use tokio::time::timeout;
 
 use super::failure::{Exit, Failure};
-use super::{Options, output, runtime};
+use super::{Options, output, runtime, time};
 use crate::checkpoint::resume;
 use crate::config::{Config, SourceConfig, SourceTimeZone};
 use crate::source::{Finding, MySqlSource, Outcome, check_clock, outlook, preflight, standing};
@@ -29,8 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 ///
 /// Looks at the source, its settings, grants, tables and clocks, at the sessions
 /// that write and the newest calls, at the store and this user's privileges there,
-/// the state file, the place to resume at and who may read the passwords. Changes
-/// nothing. Every check ends within 15 seconds, and is shown when it is done.
+/// the state file, the room on their disks, the place to resume at and who may read
+/// the passwords. Changes nothing. Every check ends within 15 seconds, and is shown
+/// when it is done.
 ///
 /// What is found is one of
 ///   good      as needed
@@ -176,6 +177,7 @@ async fn findings(config: &Config, found: &mut Found) -> std::io::Result<()> {
         Err(_) => (late("store").findings, None),
     };
     found.add(only, of_all)?;
+    found.add(only, own_disks(config).await)?;
     found.add(only, own::password_files(config))?;
     for source in &config.sources {
         if only.is_none() {
@@ -201,7 +203,7 @@ async fn of_source(
     found.add(name, findings)?;
     found.asking("the position in the store …".to_owned());
     let stored = match store {
-        Some(store) => timeout(PATIENCE, own::stored(store, &source.name, now())).await,
+        Some(store) => timeout(PATIENCE, own::stored(store, &source.name, time::now())).await,
         None => Ok(own::Own::default()),
     };
     let stored = match stored {
@@ -252,17 +254,22 @@ async fn local(config: &Config, source: &str) -> (own::Own, Vec<Finding>) {
     (state, findings)
 }
 
+/// The room for didtail's own files, looked at as the state file is.
+async fn own_disks(config: &Config) -> Vec<Finding> {
+    let config = config.clone();
+    let looking = tokio::task::spawn_blocking(move || own::disks(&config));
+    match timeout(PATIENCE, looking).await {
+        Ok(Ok(findings)) => findings,
+        Ok(Err(_)) | Err(_) => late("disk").findings,
+    }
+}
+
 fn late(check: &'static str) -> own::Own {
     let actual = format!("no answer within {} s", PATIENCE.as_secs());
     own::Own {
         findings: vec![Finding::of(check, Outcome::Unknown, "an answer", &actual)],
         ..own::Own::default()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the last day ends now")]
-fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
 }
 
 fn word(outcome: Outcome) -> &'static str {

@@ -17,7 +17,7 @@ pub(super) enum Exit {
     Operator = 1,
     /// The source failed.
     Source = 3,
-    /// The store failed.
+    /// The store failed, or the disk is full where the state file is.
     Store = 4,
     /// What was compared differs.
     Differences = 5,
@@ -99,7 +99,12 @@ impl From<ConfigError> for Failure {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         Self {
-            exit: Exit::Operator,
+            exit: match error {
+                // It goes on by itself when there is room, so whoever keeps it running
+                // is to start it again.
+                StateError::DiskFull { .. } => Exit::Store,
+                _ => Exit::Operator,
+            },
             hint: error.hint(),
             error: error.into(),
         }
@@ -259,6 +264,15 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&failure.json()).expect("JSON");
         assert_eq!(json["caused_by"][0], "no route to host");
         assert_eq!(json["exit_code"], 3);
+    }
+
+    #[test]
+    fn a_full_disk_is_no_mistake_of_an_operator() {
+        let path = || "/var/lib/didtail/state.db".into();
+        let full = EngineError::State(StateError::DiskFull { path: path() });
+        assert_eq!(Failure::from(full).exit, Exit::Store);
+        let missing = StateError::Missing { path: path() };
+        assert_eq!(Failure::from(missing).exit, Exit::Operator);
     }
 
     #[test]

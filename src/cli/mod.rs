@@ -19,6 +19,7 @@ mod recount;
 mod reload;
 mod replay;
 mod run;
+mod screen;
 mod service;
 mod shell;
 mod stats;
@@ -302,7 +303,7 @@ impl Cli {
             Command::Stats(arguments) => {
                 let config = options.load_alone()?;
                 let shown = stats::run(&config, &arguments, options.json);
-                Ok(runtime()?.block_on(shown)?)
+                runtime()?.block_on(shown)
             }
             Command::Explain(arguments) => explain::run(options, &arguments),
             Command::Backfill(arguments) => backfill::run(options, &arguments),

@@ -2,8 +2,10 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
+use super::screen;
 use crate::source::{Finding, Outcome};
-use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Prints text. A reader that has seen enough (`| head`) is no error.
 pub(super) fn print(text: &str) -> std::io::Result<()> {
@@ -11,6 +13,26 @@ pub(super) fn print(text: &str) -> std::io::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result,
+    }
+}
+
+/// Whether what is printed may still be read: false once the other end of a pipe is
+/// closed, also while there is nothing to print.
+pub(super) fn is_read() -> bool {
+    const AT_ONCE: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let out = std::io::stdout();
+    // Errors and hang-ups are told without being asked for.
+    let mut asked = [PollFd::new(&out, PollFlags::empty())];
+    match poll(&mut asked, Some(&AT_ONCE)) {
+        Ok(_) => {
+            let [answer] = &asked;
+            !answer.revents().intersects(PollFlags::ERR | PollFlags::HUP)
+        }
+        // What cannot be asked is written to, and says so then.
+        Err(_) => true,
     }
 }
 
@@ -25,28 +47,34 @@ pub(super) fn has_colours() -> bool {
     std::io::stdout().is_terminal() && !is_refused
 }
 
-/// Columns of a terminal below which it is not believed to have so few.
-const WIDTH_MIN: u16 = 20;
-
 /// A line under the header and none elsewhere.
 const STYLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
+/// Characters beside the text of a cell.
+const PADDING: usize = 2;
+
 /// A table with a header, as wide as the terminal allows.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    // A terminal over a serial line or in a script may not know its size.
-    let is_sized = terminal_size::terminal_size_of(std::io::stdout())
-        .is_none_or(|(width, _)| width.0 >= WIDTH_MIN);
-    let arrangement = match is_sized {
-        true => ContentArrangement::Dynamic,
-        false => ContentArrangement::Disabled,
-    };
     let mut table = Table::new();
+    // Without a width it would ask the terminal itself, and believe what it says.
+    if let Some(width) = screen::width() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(width);
+    }
     table
         .load_style(STYLE)
-        .set_content_arrangement(arrangement)
         .set_header(header)
         .add_rows(rows.iter().map(|row| row.as_slice()));
+    // Times, numbers and places are to be copied: none is broken, however narrow it is.
+    for (index, column) in table.column_iter_mut().enumerate() {
+        let cells = rows.iter().filter_map(|row| row.get(index));
+        let cells = cells.map(String::as_str).chain(header.get(index).copied());
+        let words = cells.flat_map(str::split_whitespace);
+        let longest = words.map(|word| word.chars().count()).max().unwrap_or(0);
+        let padded = u16::try_from(longest + PADDING).unwrap_or(u16::MAX);
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(padded)));
+    }
     format!("{}\n", table.trim_fmt())
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::CommandFactory as _;
 
 use super::failure::Failure;
+use super::screen::tests::on_each;
 use super::{Cli, api_key, dids, quarantine};
 use crate::config::{Config, Overrides};
 use crate::state::{QuarantinedRow, SetAside};
@@ -114,25 +115,20 @@ fn tables_are_as_agreed_on() {
         ),
         row(4, "", "the bitmap of columns is malformed"),
     ];
-    let tables = [
-        (
-            "didtail dids list",
-            dids::table(vec![
-                did("+12125550100", "active", 4711),
-                did("+13125550101", "resting", 0),
-            ]),
-        ),
-        (
-            "didtail api-key list",
-            api_key::table(vec![
-                key(1, "dialplan", None),
-                key(2, "reports", Some(AT + 9)),
-            ]),
-        ),
-        ("didtail quarantine list", quarantine::table(&rows)),
-    ];
-    let text = tables.map(|(command, table)| format!("==== {command} ====\n\n{table}\n"));
-    assert_snapshot("tables.txt", &text.concat());
+    let dids = on_each("didtail dids list", || {
+        dids::table(vec![
+            did("+12125550100", "active", 4711),
+            did("+13125550101", "resting", 0),
+        ])
+    });
+    let keys = on_each("didtail api-key list", || {
+        api_key::table(vec![
+            key(1, "dialplan", None),
+            key(2, "reports", Some(AT + 9)),
+        ])
+    });
+    let quarantine = on_each("didtail quarantine list", || quarantine::table(&rows));
+    assert_snapshot("tables.txt", &(dids + &keys + &quarantine));
 }
 
 /// What people type, and what they write into the configuration.

@@ -11,6 +11,7 @@ use super::stats::{Screen, ago};
 use super::{Options, output, runtime, time};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, RetentionConfig};
+use crate::folder::Room;
 use crate::ledger::{Attribution, Pruned};
 use crate::state::{Rereads, StateError, StateFile, StatusNote};
 use crate::store::{Attributed, LeaseState, LoadName, LoadNote, SqlStore, Store as _, StoreError};
@@ -29,6 +30,9 @@ const REDRAW: Duration = Duration::from_secs(2);
 /// a source, it says which one does (the lease). `kept` is the retention that is
 /// configured; `complete since` says from when on the rows of calls and dials are
 /// whole where it has deleted some: their numbers stay.
+///
+/// `waits` says what the daemon waits for, and `disk` how much room is left for
+/// didtail's own files.
 ///
 /// While the store cannot be read, what the state file knows is shown, and the exit
 /// code is 4.
@@ -62,7 +66,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     }
 }
 
-/// Draws until Ctrl-C or SIGTERM; a store that fails meanwhile is said in the picture.
+/// Draws until Ctrl-C or SIGTERM, or until nobody reads it any more; a store that fails meanwhile is said in the picture.
 fn watch(options: &Options, config: &Config) -> Result<(), Failure> {
     let runtime = runtime()?;
     let inside = runtime.enter();
@@ -85,7 +89,7 @@ fn watch(options: &Options, config: &Config) -> Result<(), Failure> {
                 () = tokio::time::sleep(REDRAW) => false,
             }
         });
-        if ended {
+        if ended || !output::is_read() {
             return Ok(());
         }
     }
@@ -102,6 +106,7 @@ struct Seen {
     store: StoreView,
     holder: Option<Option<u32>>,
     own: Option<String>,
+    disks: Vec<Room>,
 }
 
 impl Seen {
@@ -122,6 +127,7 @@ impl Seen {
             store,
             holder,
             own,
+            disks: Room::of_all(config.own_files()),
         })
     }
 
@@ -130,6 +136,7 @@ impl Seen {
         json!({
             "daemon": self.own,
             "store": self.store.document(config),
+            "disks": self.disks.iter().map(disk_json).collect::<Vec<_>>(),
             "retention": kept(&config.retention),
             "sources": sources.collect::<Vec<_>>(),
         })
@@ -139,10 +146,9 @@ impl Seen {
         let own = self.own.as_deref();
         let texts = self.all.iter().map(|one| one.text(self.holder, own));
         let texts: Vec<String> = texts.collect();
-        let shared = [
-            ("store", self.store.text(config)),
-            ("kept", kept_text(&config.retention)),
-        ];
+        let mut shared = vec![("store", self.store.text(config))];
+        shared.extend(self.disks.iter().map(|disk| ("disk", disk_text(disk))));
+        shared.push(("kept", kept_text(&config.retention)));
         format!("{}\n{}", texts.join("\n"), output::pairs(&shared))
     }
 }
@@ -172,9 +178,11 @@ fn colour(line: &str) -> Option<u8> {
         "daemon" => Some(RED),
         "missing" if value == "nothing" => Some(GREEN),
         "missing" => Some(YELLOW),
-        "rows set aside" if value != "0" => Some(YELLOW),
+        "quarantined rows" if value != "0" => Some(YELLOW),
         "stopped by" | "waits" => Some(RED),
         "store" if value.starts_with("NOT READ") => Some(RED),
+        "disk" if value.starts_with("FULL") => Some(RED),
+        "disk" if value.starts_with("nearly full") => Some(YELLOW),
         _ => None,
     }
 }
@@ -232,6 +240,22 @@ impl StoreView {
     }
 }
 
+/// What room a disk has.
+fn disk_text(disk: &Room) -> String {
+    if disk.is_full() {
+        let hint = "make room; nothing is lost, and didtail goes on by itself";
+        format!("FULL: {}; {hint}", disk.text())
+    } else if disk.is_scarce() {
+        format!("nearly full: {}", disk.text())
+    } else {
+        disk.text()
+    }
+}
+
+fn disk_json(disk: &Room) -> Value {
+    json!({ "folder": disk.folder, "free_bytes": disk.free, "full": disk.is_full() })
+}
+
 /// The retention that is configured, in days; 0 keeps everything.
 fn kept(retention: &RetentionConfig) -> Value {
     json!({
@@ -249,7 +273,7 @@ fn kept_text(retention: &RetentionConfig) -> String {
         ("dials", retention.dials_days),
         ("audit", retention.audit_days),
         ("history", retention.history_days),
-        ("rows set aside", retention.quarantine_days),
+        ("quarantined rows", retention.quarantine_days),
     ];
     let word = |(of, days): (&str, u32)| match days {
         0 => format!("{of} for ever"),
@@ -418,7 +442,7 @@ impl SourceStatus {
                 pairs.push((label, format!("{error} ({at})")));
             }
         }
-        pairs.push(("rows set aside", self.quarantined.to_string()));
+        pairs.push(("quarantined rows", self.quarantined.to_string()));
         for (_, load) in &self.loads {
             let how_far = if load.finished {
                 "done".to_owned()
@@ -558,26 +582,4 @@ fn share(part: i64, of: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_wants_a_look_is_coloured_so() {
-        for (line, expected) in [
-            ("daemon             running, process 8745", Some(32)),
-            ("daemon             not running", Some(31)),
-            ("missing            nothing", Some(32)),
-            ("missing            2 rows set aside", Some(33)),
-            ("rows set aside     0", None),
-            ("rows set aside     2", Some(33)),
-            (
-                "store              sqlite:///var/lib/didtail/optimizer.db",
-                None,
-            ),
-            ("stopped by         the source is gone", Some(31)),
-            (" counted calls               4755    100.0%", None),
-        ] {
-            assert_eq!(colour(line), expected, "{line}");
-        }
-    }
-}
+mod tests;

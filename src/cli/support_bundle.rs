@@ -4,12 +4,13 @@
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
+use rustix::process::geteuid;
 use serde_json::json;
 
 use super::failure::{Exit, Failure};
@@ -24,7 +25,7 @@ const WARNINGS_MAX: usize = 100;
 /// Entries of the checkpoint's history.
 const HISTORY_MAX: u32 = 20;
 
-/// Rows set aside that are told of; the reasons repeat themselves.
+/// Quarantined rows that are told of; the reasons repeat themselves.
 const ASIDE_MAX: u32 = 20;
 
 /// Fewest digits that may be somebody's phone number.
@@ -34,16 +35,18 @@ const PHONE_DIGITS_MIN: usize = 7;
 ///
 /// Text, to be read before it is sent. In it are the versions of didtail and of this
 /// machine's system, the configuration in force, what `doctor` and `status` say, the
-/// positions, the rows set aside with the reasons, and the newest warnings of the
+/// positions, the quarantined rows with the reasons, and the newest warnings of the
 /// journal. Not in it are passwords, database users, phone numbers, calls, or the bytes
 /// of any row: numbers that could be somebody's are replaced by [number].
+///
+/// Only root may read the journal, so run it with sudo.
 ///
 /// Changes nothing; the daemon may run. Works as far as it can when the database or
 /// the store cannot be reached, or the configuration is wrong.
 ///
 /// Examples:
-///   didtail support-bundle
-///   didtail support-bundle --out /tmp/didtail-support.txt
+///   sudo didtail support-bundle
+///   sudo didtail support-bundle --out /tmp/didtail-support.txt
 ///   didtail support-bundle --out -
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -80,7 +83,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         add("doctor", doctor);
         add("status", told(status::report(config)));
         add("positions", positions(config));
-        add("rows set aside", set_aside(config));
+        add("quarantined rows", set_aside(config));
     }
     add("journal", journal());
     let users: Vec<&str> = match &config {
@@ -202,7 +205,7 @@ fn positions(config: &Config) -> String {
     told(read())
 }
 
-/// Where rows were set aside and why; of the rows themselves nothing.
+/// Where rows were quarantined and why; of the rows themselves nothing.
 fn set_aside(config: &Config) -> String {
     let read = || -> Result<String, Failure> {
         let state = StateFile::open(&config.state.path)?;
@@ -242,10 +245,12 @@ fn journal() -> String {
             JOURNAL_LINES,
         ])
         .output();
-    let Ok(asked) = asked.as_ref().map(|output| &output.stdout) else {
+    let Ok(asked) = asked else {
         return "this machine has no journal\n".to_owned();
     };
-    let text = String::from_utf8_lossy(asked);
+    // It then says so, and shows of this user's own processes what there is.
+    let is_kept_from = !geteuid().is_root() && !asked.stderr.is_empty();
+    let text = String::from_utf8_lossy(&asked.stdout);
     let is_told = |line: &&str| line.contains("WARN") || line.contains("ERROR");
     let mut lines: Vec<&str> = text
         .lines()
@@ -253,8 +258,12 @@ fn journal() -> String {
         .filter(is_told)
         .take(WARNINGS_MAX)
         .collect();
+    if lines.is_empty() && is_kept_from {
+        return "this user may not read the journal; root may: sudo didtail support-bundle\n"
+            .to_owned();
+    }
     if lines.is_empty() {
-        return "no warning of the unit `didtail`, or not readable by this user\n".to_owned();
+        return "no warning of the unit `didtail`\n".to_owned();
     }
     lines.reverse();
     lines.join("\n") + "\n"
@@ -302,10 +311,18 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
             .open(path)?;
         file.write_all(text.as_bytes())
     };
-    put().map_err(|error: std::io::Error| Failure {
+    let written = put();
+    let kind = written.as_ref().err().map(std::io::Error::kind);
+    let hint = match kind {
+        Some(ErrorKind::PermissionDenied) => "this user may not write there: --out \
+             /tmp/didtail-support.txt names a file where everybody may; - is stdout"
+            .to_owned(),
+        _ => "--out names another file, one that is not there yet; - is stdout".to_owned(),
+    };
+    written.map_err(|error: std::io::Error| Failure {
         exit: Exit::Operator,
         error: anyhow::Error::new(error).context(format!("cannot write {}", path.display())),
-        hint: Some("--out names another file, one that is not there yet; - is stdout".to_owned()),
+        hint: Some(hint),
     })
 }
 

@@ -1,5 +1,7 @@
 //! `didtail verify`: is the store what VICIdial says?
 
+use std::time::Instant;
+
 use clap::Args;
 use serde_json::Value;
 
@@ -35,7 +37,8 @@ const PRINTED_MAX: usize = 20;
 /// stay, and --repair leaves those alone that it cannot count anew.
 ///
 /// --repair changes what differs, and nothing else, and says what it was. The
-/// daemon may run.
+/// daemon may run. Where there is no store yet there is nothing to compare, and none
+/// is made.
 ///
 /// What was found comes first, and the conclusion last. Exit code 0 when nothing
 /// differs, also with calls that were never loaded; 5 when something differs, or
@@ -76,6 +79,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         arguments.until.as_deref(),
         &time::zone(&config),
     )?;
+    let begun = Instant::now();
     let bar = bar::bar(bar::WITH_MESSAGE);
     let (of, sums) = runtime()?.block_on(async {
         let all = verify(&config, &range, arguments.repair, |done| {
@@ -94,6 +98,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         Ok::<_, Failure>((all, sums))
     })?;
     let (all, failed) = (of.done, Failure::of_only(of.failed, &config)?);
+    let seconds = begun.elapsed().as_secs_f64();
     if options.json {
         let document = serde_json::json!({
             "sources": all,
@@ -105,10 +110,11 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
                 && !sums.are_wrong()
                 && failed.is_empty(),
             "conclusion": conclusion(&all, &sums).trim_end(),
+            "seconds": seconds,
         });
         output::print_json(&document)?;
     } else if !all.is_empty() {
-        output::print(&text(&all, &sums, arguments))?;
+        output::print(&text(&all, &sums, arguments, seconds))?;
     }
     match Failure::of_sources(failed) {
         Some(failure) => Err(failure),
@@ -234,6 +240,12 @@ fn verdict(all: &[Verified], sums: &Sums, arguments: &Arguments) -> Result<(), F
         "mend it: didtail verify --since {}{until} --repair",
         arguments.since
     );
+    if all.iter().any(is_judged_otherwise) {
+        hint.push_str(
+            "; or, after a change of [dispositions] or of a flag in VICIdial, judge all calls \
+             anew: didtail recount --dry-run",
+        );
+    }
     if let Some(missing) = all.iter().find_map(missing) {
         hint.push_str(&format!("; or load what is missing: {missing}"));
     }
@@ -242,6 +254,14 @@ fn verdict(all: &[Verified], sums: &Sums, arguments: &Arguments) -> Result<(), F
         error: anyhow::Error::msg(error),
         hint: Some(hint),
     })
+}
+
+/// Whether calls differ in nothing but what the rules of then made of them.
+fn is_judged_otherwise(of: &Verified) -> bool {
+    const BY_RULES: [&str; 4] = ["counted", "successful", "outcome", "dnc"];
+    let by_rules = |field: &crate::engine::Field| BY_RULES.contains(&field.field.as_str());
+    let mut calls = of.differences.iter().filter(|one| !one.repaired);
+    calls.any(|one| one.kind == Kind::CallDiffers && one.fields.iter().all(by_rules))
 }
 
 /// Calls and dials that still differ.
@@ -257,7 +277,7 @@ fn missing(of: &Verified) -> Option<String> {
 }
 
 /// Everything found, one by one, and at the end what it comes to.
-fn text(all: &[Verified], sums: &Sums, arguments: &Arguments) -> String {
+fn text(all: &[Verified], sums: &Sums, arguments: &Arguments, seconds: f64) -> String {
     let mut text = String::new();
     for of in all {
         text.push_str(&details(of));
@@ -266,7 +286,8 @@ fn text(all: &[Verified], sums: &Sums, arguments: &Arguments) -> String {
         text.push_str(&summary(of, arguments));
         text.push('\n');
     }
-    text + &sums.text() + &conclusion(all, sums)
+    let took = format!("It took {seconds:.1} s.\n");
+    text + &sums.text() + &took + &conclusion(all, sums)
 }
 
 fn details(of: &Verified) -> String {
@@ -387,4 +408,99 @@ fn changes(counters: &Counters) -> String {
     let changed = named.filter(|(_, change)| *change != 0);
     let words = changed.map(|(name, change)| format!("{name} {:+}", -change));
     words.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::failure::Failure;
+    use crate::cli::screen::tests::on_each;
+    use crate::cli::snapshots::assert_snapshot;
+    use crate::engine::Field;
+
+    const AT: i64 = 1_772_352_000;
+
+    fn equal() -> Verified {
+        Verified {
+            done: 86_400,
+            calls: 4711,
+            first_known: Some(AT - 80_000),
+            ..Verified::new("main", AT - 86_400, AT)
+        }
+    }
+
+    fn different() -> Verified {
+        let field = |field: &str, store: Option<Value>, source: Value| Field {
+            field: field.to_owned(),
+            store,
+            source,
+        };
+        let differs = vec![
+            field("disposition", Some("NI".into()), "SALE".into()),
+            field("successful", Some(false.into()), true.into()),
+        ];
+        let missing = vec![
+            field("disposition", None, "NA".into()),
+            field("did", None, "+12125550100".into()),
+            field("term_reason", None, Value::Null),
+        ];
+        let one = Counters {
+            total_calls: 1,
+            no_answer: 1,
+            ..Counters::default()
+        };
+        Verified {
+            not_loaded: 12,
+            missing: 1,
+            missing_from: Some(AT - 60),
+            missing_to: Some(AT - 60),
+            differing: 2,
+            differences: vec![
+                Difference::of(Kind::CallDiffers, "1772351880.123", AT - 120, differs),
+                Difference::of(Kind::CallMissing, "1772351940.124", AT - 60, missing),
+            ],
+            dids: [("+12125550100".to_owned(), one)].into(),
+            is_behind: true,
+            ..equal()
+        }
+    }
+
+    #[test]
+    fn conclusions_are_as_agreed_on() {
+        let arguments = Arguments {
+            since: "24h".to_owned(),
+            until: None,
+            repair: false,
+        };
+        let sums = Sums {
+            wrong: Vec::new(),
+            repaired: false,
+        };
+        let empty = Verified {
+            calls: 0,
+            not_loaded: 12,
+            first_known: None,
+            ..equal()
+        };
+        let mut judged = different();
+        judged.differences.truncate(1);
+        judged.differences[0].fields.remove(0);
+        (judged.differing, judged.missing, judged.not_loaded) = (1, 0, 0);
+        (judged.missing_from, judged.missing_to) = (None, None);
+        let mut drawn = String::new();
+        for (what, of) in [
+            ("nothing differs", equal()),
+            ("some differ", different()),
+            ("some were judged otherwise", judged),
+            ("nothing was loaded", empty),
+        ] {
+            let all = [of];
+            drawn.push_str(&on_each(&format!("didtail verify, {what}"), || {
+                let verdict = verdict(&all, &sums, &arguments);
+                let said = verdict.err().as_ref().map(Failure::text);
+                text(&all, &sums, &arguments, 1.25) + &said.unwrap_or_default()
+            }));
+        }
+        assert_snapshot("verify.txt", &drawn);
+    }
 }

@@ -75,6 +75,9 @@ pub enum ConfigError {
     },
 }
 
+/// What lets an ordinary user run a command.
+const AS_THE_DAEMON: &str = "run it as the user of the daemon: sudo -u didtail didtail …";
+
 impl ConfigError {
     /// How to mend it.
     #[must_use]
@@ -94,10 +97,14 @@ impl ConfigError {
                     "it is not UTF-8: `file {}` says what it is; save it as a UTF-8 text",
                     path.display()
                 ),
-                _ => format!("`ls -l {}` shows who may read it", path.display()),
+                std::io::ErrorKind::PermissionDenied => format!(
+                    "{AS_THE_DAEMON}; `ls -l {}` shows who may read it",
+                    path.display()
+                ),
+                _ => format!("`ls -l {}` shows what it is", path.display()),
             }),
             Self::Invalid { problems } if list(problems).contains("Permission denied") => {
-                Some("run it as the user of the daemon: sudo -u didtail didtail …".to_owned())
+                Some(AS_THE_DAEMON.to_owned())
             }
             Self::Invalid { problems } => {
                 let init = match list(problems).contains("names no source") {

@@ -21,13 +21,14 @@ mod values;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
 pub use address::{SourceUrl, StoreUrl, mask_password};
 pub use error::{ConfigError, Origin, Problem};
 pub use layers::{DEFAULT_PATH, Overrides};
+pub(crate) use values::{start_at as read_start_at, success as read_success};
 
 pub use crate::source::TlsMode;
 
@@ -297,6 +298,12 @@ impl Config {
     /// [`ConfigError`] with every problem found.
     pub fn load_explained(overrides: &Overrides) -> Result<(Self, Vec<Effective>), ConfigError> {
         read::read(overrides)
+    }
+
+    /// The files that didtail writes on this machine: the state file, and the store's
+    /// where it is one.
+    pub(crate) fn own_files(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.state.path.as_path()).chain(self.store.url.file())
     }
 
     /// The sample file with every key explained.

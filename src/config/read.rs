@@ -291,13 +291,7 @@ impl Reader {
     }
 
     fn dispositions(&mut self) -> Option<DispositionsConfig> {
-        let success = self.parsed("dispositions", 0, "success", |text| match text {
-            "vicidial-sale-flag" => Ok(Success::VicidialSaleFlag),
-            list => match values::statuses(list)? {
-                set if set.is_empty() => Err("name at least one status".to_owned()),
-                set => Ok(Success::Set(set)),
-            },
-        });
+        let success = self.parsed("dispositions", 0, "success", values::success);
         let transient = self.parsed("dispositions", 0, "transient", values::statuses);
         if let (Some(Success::Set(success)), Some(transient)) = (&success, &transient) {
             for both in success.intersection(transient) {

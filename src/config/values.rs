@@ -9,7 +9,8 @@ use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{SourceTimeZone, StartAt};
+use super::{SourceTimeZone, StartAt, Success};
+use crate::folder::folder_of;
 
 /// Longest status VICIdial has room for, in bytes (`varchar(6)`).
 const STATUS_BYTES_MAX: usize = 6;
@@ -49,10 +50,7 @@ pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| {
         let whole = std::fs::canonicalize(path);
         whole.or_else(|_| {
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            let folder = std::fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
+            let folder = std::fs::canonicalize(folder_of(path))?;
             Ok::<_, std::io::Error>(folder.join(path.file_name().unwrap_or_default()))
         })
     };
@@ -89,7 +87,8 @@ pub(super) fn days(text: &str) -> Result<u32, String> {
     }
 }
 
-pub(super) fn start_at(text: &str) -> Result<StartAt, String> {
+/// Where to begin with an unknown source.
+pub(crate) fn start_at(text: &str) -> Result<StartAt, String> {
     let backfill = text
         .strip_prefix("backfill:")
         .and_then(|rest| rest.strip_suffix('d'))
@@ -127,6 +126,17 @@ pub(super) fn statuses(text: &str) -> Result<BTreeSet<String>, String> {
             })
         })
         .collect()
+}
+
+/// Which calls are a success.
+pub(crate) fn success(text: &str) -> Result<Success, String> {
+    match text {
+        "vicidial-sale-flag" => Ok(Success::VicidialSaleFlag),
+        list => match statuses(list)? {
+            set if set.is_empty() => Err("name at least one status".to_owned()),
+            set => Ok(Success::Set(set)),
+        },
+    }
 }
 
 pub(super) fn log_level(text: &str) -> Result<String, String> {

@@ -37,7 +37,7 @@ use crate::engine::run::judged_by;
 use crate::engine::vitals::SourceVitals;
 use crate::landmark::Landmark;
 use crate::ledger::{Pruned, Rules};
-use crate::source::{Source, SourceError};
+use crate::source::Source;
 use crate::state::{Health, Missing, Rereads, StateFile, StatusNote};
 use crate::store::{Durable, Store, StoreError};
 use crate::telemetry::field;
@@ -99,8 +99,8 @@ struct UnderWay {
 pub(super) enum Moment<'a> {
     /// It goes on.
     Running,
-    /// The source is away and tried again and again.
-    Waiting(&'a SourceError),
+    /// The source or the store is away, for this reason, and tried again and again.
+    Waiting(&'a dyn std::fmt::Display),
     /// It ended, in order or by a failure.
     Stopped(Option<&'a EngineError>),
 }
@@ -208,17 +208,24 @@ impl<S: Source, St: Store> Applier<S, St> {
         self.settle().await
     }
 
-    /// Asks for the dials of calls that wait, where no batch comes to do it with.
-    pub(super) async fn ask_again(&mut self) -> Result<(), EngineError> {
+    /// Asks for the dials of calls that wait, where no batch comes to do it with:
+    /// while all is durable up to `here`, where the next batch begins. `false` where
+    /// there was nobody to ask about.
+    pub(super) async fn ask_again(&mut self, here: &Position) -> Result<bool, EngineError> {
         let is_due = self.with.look_up.is_due((self.with.clock)());
         let is_idle = self.under_way.is_none();
-        let here = self.stored.as_ref().filter(|_| is_due && is_idle);
-        let Some(here) = here.filter(|here| self.applied_to.as_ref() == Some(&here.position))
-        else {
-            return Ok(());
+        let is_here = self.applied_to.as_ref().is_none_or(|at| at == here);
+        let stored = self.stored.as_ref().filter(|at| at.position == *here);
+        let Some(stored) = stored.filter(|_| is_due && is_idle && is_here) else {
+            return Ok(false);
         };
-        let nothing = Batch::new(here.position.clone(), here.gtid.clone(), here.event_time);
-        self.apply(nothing).await
+        let nothing = Batch::new(
+            stored.position.clone(),
+            stored.gtid.clone(),
+            stored.event_time,
+        );
+        self.apply(nothing).await?;
+        Ok(true)
     }
 
     /// Applies a batch and hands it to the store; [`Applier::settle`] waits until it
@@ -300,7 +307,7 @@ impl<S: Source, St: Store> Applier<S, St> {
                     { field::TABLE } = row.table,
                     { field::POSITION } = %row.position,
                     { field::ERROR } = row.reason,
-                    "set a row aside that cannot be understood; the numbers lack it"
+                    "quarantined a row that cannot be understood; the numbers lack it"
                 );
             }
             self.with.state.quarantine(&self.with.source, row)?;
@@ -497,12 +504,12 @@ impl UnderWay {
     }
 }
 
-/// Tells of the rows that were set aside and not told one by one.
+/// Tells of the rows that were quarantined and not told one by one.
 fn tell_rest(rows: Option<u64>) {
     if let Some(rows) = rows {
         tracing::error!(
             rows,
-            "set more rows aside that cannot be understood; the numbers lack them, and `didtail status` counts them"
+            "quarantined more rows that cannot be understood; the numbers lack them, and `didtail status` counts them"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What the log says of rows that are set aside.
+//! What the log says of rows that are quarantined.
 //!
 //! One line for each would bury everything else where a table was damaged or
 //! altered: the first few of a minute are told one by one, the others as a number.

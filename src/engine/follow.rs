@@ -86,7 +86,8 @@ impl<S: Source, St: Store> Follow<S, St> {
             };
             reading = back;
             let error = match ended {
-                Ok(SessionEnd::AtEnd | SessionEnd::Shutdown) => break Ok(()),
+                Ok(SessionEnd::AtEnd) => break self.ask_for_the_rest().await,
+                Ok(SessionEnd::Shutdown) => break Ok(()),
                 Err(EngineError::Source(SourceError::OtherServer { server })) => {
                     match self.move_on(&server).await {
                         Ok(landmarks) => {
@@ -179,17 +180,37 @@ impl<S: Source, St: Store> Follow<S, St> {
         self.applier.durable().unwrap_or(&self.start)
     }
 
+    /// Where the first batch of a session begins.
+    fn begins_at(&self) -> &Checkpoint {
+        if self.applier.done.batches == 0 {
+            &self.start
+        } else {
+            self.resume_at()
+        }
+    }
+
+    /// Asks for the dials of all calls that wait: nothing comes any more to do it with.
+    async fn ask_for_the_rest(&mut self) -> Result<(), EngineError> {
+        loop {
+            let here = self.begins_at().position.clone();
+            let mut has_asked = false;
+            let ask = async |applier: &mut Applier<S, St>| {
+                has_asked = applier.ask_again(&here).await?;
+                applier.settle().await
+            };
+            if !self.within_grace(ask).await? || !has_asked {
+                return Ok(());
+            }
+        }
+    }
+
     /// One connection: from the last applied position until it ends.
     async fn session(
         &mut self,
         reading: Reading,
     ) -> (Option<Reading>, Result<SessionEnd, EngineError>) {
         let history = self.applier.history();
-        let from = if self.applier.done.batches == 0 {
-            &self.start
-        } else {
-            self.resume_at()
-        };
+        let from = self.begins_at();
         let reader = Reader::new(
             Watch::new(&self.database, &Table::NAMES),
             from.position.clone(),
@@ -305,7 +326,9 @@ impl<S: Source, St: Store> Follow<S, St> {
                         self.applier.note(Moment::Running)?;
                     }
                     self.check_head().await?;
-                    if !self.within_grace(Applier::ask_again).await? {
+                    let here = self.begins_at().position.clone();
+                    let ask = async |a: &mut Applier<S, St>| a.ask_again(&here).await.map(drop);
+                    if !self.within_grace(ask).await? {
                         return Ok(Some(SessionEnd::Shutdown));
                     }
                 }

@@ -428,7 +428,7 @@ impl<S: Source> Intake<S> {
             tracing::warn!(
                 { field::TABLE } = table.name(),
                 { field::POSITION } = %position,
-                "the table was altered again since, so that its columns between are not known; its rows between are set aside unless binlog_row_metadata = FULL says the columns"
+                "the table was altered again since, so that its columns between are not known; its rows between are quarantined unless binlog_row_metadata = FULL says the columns"
             );
         }
         Ok(())

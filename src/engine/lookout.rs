@@ -1,6 +1,6 @@
 //! Asks now and then what no event says, for whoever watches the daemon: how far the
 //! end of the binlog is, when the source deletes what is needed next, how many rows are
-//! set aside, and how the DIDs of the newest calls are known.
+//! quarantined, and how the DIDs of the newest calls are known.
 //!
 //! Beside the loop and never in its way: what cannot be asked is left out.
 

@@ -2,7 +2,7 @@
 //!
 //! Three kinds are told apart. *Transient*: the world is not as it should be,
 //! and will be again: try again with growing pauses, keeping the position.
-//! *Definite*: this row cannot be understood, now or later: set it aside with
+//! *Definite*: this row cannot be understood, now or later: quarantine it with
 //! its bytes and go on, or stop, as configured. Everything else stops the
 //! source, because going on would lose or falsify something.
 
@@ -132,7 +132,7 @@ impl EngineError {
             Self::Store(error) => error.hint(),
             Self::State(error) => error.hint(),
             Self::BadRow { .. } => Some(
-                "set bad_row = \"quarantine\" in [errors] to keep such rows aside and go on"
+                "set bad_row = \"quarantine\" in [errors] to quarantine such rows and go on"
                     .to_owned(),
             ),
             Self::Replay { fix, .. } => Some(fix.clone()),

@@ -1,7 +1,7 @@
-//! Rows that were set aside, tried again.
+//! Rows that were quarantined, tried again.
 //!
 //! # Why they are read from VICIdial's tables again
-//! A row that was set aside is a state of then. To apply it now would set its call
+//! A row that was quarantined is a state of then. To apply it now would set its call
 //! back, past everything that came behind it in the binlog. What it is good for is to
 //! say *which* row changed: its key. The row of that key, and what belongs to the
 //! same call, is read by SELECT while the store stands still and merged, exactly as
@@ -31,7 +31,7 @@ use crate::ledger::{CODE_WINDOW_SECONDS, ChangeSet, Counters, Frame};
 use crate::source::{Condition, Source, SourceError, archive_of};
 use crate::state::{QuarantinedRow, SetAside};
 use crate::store::{SqlStore, Store};
-use crate::vicidial::{Detail, Interpreter, Layout, Table};
+use crate::vicidial::{CallName, Detail, Interpreter, Layout, Table};
 
 /// How long the rows of one event may take to be read; the daemon waits meanwhile.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -49,7 +49,7 @@ const TRY_PAUSE: Duration = Duration::from_secs(1);
 pub enum Verdict {
     /// What it was about is in the numbers, as VICIdial has it now.
     Mended,
-    /// It stays set aside, for this reason.
+    /// It stays quarantined, for this reason.
     Stays(String),
 }
 
@@ -105,7 +105,7 @@ pub async fn retry(
     };
     // Those of calls bring their dials with them.
     let mut rows: Vec<&SetAside> = rows.iter().collect();
-    rows.sort_by_key(|kept| (is_dial(&kept.row.table), kept.id));
+    rows.sort_by_key(|kept| (is_by_code(&kept.row.table), kept.id));
     for (number, row) in (1..).zip(rows) {
         let verdict = Box::pin(retry.one(&row.row, &mut done)).await?;
         done.rows.push(Retried {
@@ -281,10 +281,7 @@ impl<S: Source, St: Store> Retry<S, St> {
         };
         let column = match table {
             Table::Log | Table::LogExtended | Table::CarrierLog => "uniqueid",
-            Table::DialLog | Table::DialCidLog => "caller_code",
-            Table::ShakenLog => {
-                return Ok(Err("its table has no key to find a row by".to_owned()));
-            }
+            Table::DialLog | Table::DialCidLog | Table::ShakenLog => "caller_code",
             Table::Statuses | Table::CampaignStatuses => {
                 return Ok(Err(
                     "flags of statuses are read anew at each start: restart the daemon, and \
@@ -393,7 +390,7 @@ impl<S: Source, St: Store> Retry<S, St> {
         let mut found = BTreeSet::new();
         for archived in [false, true] {
             let kind = if archived { Kind::Archived } else { Kind::Live };
-            let by_code = is_dial(named.table.name());
+            let by_code = is_by_code(named.table.name());
             let (mut uniqueids, mut codes) = (BTreeSet::new(), BTreeSet::new());
             if by_code {
                 codes.extend(named.values.iter().cloned());
@@ -455,6 +452,11 @@ impl<S: Source, St: Store> Retry<S, St> {
                 }
                 all.push((table, details));
             }
+            if named.table == Table::ShakenLog {
+                let details = self.reported(named, archived, now).await?;
+                found.extend(details.iter().filter_map(key_of).map(str::to_owned));
+                all.push((Table::ShakenLog, details));
+            }
             // In the order in which VICIdial writes them.
             let order = crate::engine::backfill::rows::TABLES;
             all.sort_by_key(|(table, _)| order.iter().position(|other| other == table));
@@ -466,6 +468,33 @@ impl<S: Source, St: Store> Retry<S, St> {
             }
         }
         Ok((found, rows))
+    }
+
+    /// The reports of these caller codes. Their table has an index of times alone, so
+    /// that only those of about the row's time are looked at.
+    async fn reported(
+        &mut self,
+        named: &Named,
+        archived: bool,
+        now: i64,
+    ) -> Result<Vec<Detail>, SourceError> {
+        let table = Table::ShakenLog;
+        let name = match archived {
+            true => archive_of(table),
+            false => Some(table.name()),
+        };
+        let (Some(name), Some(column)) = (name, table.time_column()) else {
+            return Ok(Vec::new());
+        };
+        let wall = |at: i64| self.merger.rules.zone.wall_clock(at);
+        let first = wall(named.time.saturating_sub(CODE_WINDOW_SECONDS));
+        let behind = wall(named.time.saturating_add(CODE_WINDOW_SECONDS));
+        let values: Vec<String> = named.values.iter().cloned().collect();
+        let condition = Condition {
+            key: Some(("caller_code", &values)),
+            window: Some((column, first, behind)),
+        };
+        self.selection.details_of(name, table, condition, now).await
     }
 
     async fn by(
@@ -504,10 +533,11 @@ impl RetriedRows {
     }
 }
 
-fn is_dial(table: &str) -> bool {
+/// Whether the rows of a table are found by a caller code.
+fn is_by_code(table: &str) -> bool {
     matches!(
         Table::named(table),
-        Some(Table::DialLog | Table::DialCidLog)
+        Some(Table::DialLog | Table::DialCidLog | Table::ShakenLog)
     )
 }
 
@@ -517,7 +547,12 @@ fn key_of(detail: &Detail) -> Option<&str> {
         Some(&row.uniqueid)
     } else if let Detail::Link { uniqueid, .. } | Detail::Carrier { uniqueid, .. } = detail {
         Some(uniqueid)
-    } else if let Detail::Dial { caller_code, .. } = detail {
+    } else if let Detail::Dial { caller_code, .. }
+    | Detail::Reported {
+        name: CallName::CallerCode(caller_code),
+        ..
+    } = detail
+    {
         Some(caller_code)
     } else {
         None
@@ -537,7 +572,7 @@ fn is_near(time: i64, at: i64) -> bool {
 
 fn late() -> SourceError {
     SourceError::Query {
-        what: "the rows that were set aside".to_owned(),
+        what: "the rows that were quarantined".to_owned(),
         detail: "no answer in time: a table may be locked".to_owned(),
     }
 }

@@ -59,7 +59,7 @@ const TRY_PAUSE: Duration = Duration::from_secs(1);
 /// `progress` is told how much of how many seconds is done.
 ///
 /// # Errors
-/// [`EngineError`] when the store cannot be opened. What was mended before a source
+/// [`EngineError`] when the store cannot be opened, or there is none. What was mended before a source
 /// fails stays so.
 pub async fn verify(
     config: &Config,
@@ -68,6 +68,8 @@ pub async fn verify(
     mut progress: impl FnMut(&Verified) + Send,
 ) -> Result<OfSources<Verified>, EngineError> {
     let url = config.store.address();
+    // Nothing is made or upgraded here: of a store that is not there nothing differs.
+    SqlStore::open_read(&url).await?.close().await;
     // Also to compare alone: it must stand still for a moment now and then.
     let store = Arc::new(SqlStore::open(&url).await?);
     let mut all = OfSources::default();
@@ -145,7 +147,7 @@ impl<S: Source, St: Store> Verify<S, St> {
     ) -> Result<Verified, EngineError> {
         let until = range.until.unwrap_or((self.merger.clock)());
         let calls = Span::of(&self.merger.rules.zone, range.since, until);
-        let mut verified = Verified::new(&self.merger.source, calls);
+        let mut verified = Verified::new(&self.merger.source, calls.from, calls.until);
         verified.known_since = self.known_since(range.since).await?;
         let (mut next, mut seconds, mut failures) = (calls.from, FIRST_SECONDS, 0);
         while next < calls.until {

@@ -9,7 +9,8 @@
 //! A source that has nothing to say is not behind, however old its last event. While
 //! everything that it sent is durable and the connection lives, the lag is 0. Else it
 //! is the time since the newest moment that is known to be wholly in the numbers: that
-//! of the last durable event, or the last at which nothing was left to do.
+//! of the last durable event, or the last at which nothing was left to do. Of a source
+//! that is lost while it is quiet that is the moment of the loss.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -97,6 +98,9 @@ pub struct SourceVitals {
     /// Up to when everything was in the numbers, when the source last spoke again;
     /// seconds since 1970 (UTC), as all times here unless they are ages.
     complete_until: AtomicI64,
+    /// When the stream was lost, if it had nothing more to read then: what was handed
+    /// to the applying half before was all.
+    lost_at: AtomicI64,
     event_time: AtomicI64,
     /// Milliseconds after the daemon's start.
     heard_event: AtomicI64,
@@ -137,7 +141,7 @@ pub struct Outlook {
     pub purge_seconds: Option<f64>,
     /// Bytes of binlog between the durable position and the source's end.
     pub behind_bytes: Option<u64>,
-    /// Rows that are set aside now.
+    /// Rows that are quarantined now.
     pub set_aside: Option<u64>,
     /// Counted calls of the last 24 hours.
     pub recent: Option<Attributed>,
@@ -235,6 +239,7 @@ impl SourceVitals {
             sent: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             complete_until: never(),
+            lost_at: never(),
             event_time: never(),
             heard_event: never(),
             heard_heartbeat: never(),
@@ -329,9 +334,23 @@ impl SourceVitals {
     /// comes at this moment.
     #[must_use]
     pub fn is_idle(&self) -> bool {
+        self.is_all_durable() && self.reads_nothing()
+    }
+
+    /// Whether the applying half has nothing left to do.
+    fn is_all_durable(&self) -> bool {
         let sent = self.sent.load(Ordering::Relaxed);
-        let is_done = self.durable.load(Ordering::Relaxed) >= sent;
-        is_done && self.reads_nothing()
+        self.durable.load(Ordering::Relaxed) >= sent
+    }
+
+    /// Up to when everything is known to be in the numbers.
+    fn complete_until(&self) -> i64 {
+        let known = self.complete_until.load(Ordering::Relaxed);
+        if self.is_all_durable() {
+            known.max(self.lost_at.load(Ordering::Relaxed))
+        } else {
+            known
+        }
     }
 
     /// Whether the stream is open and has nothing more to read.
@@ -346,7 +365,7 @@ impl SourceVitals {
             return Some(0);
         }
         let event_time = self.event_time.load(Ordering::Relaxed);
-        let known = event_time.max(self.complete_until.load(Ordering::Relaxed));
+        let known = event_time.max(self.complete_until());
         (known != NEVER).then(|| ((self.clock)() - known).max(0))
     }
 
@@ -384,6 +403,10 @@ impl SourceVitals {
 
     /// A stream is about to be opened, behind what is durable.
     pub(crate) fn begin_session(&self) {
+        // From here on what is sent is no more what was sent before the loss.
+        let complete = self.complete_until();
+        self.complete_until.store(complete, Ordering::Relaxed);
+        self.lost_at.store(NEVER, Ordering::Relaxed);
         let durable = self.durable.load(Ordering::Relaxed);
         self.sent.store(durable, Ordering::Relaxed);
     }
@@ -398,6 +421,9 @@ impl SourceVitals {
 
     /// The stream has ended, by a failure or not.
     pub(super) fn disconnect(&self, by_failure: bool) {
+        if self.reads_nothing() {
+            self.lost_at.store((self.clock)(), Ordering::Relaxed);
+        }
         self.idle.store(false, Ordering::Relaxed);
         let was_connected = self.connected.swap(false, Ordering::Relaxed);
         if by_failure {
@@ -492,84 +518,4 @@ impl SourceVitals {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOON: i64 = 1_800_000_000;
-
-    fn vitals() -> Arc<SourceVitals> {
-        SourceVitals::unwatched("main", || NOON)
-    }
-
-    fn batch(number: u64) -> Batch {
-        let position = "b.000001:4".parse().expect("a position");
-        let mut batch = Batch::new(position, crate::binlog::GtidPosition::default(), None);
-        batch.number = number;
-        batch
-    }
-
-    #[test]
-    fn a_quiet_source_is_not_behind() {
-        let vitals = vitals();
-        assert_eq!(vitals.lag_seconds(), None, "nothing is known yet");
-        // Its last event is of an hour ago.
-        vitals.begin(Missing::default(), Rereads::default(), Some(NOON - 3600));
-        assert_eq!(vitals.lag_seconds(), Some(3600), "not connected");
-        vitals.begin_session();
-        vitals.connect();
-        assert_eq!(vitals.lag_seconds(), Some(3600), "not yet read to the end");
-        vitals.set_idle(true);
-        assert_eq!((vitals.is_idle(), vitals.lag_seconds()), (true, Some(0)));
-        // The first call after the quiet hour is not an hour late.
-        vitals.heard(false);
-        assert_eq!((vitals.is_idle(), vitals.lag_seconds()), (false, Some(0)));
-        vitals.disconnect(true);
-        assert_eq!(vitals.lag_seconds(), Some(0), "complete up to this second");
-        assert_eq!(vitals.disconnects(), (1, 0));
-        vitals.disconnect(true);
-        assert_eq!(vitals.disconnects(), (1, 1));
-    }
-
-    #[test]
-    fn what_waits_for_the_store_is_lag() {
-        let vitals = vitals();
-        vitals.begin(Missing::default(), Rereads::default(), Some(NOON - 50));
-        vitals.begin_session();
-        vitals.connect();
-        let number = vitals.next_batch();
-        // The stream is empty, and the store does not answer.
-        vitals.set_idle(true);
-        assert!(!vitals.is_idle());
-        assert_eq!(vitals.lag_seconds(), Some(50));
-        vitals.durable(&batch(number), 0, Some(NOON - 1));
-        assert_eq!((vitals.is_idle(), vitals.lag_seconds()), (true, Some(0)));
-        // A batch that was lost with its stream is read again by the next one.
-        vitals.next_batch();
-        assert!(!vitals.is_idle());
-        vitals.begin_session();
-        vitals.set_idle(true);
-        assert!(vitals.is_idle());
-    }
-
-    #[test]
-    fn a_store_that_works_again_has_no_failure() {
-        let vitals = Vitals::new(["a", "b"], || NOON);
-        vitals.sources()[0].store_failed(&"no room");
-        assert_eq!(vitals.store_failure().as_deref(), Some("no room"));
-        vitals.sources()[1].store_works();
-        assert_eq!((vitals.store_failure(), vitals.store_errors()), (None, 1));
-    }
-
-    #[test]
-    fn a_batch_is_counted_when_it_is_durable() {
-        let vitals = vitals();
-        let mut batch = batch(vitals.next_batch());
-        batch.tally.events = 7;
-        batch.tables[0] = (2, 5);
-        vitals.durable(&batch, 3, None);
-        vitals.durable(&batch, 1, None);
-        let counts = vitals.counts();
-        assert_eq!((counts.events, counts.results), (14, 4));
-        assert_eq!(counts.tables[0], (4, 10));
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! The only place that talks to a VICIdial database.
 
 mod behind;
+mod count;
 mod error;
 mod file;
 mod frame;
@@ -13,6 +14,7 @@ mod standing;
 mod wire;
 
 pub use behind::{FilesBefore, FilesThenLive};
+pub use count::{Counted, count};
 pub use error::SourceError;
 pub use file::{FileSource, FileStream, Splitter};
 pub use locate::{Located, Target};

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::folder;
+
 /// A failure of the state file.
 ///
 /// `Display` says what happened; [`StateError::hint`] says how to mend it.
@@ -118,12 +120,14 @@ impl StateError {
                 Some("start didtail, which upgrades it: `systemctl start didtail`".to_owned())
             }
             Self::NotWritable { path, .. } => {
-                let folder = path.parent().unwrap_or(Path::new("/"));
-                Some(format!(
-                    "run as the user that owns it (`sudo -u didtail …`), or give it to that user: \
-                     `chown -R didtail: {}`",
-                    folder.display()
-                ))
+                let general = || {
+                    format!(
+                        "run as the user that owns it (`sudo -u didtail …`), or give it to that \
+                         user: `chown -R didtail: {}`",
+                        folder::folder_of(path).display()
+                    )
+                };
+                Some(folder::remedy(path).unwrap_or_else(general))
             }
             Self::DiskFull { path } => Some(format!(
                 "`df -h {}` shows the disk; nothing is lost, didtail goes on when there is room",
@@ -137,6 +141,10 @@ impl StateError {
     pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, detail) = (path.to_owned(), error.to_string());
         match error.sqlite_error_code() {
+            // SQLite says so of rows; of its side files it says only that it cannot.
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if folder::is_full(&path) => {
+                Self::DiskFull { path }
+            }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Corrupt { path, detail }
             }

@@ -5,10 +5,10 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::StateError;
+use crate::folder;
 
 /// Held while the value lives.
 #[derive(Debug)]
@@ -19,13 +19,10 @@ pub(super) struct Lock {
 impl Lock {
     /// Takes the lock of the state file at `path`.
     pub(super) fn take(path: &Path) -> Result<Self, StateError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(lock_path(path))
+        let lock = lock_path(path);
+        let made = folder::make_private(&lock);
+        let mut file = made
+            .and_then(|()| OpenOptions::new().read(true).write(true).open(&lock))
             .map_err(|e| StateError::of_io(path, &e))?;
         match file.try_lock() {
             Ok(()) => {}

@@ -17,8 +17,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -32,6 +32,7 @@ pub use quarantine::{QuarantinedRow, SetAside};
 pub use status::{Health, Missing, Rereads, StatusNote};
 
 use crate::binlog::Position;
+use crate::folder;
 use lock::Lock;
 
 /// Append only: a step that has been released is never edited.
@@ -49,6 +50,9 @@ const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 /// How long a statement waits for another process's write. Writes take
 /// milliseconds; seconds mean a stopped process, and an error says more.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is left of SQLite's write-ahead log once it was moved into the file, 1 MB.
+const WAL_BYTES_KEPT: &str = "1048576";
 
 /// An open state file.
 #[derive(Debug)]
@@ -68,7 +72,7 @@ impl StateFile {
         Self::open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
     }
 
-    /// Opens the file to deal with rows that were set aside, also while a daemon works
+    /// Opens the file to deal with rows that were quarantined, also while a daemon works
     /// with it: such a write is one small transaction, and the daemon is told of it
     /// ([`StateFile::take_mended`]). Nothing else may be written by it.
     ///
@@ -117,25 +121,14 @@ impl StateFile {
     /// [`StateError::Held`] when another process has it; any other
     /// [`StateError`] when it cannot be used.
     pub fn open_exclusive(path: &Path) -> Result<Self, StateError> {
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o750)
-                .create(folder)
-                .map_err(|e| StateError::of_io(path, &e))?;
-        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(folder::folder_of(path))
+            .map_err(|e| StateError::of_io(path, &e))?;
         let lock = Lock::take(path)?;
         // SQLite would create it readable for all: quarantined rows hold phone numbers.
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(|e| StateError::of_io(path, &e))?;
+        folder::make_private(path).map_err(|e| StateError::of_io(path, &e))?;
         let mut state = Self::connect(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE,
@@ -216,10 +209,12 @@ impl StateFile {
         Ok(())
     }
 
-    /// Writes without waiting for the disk.
+    /// Writes without waiting for the disk, and keeps little of a log that was long.
     fn relax(&self) -> Result<(), StateError> {
-        let relaxed = self.connection.pragma_update(None, "synchronous", "NORMAL");
-        relaxed.map_err(|e| self.error(&e))
+        let set = |name, value: &str| self.connection.pragma_update(None, name, value);
+        set("synchronous", "NORMAL")
+            .and_then(|()| set("journal_size_limit", WAL_BYTES_KEPT))
+            .map_err(|e| self.error(&e))
     }
 
     fn check(&self) -> Result<(), StateError> {

@@ -37,7 +37,7 @@ pub struct SetAside {
     pub id: i64,
     /// The source.
     pub source: String,
-    /// When it was set aside; seconds since 1970 (UTC).
+    /// When it was quarantined; seconds since 1970 (UTC).
     pub saved_at: i64,
     /// The row.
     pub row: QuarantinedRow,

@@ -71,7 +71,7 @@ pub struct Missing {
     pub statements: u64,
     /// Events with a code that nobody knows.
     pub unrecognised: u64,
-    /// Rows or events set aside.
+    /// Quarantined rows or events.
     pub quarantined: u64,
     /// INCIDENT events: the source says that it lost events.
     pub incidents: u64,
@@ -107,7 +107,7 @@ impl Missing {
                 "statements whose rows could not all be read again",
             ),
             (unrecognised, "events of unknown kind"),
-            (quarantined, "rows set aside"),
+            (quarantined, "quarantined rows"),
             (incidents, "gaps reported by the source"),
         ]
         .into_iter()

@@ -5,8 +5,6 @@
 //! is. What makes passwords slow to try (Argon2 and the like) would only make each
 //! request slow.
 
-use std::fmt::Write as _;
-
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -34,7 +32,7 @@ impl ApiKey {
     pub fn random() -> Option<Self> {
         let mut bytes = [0; KEY_BYTES];
         SystemRandom::new().fill(&mut bytes).ok()?;
-        Some(Self(format!("{PREFIX}{}", hex(&bytes))))
+        Some(Self(format!("{PREFIX}{}", hex::encode(bytes))))
     }
 
     /// The key, for whoever is to use it.
@@ -55,18 +53,9 @@ impl ApiKey {
     pub fn hash_of(key: &str) -> String {
         format!(
             "{HASH_PREFIX}{}",
-            hex(digest(&SHA256, key.as_bytes()).as_ref())
+            hex::encode(digest(&SHA256, key.as_bytes()).as_ref())
         )
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        // Writing to a text cannot fail.
-        let _infallible = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]

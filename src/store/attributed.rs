@@ -28,6 +28,17 @@ impl Attributed {
     }
 }
 
+#[cfg(test)]
+impl Attributed {
+    /// So many calls in each way.
+    pub(crate) fn of(calls: impl IntoIterator<Item = (Attribution, i64)>, looked_up: i64) -> Self {
+        Self {
+            calls: calls.into_iter().collect(),
+            looked_up,
+        }
+    }
+}
+
 impl SqlStore {
     /// The counted calls of a source, all or those since a second (1970, UTC).
     ///

@@ -1,5 +1,9 @@
 //! Everything that can go wrong with the store, told apart by what to do about it.
 
+use std::path::Path;
+
+use crate::folder;
+
 /// What a backend said; its own text, for `caused by:`.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -353,10 +357,10 @@ impl StoreError {
                      TLS the passwords of MySQL 8 and newer do not work"
                     .to_owned(),
             }),
-            Self::NotWritable { store, .. } => Some(format!(
+            Self::NotWritable { store, .. } => of_owners(store).or_else(|| Some(format!(
                 "give the daemon's user the file and its folder: \
                  chown -R didtail: \"$(dirname {store})\""
-            )),
+            ))),
             Self::Corrupt { store, .. } => Some(match Backend::of(store) {
                 Backend::File => format!(
                     "see how far it is damaged: sqlite3 {store} 'PRAGMA integrity_check'; then \
@@ -397,8 +401,8 @@ impl StoreError {
                 database(store)
             )),
             Self::Missing { store } => {
-                let folder = std::path::Path::new(store).parent();
-                let folder = folder.unwrap_or(std::path::Path::new("/var/lib/didtail"));
+                let folder = Path::new(store).parent();
+                let folder = folder.unwrap_or(Path::new("/var/lib/didtail"));
                 Some(format!(
                     "the daemon makes it on its first start: systemctl start didtail; its folder \
                      must exist: install -d -o didtail -g didtail -m 0750 {}",
@@ -410,13 +414,19 @@ impl StoreError {
                  didtail tries again by itself while it runs"
                     .to_owned(),
             ),
-            Self::Unreachable { store, .. } => Some(format!(
+            Self::Unreachable { store, .. } => of_owners(store).or_else(|| Some(format!(
                 "see whether this user may read the file and its folder: ls -ld {store} \
                  \"$(dirname {store})\""
-            )),
+            ))),
             Self::Other { .. } => None,
         }
     }
+}
+
+/// What an owner can do about a file that may not be written or read.
+fn of_owners(store: &str) -> Option<String> {
+    let is_file = Backend::of(store) == Backend::File;
+    is_file.then(|| folder::remedy(Path::new(store))).flatten()
 }
 
 /// What is said of a schema that is not this program's yet.

@@ -66,7 +66,7 @@ async fn bad_rows_stop_the_engine_where_it_is_told_so() {
     assert_eq!(stored.expect("known").position, before);
 }
 
-/// A row without a key is set aside; the others of its group count.
+/// A row without a key is quarantined; the others of its group count.
 #[tokio::test(start_paused = true)]
 async fn a_row_without_its_key_is_set_aside_alone() {
     let mut world = World::new();
@@ -227,7 +227,7 @@ async fn columns_between_two_alters_stay_unknown_over_a_restart() {
             .all(|row| row.reason.contains("more than once"))
     );
     assert_eq!(world.numbers(DID).total_calls, 3);
-    // The eras are known now: going back asks nobody. The row that is set aside again
+    // The eras are known now: going back asks nobody. The row that is quarantined again
     // is the same one.
     world.rewind(middle, 4);
     assert_eq!(world.run_to(&end).await.missing.quarantined, 2);
@@ -300,7 +300,7 @@ async fn many_bad_rows_are_a_few_lines() {
     assert!((2..=10).contains(&told.len()), "{}:\n{text}", told.len());
     let last = told.last().expect("a line");
     assert!(
-        last.contains("set more rows aside") && last.contains("rows=1995"),
+        last.contains("quarantined more rows") && last.contains("rows=1995"),
         "{last}"
     );
 }

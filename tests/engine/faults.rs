@@ -8,6 +8,7 @@ use didtail::checkpoint::Checkpoint;
 use didtail::engine::EngineError;
 use didtail::ledger::{ChangeSet, Frame, Keys, Loaded, Working};
 use didtail::source::{Fault as SourceFault, SourceError};
+use didtail::state::Health;
 use didtail::store::{Claim, Durable, Fault, Gate, Grant, MemoryStore, Store, StoreError};
 
 use crate::events::{self, Part};
@@ -81,6 +82,54 @@ async fn a_store_that_is_away_after_a_commit_is_waited_for() {
     let key = (TENANT.to_owned(), DID.to_owned());
     let numbers = world.store.inner.dump().dids[&key].expect("counted");
     assert_eq!(numbers.counters.total_calls, 3);
+}
+
+/// `didtail status` reads the note, being a process of its own.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_waited_for_is_noted() {
+    let mut world = World::with_store(Full::default());
+    let engine = world.start().await;
+    let end = world.group(&one_call(0));
+    world.applied(&end).await;
+    world.store.full.store(true, Ordering::SeqCst);
+    let end = world.group(&one_call(1));
+    let mut note = world.note();
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        note = world.note();
+        if note.last_error.is_some() {
+            break;
+        }
+    }
+    let said = note.last_error.expect("it is noted");
+    assert!(said.contains("is full"), "{said}");
+    assert_eq!(note.health, Health::Stopped);
+    world.store.full.store(false, Ordering::SeqCst);
+    world.applied(&end).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.note().last_error, None, "it works again");
+    engine.stop().await.expect("stops in order");
+}
+
+/// Takes nothing while its disk is full, as one on a server.
+#[derive(Default)]
+struct Full {
+    inner: MemoryStore,
+    full: AtomicBool,
+}
+
+impl Store for Full {
+    forward!(hold leases commit_held save_load load_note landmarks unattributed load statuses history page prune pruned sweep progress);
+
+    async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::DiskFull {
+                store: "postgres://didtail@db/optimizer".to_owned(),
+                source: "no space left".into(),
+            });
+        }
+        self.inner.commit(change).await
+    }
 }
 
 /// Applies a commit, says that it failed, and fails the next question too.

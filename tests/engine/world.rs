@@ -11,7 +11,7 @@ use didtail::config::BadRow;
 use didtail::engine::{EngineError, Settings, SourceVitals, Summary, follow};
 use didtail::ledger::{Counters, Prefer, Rules, Success};
 use didtail::source::{Column, MemorySource};
-use didtail::state::{QuarantinedRow, StateFile};
+use didtail::state::{QuarantinedRow, StateFile, StatusNote};
 use didtail::store::{Dump, MemoryStore, Store};
 use didtail::vicidial::Zone;
 use tokio::sync::watch;
@@ -152,6 +152,12 @@ impl<St: Store> World<St> {
     pub(crate) fn quarantined(&self) -> Vec<QuarantinedRow> {
         let state = StateFile::open(&self.state_path()).expect("it is there");
         state.quarantined(SOURCE, 100).expect("reads")
+    }
+
+    /// What the engine last noted for the operator.
+    pub(crate) fn note(&self) -> StatusNote {
+        let state = StateFile::open(&self.state_path()).expect("it is there");
+        state.status(SOURCE).expect("reads").unwrap_or_default()
     }
 
     /// Where an engine begins now, as the daemon decides it.

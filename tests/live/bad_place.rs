@@ -121,3 +121,36 @@ fn a_full_disk_stops_it_and_room_lets_it_go_on() {
     std::os::unix::fs::symlink(disk.file("store.db"), site.path("store.db")).expect("a link");
     site.assert_equals_source();
 }
+
+#[test]
+fn a_disk_that_is_full_from_the_start_is_said_and_tried_again() {
+    let site = Site::new(Server::shared(), "full_first");
+    let disk = Disk::mount(&site.path("disk"), "2m");
+    let filler = disk.file("filler");
+    // Until there is no room for another byte.
+    drop(std::fs::write(&filler, vec![1; 4 << 20]));
+    let at = site.dir.display().to_string();
+    let config = site.config();
+    let config = config.replace(&format!("{at}/state.db"), &disk.file("state.db"));
+    site.configure(&config.replace(&format!("{at}/store.db"), &disk.file("store.db")));
+    // As an exit code that the service manager starts it again after.
+    for arguments in [vec!["run"], vec!["run", "--until-caught-up"]] {
+        site.didtail(&arguments)
+            .fails(4, "is full", "nothing is lost");
+    }
+    let status = site.didtail(&["status", "--json"]);
+    assert!(status.stdout.contains("\"full\": true"), "{status:?}");
+    let status = site.didtail(&["status"]);
+    assert!(status.stdout.contains("disk   FULL: "), "{status:?}");
+    let doctor = site.didtail(&["doctor"]);
+    assert_eq!(doctor.code, 1);
+    assert!(doctor.stdout.contains("the disk is full: "), "{doctor:?}");
+    assert!(doctor.stdout.contains("make room: df -h "), "{doctor:?}");
+    // Room, and it goes on; while it becomes scarce again that is worth a note.
+    disk.remount("size=64m");
+    site.calls(20, 1);
+    site.didtail(&["run", "--until-caught-up"]).good();
+    let doctor = site.didtail(&["doctor"]);
+    assert!(doctor.stdout.contains("nearly full: "), "{doctor:?}");
+    std::fs::remove_file(filler).expect("removed");
+}

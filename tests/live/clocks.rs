@@ -128,7 +128,10 @@ fn doctor_compares_the_clocks_with_the_epochs() {
         .collect();
     site.sql(server, &calls.concat());
     in_zone(&site, "America/Chicago");
-    let good = ("good".to_owned(), "so in 400 of 400 calls".to_owned());
+    let good = (
+        "good".to_owned(),
+        "the dialers' clocks are in America/Chicago: so 400 of the newest 400 calls say".to_owned(),
+    );
     let found = clock();
     assert_eq!((found.0, found.1), good, "of the newest 500 rows");
     // The daemon looks, too, and says so only when there is something to say.
@@ -146,7 +149,7 @@ fn doctor_compares_the_clocks_with_the_epochs() {
     let (outcome, actual, fix) = clock();
     assert_eq!(outcome, "note", "didtail runs all the same");
     assert!(
-        actual.contains("in 400 of 400 calls call_date is 1 h behind"),
+        actual.contains("400 calls call_date, read in America/New_York, is 1 h behind"),
         "{actual}"
     );
     assert!(fix.contains("time_zone = \"America/Chicago\""), "{fix}");

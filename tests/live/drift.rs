@@ -125,7 +125,7 @@ impl<'a> Install<'a> {
     }
 
     /// Demands that every call is as the source has it, but for those that are
-    /// named as set aside, and returns the number of rows set aside.
+    /// named as set aside, and returns the number of quarantined rows.
     #[track_caller]
     fn assert_calls(&self, numbers: Range<u32>, aside: Range<u32>) -> i64 {
         let reason = if self.has("term_reason") {
@@ -316,7 +316,7 @@ fn an_alter_while_didtail_was_stopped_costs_no_row() {
 }
 
 /// Without names in the log nobody can say what the columns were between two
-/// ALTERs that are both in the past: such rows are set aside, not guessed.
+/// ALTERs that are both in the past: such rows are quarantined, not guessed.
 #[test]
 fn what_the_columns_were_between_two_alters_is_not_guessed() {
     for metadata in METADATA {

@@ -33,6 +33,7 @@ mod matrix;
 mod monitor;
 mod numbers;
 mod operator;
+mod owners;
 mod proxy;
 mod quarantine;
 mod refusals;

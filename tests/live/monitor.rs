@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::statuses::{is_success, sells};
 use crate::support::{Daemon, Server, Site, wait_until};
 
 /// Longer than any answer takes.
@@ -158,27 +159,6 @@ fn an_address_that_is_taken_is_refused_before_anything_is_done() {
     assert_eq!(site.position(), None, "it has begun all the same");
     // Whoever ends by itself is not watched, and needs no port.
     site.catch_up();
-}
-
-/// Writes a call that ends in this disposition, and says whether it is a success.
-#[track_caller]
-fn sells(site: &Site, server: &Server, lead: u32, status: &str) -> bool {
-    let start = 1_731_672_000 + lead;
-    site.sql(
-        server,
-        &format!(
-            "INSERT INTO vicidial_log (uniqueid,lead_id,campaign_id,call_date,start_epoch,status,\
-             phone_number,user,length_in_sec) values('{start}.1','{lead}','SALESEST',\
-             FROM_UNIXTIME({start}),'{start}','{status}','2175551000','6001','5')"
-        ),
-    );
-    site.wait_for_end(server);
-    is_success(site, lead)
-}
-
-fn is_success(site: &Site, lead: u32) -> bool {
-    let sql = "SELECT successful FROM call_records WHERE lead_id = ";
-    site.stored(&format!("{sql}{lead}"))
 }
 
 #[test]

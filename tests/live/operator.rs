@@ -115,6 +115,8 @@ fn what_is_wrong_with_a_list_of_dids_is_said() {
     };
     import("empty.csv", b"").fails(1, "the file is empty", "mend");
     import("words.csv", b"number,status\n2125550100,a\n").fails(1, "no column `phone_number`", "");
+    let heading = import("heading.csv", b"phone_number,status\n").good();
+    assert!(heading.contains("a heading and no DID"), "{heading}");
     let packed = import("dids.xlsx", b"PK\x03\x04\xff\xfe\x00binary\n");
     packed.fails(1, "the first line names the columns", "");
     site.didtail(&["dids", "import", "/no/such.csv"]).fails(

@@ -1,4 +1,4 @@
-//! Rows that were set aside, and what an operator can do about them.
+//! Rows that were quarantined, and what an operator can do about them.
 
 use crate::support::{Server, Site, wait_until};
 
@@ -93,7 +93,42 @@ fn rows_are_tried_again_beside_the_daemon_and_the_numbers_are_exact() {
     let actions: i64 = site.stored("SELECT count(*) FROM audit_log WHERE action = 'ROWS_RETRIED'");
     assert_eq!(actions, 1);
     let nothing = site.didtail(&["quarantine", "retry", "--all"]).good();
-    assert!(nothing.contains("No row is set aside"), "{nothing}");
+    assert!(nothing.contains("No row is quarantined"), "{nothing}");
+}
+
+/// What a script in the dialplan reported stands in a table without a key.
+#[test]
+fn a_report_of_the_dialplan_is_found_by_its_caller_code() {
+    let server = Server::start("quarantine-report", &[]);
+    server.sql("SET GLOBAL binlog_row_metadata = NO_LOG");
+    let site = Site::new(&server, "asterisk");
+    site.configure(&(site.config() + "\n[attribution]\nprefer = \"reported\"\n"));
+    site.calls(30, 1);
+    site.catch_up();
+    let code: String = site
+        .stored("SELECT caller_code FROM call_records WHERE attribution = 'caller_code' LIMIT 1");
+    let table = "vicidial_tiltx_shaken_log";
+    site.sql(
+        &server,
+        &format!(
+            "ALTER TABLE {table} ADD one INT AFTER CallerIDToUse; \
+             INSERT INTO {table} (db_time,server_ip,url_log_id,caller_code,CallerIDToUse) \
+             VALUES (NOW(),'10.0.0.1',1,'{code}','3125550142'); \
+             ALTER TABLE {table} DROP one, ADD two VARCHAR(9) AFTER CallerIDToUse"
+        ),
+    );
+    site.catch_up();
+    let reported = "SELECT count(*) FROM call_records c JOIN dids ON dids.id = c.did_id \
+                    WHERE attribution = 'reported' AND dids.phone_number = '+13125550142'";
+    assert_eq!(site.stored::<i64>(reported), 0);
+    let list = site.didtail(&["quarantine", "list", "--json"]).json();
+    assert_eq!(list["rows"][0]["table"], table, "{list}");
+    let done = site
+        .didtail(&["quarantine", "retry", "--all", "--yes", "--json"])
+        .json();
+    assert_eq!(done["stay"], serde_json::json!([]), "{done}");
+    assert_eq!(site.stored::<i64>(reported), 1, "{done}");
+    site.assert_invariant();
 }
 
 #[test]
@@ -118,7 +153,7 @@ fn rows_that_are_in_no_table_any_more_stay_until_they_are_given_up() {
     );
     assert!(site.numbers() == before, "a number moved");
     site.didtail(&["quarantine", "discard", "99999", "--yes"])
-        .fails(1, "no row 99999 is set aside", "quarantine list");
+        .fails(1, "no row 99999 is quarantined", "quarantine list");
     site.didtail(&["quarantine", "discard", "--all"])
         .fails(1, "no terminal to ask", "--yes");
     let said = site
@@ -131,5 +166,5 @@ fn rows_that_are_in_no_table_any_more_stay_until_they_are_given_up() {
     assert_eq!(missing(&site), 0);
     assert!(site.numbers() == before, "a number moved");
     let said = site.didtail(&["quarantine", "list"]).good();
-    assert!(said.contains("No row is set aside"), "{said}");
+    assert!(said.contains("No row is quarantined"), "{said}");
 }

@@ -32,6 +32,8 @@ fn going_back_replays_and_the_numbers_stay() {
         let shown = reset(&site, &["--to", to, "--dry-run"]);
         assert_eq!(shown["effect"]["kind"], "replay", "{to}: {shown}");
         assert_eq!(shown["done"], false);
+        assert!(shown["effect"]["events"].as_u64() > Some(100), "{shown}");
+        assert_eq!(shown["effect"]["events_are_all"], true, "{shown}");
         let here = checkpoint(&site);
         assert_eq!(here["position"].as_str(), before.as_deref(), "{to}");
         let done = reset(&site, &["--to", to, "--yes"]);
@@ -76,6 +78,15 @@ fn going_forward_says_what_is_skipped_and_the_history_leads_back() {
     assert_eq!(entry["position"].as_str(), left.as_deref());
     let back = format!("history:{}", entry["id"]);
     reset(&site, &["--to", &back, "--yes"]);
+    site.catch_up();
+    site.assert_equals_source();
+    // What is not read again was applied: nothing of it is missing.
+    let again = reset(&site, &["--to", "earliest", "--yes"])["undo"].clone();
+    let to = again.as_str().expect("an entry");
+    let plan = site.didtail(&["checkpoint", "reset", "--to", to, "--dry-run"]);
+    let text = plan.good();
+    assert!(text.contains("nothing is missing"), "{text}");
+    reset(&site, &["--to", to, "--yes"]);
     site.catch_up();
     site.assert_equals_source();
 }

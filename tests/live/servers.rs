@@ -34,7 +34,7 @@ fn follows(server: &Server, site: &Site, settings: &[&str]) {
     }
     site.wait_for_end(server);
     assert!(site.assert_equals_source() > 25 * settings.len());
-    // Nothing was set aside, and nothing is missing.
+    // Nothing was quarantined, and nothing is missing.
     let status = site.didtail(&["status", "--json"]).json();
     let source = &status["sources"][0];
     assert_eq!(source["health"], "running", "{source}");

@@ -15,7 +15,7 @@ fn site(server: &Server, database: &str) -> Site {
 
 /// Writes a call with a disposition, and says whether it is a success in the store.
 #[track_caller]
-fn sells(site: &Site, server: &Server, n: u32, status: &str) -> bool {
+pub(crate) fn sells(site: &Site, server: &Server, n: u32, status: &str) -> bool {
     let start = 1_731_672_000 + n;
     site.sql(
         server,
@@ -26,6 +26,11 @@ fn sells(site: &Site, server: &Server, n: u32, status: &str) -> bool {
         ),
     );
     site.wait_for_end(server);
+    is_success(site, n)
+}
+
+/// Whether the call of this lead is a success in the store.
+pub(crate) fn is_success(site: &Site, n: u32) -> bool {
     site.stored(&format!(
         "SELECT successful FROM call_records WHERE lead_id = {n}"
     ))

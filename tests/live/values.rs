@@ -272,6 +272,6 @@ fn odd_keys() {
         .query_row("SELECT group_concat(reason) FROM quarantine", [], |row| {
             row.get(0)
         })
-        .expect("one row was set aside");
+        .expect("one row was quarantined");
     assert!(reason.contains("has no uniqueid"), "{reason}");
 }

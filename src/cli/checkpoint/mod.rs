@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::{Options, output, time};
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
-use crate::state::{StateError, StateFile};
+use crate::state::{HistoryEntry, StateError, StateFile};
 
 /// Show or move the position in VICIdial's binlog
 #[derive(Debug, Subcommand)]
@@ -54,23 +54,33 @@ fn show(options: &Options, config: &Config) -> Result<(), Failure> {
         document["quarantined_rows"] = json!(quarantined);
         document["held_by_pid"] = json!(holder);
         documents.push(document);
-        let mut pairs = vec![("source", name)];
-        match &checkpoint {
-            Some(checkpoint) => pairs.extend(checkpoint_pairs(checkpoint)),
-            None => pairs.push(("position", "none yet".to_owned())),
-        }
-        pairs.push(("quarantined rows", quarantined.to_string()));
-        let daemon = holder.map_or("not running".to_owned(), |pid| format!("process {pid}"));
-        pairs.push(("daemon", daemon));
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(&output::pairs(&pairs));
+        text.push_str(&shown(name, checkpoint.as_ref(), quarantined, holder));
     }
     if options.json {
         return Ok(output::print_json(&Value::Array(documents))?);
     }
     Ok(output::print(&text)?)
+}
+
+/// Where one source is, for people.
+fn shown(
+    name: String,
+    checkpoint: Option<&Checkpoint>,
+    quarantined: u64,
+    holder: Option<u32>,
+) -> String {
+    let mut pairs = vec![("source", name)];
+    match checkpoint {
+        Some(checkpoint) => pairs.extend(checkpoint_pairs(checkpoint)),
+        None => pairs.push(("position", "none yet".to_owned())),
+    }
+    pairs.push(("quarantined rows", quarantined.to_string()));
+    let daemon = holder.map_or("not running".to_owned(), |pid| format!("process {pid}"));
+    pairs.push(("daemon", daemon));
+    output::pairs(&pairs)
 }
 
 fn history(options: &Options, config: &Config, arguments: &History) -> Result<(), Failure> {
@@ -85,21 +95,27 @@ fn history(options: &Options, config: &Config, arguments: &History) -> Result<()
             document["reason"] = json!(entry.reason);
             document["saved_at"] = json!(time::format(entry.saved_at));
             documents.push(document);
-            rows.push([
-                entry.id.to_string(),
-                name.clone(),
-                time::format(entry.saved_at),
-                entry.checkpoint.position.to_string(),
-                entry.checkpoint.gtid.to_string(),
-                entry.reason,
-            ]);
+            rows.push(line(&name, entry));
         }
     }
     if options.json {
         return Ok(output::print_json(&Value::Array(documents))?);
     }
-    let header = ["id", "source", "saved at", "position", "gtid", "reason"];
-    Ok(output::print(&output::table(header, &rows))?)
+    Ok(output::print(&output::table(HISTORY, &rows))?)
+}
+
+/// The columns of the history, for people.
+const HISTORY: [&str; 6] = ["id", "source", "saved at", "position", "gtid", "reason"];
+
+fn line(source: &str, entry: HistoryEntry) -> [String; 6] {
+    [
+        entry.id.to_string(),
+        source.to_owned(),
+        time::format(entry.saved_at),
+        entry.checkpoint.position.to_string(),
+        entry.checkpoint.gtid.to_string(),
+        entry.reason,
+    ]
 }
 
 /// The configured sources, then others that the file knows.
@@ -128,7 +144,8 @@ fn describe(checkpoint: &Checkpoint) -> Value {
 fn checkpoint_pairs(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
     let mut pairs = Vec::new();
     if let Some(server) = &checkpoint.server {
-        pairs.push(("server", server.clone()));
+        // Not its name: what tells it from every other, where positions are compared.
+        pairs.push(("server fingerprint", server.clone()));
     }
     pairs.push(("position", checkpoint.position.to_string()));
     if !checkpoint.gtid.is_empty() {
@@ -139,4 +156,49 @@ fn checkpoint_pairs(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
     }
     pairs.push(("epoch", checkpoint.epoch.to_string()));
     pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::screen::tests::on_each;
+    use crate::cli::snapshots::assert_snapshot;
+
+    #[test]
+    fn positions_are_shown_as_agreed_on() {
+        let at = |position: &str| Checkpoint {
+            epoch: 3,
+            server: Some("1:8d3f0c1e".to_owned()),
+            file_begun: None,
+            position: position.parse().expect("a position"),
+            gtid: "0-1-248047".parse().expect("a GTID"),
+            event_time: Some(1_772_352_000),
+            revision: 0,
+        };
+        let entry = |id, position: &str, reason: &str| HistoryEntry {
+            id,
+            checkpoint: at(position),
+            reason: reason.to_owned(),
+            saved_at: 1_772_352_060,
+        };
+        let show = on_each("didtail checkpoint show", || {
+            let known = at("mysql-bin.000012:4711");
+            let known = shown("main".to_owned(), Some(&known), 2, Some(8745));
+            format!("{known}\n{}", shown("west".to_owned(), None, 0, None))
+        });
+        let history = on_each("didtail checkpoint history", || {
+            let rows = [
+                entry(7, "mysql-bin.000012:4711", "checkpoint reset"),
+                entry(6, "mysql-bin.000011:1073741999", "hourly"),
+            ];
+            output::table(HISTORY, &rows.map(|entry| line("main", entry)))
+        });
+        let back = plan::tests::back();
+        let back = on_each("didtail checkpoint reset, back", || back.text());
+        let forward = plan::tests::forward();
+        let forward = on_each("didtail checkpoint reset, the source is away", || {
+            forward.text()
+        });
+        assert_snapshot("checkpoint.txt", &(show + &history + &back + &forward));
+    }
 }

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{checkpoint_pairs, describe};
-use crate::binlog::BinlogFile;
+use crate::binlog::{BinlogFile, Position};
 use crate::checkpoint::Checkpoint;
 use crate::cli::distance::{self, Distance};
 use crate::cli::output;
-use crate::source::SourceError;
+use crate::source::{Counted, SourceError};
 
 /// A reset, ready to be shown and done.
 #[derive(Debug)]
@@ -15,7 +15,15 @@ pub(super) struct Plan {
     pub(super) source: String,
     pub(super) old: Option<Checkpoint>,
     pub(super) new: Checkpoint,
+    /// Where the store stands that the place was not reached from since: after an
+    /// earlier reset with nothing read since. What is before it was applied.
+    stands: Option<Checkpoint>,
+    /// From where the numbers stand.
     distance: Distance,
+    /// Events on this way; `None` where they were not counted.
+    events: Option<Counted>,
+    /// Where it is a place of the history: it was reached once.
+    was_reached: bool,
     /// Why the source could not be asked.
     unasked: Option<String>,
     /// Of a place before the present one, the calls whose newest change lies behind
@@ -34,27 +42,73 @@ impl Plan {
         new: Checkpoint,
         binlogs: &Result<Vec<(BinlogFile, u64)>, SourceError>,
     ) -> Self {
-        let distance = match (&old, binlogs) {
-            (Some(old), Ok(binlogs)) if !is_other(old, &new) => {
-                distance::between(binlogs, &old.position, &new.position)
-            }
-            _ => Distance::Unknown,
-        };
-        Self {
+        let mut plan = Self {
             source: source.to_owned(),
             old,
             new,
-            distance,
+            stands: None,
+            distance: Distance::Unknown,
+            events: None,
+            was_reached: false,
             unasked: binlogs.as_ref().err().map(ToString::to_string),
             again: None,
+        };
+        plan.measure(binlogs);
+        plan
+    }
+
+    /// Takes where the store stands, which is not where an earlier reset went.
+    pub(super) fn stands(
+        &mut self,
+        stands: Checkpoint,
+        binlogs: &Result<Vec<(BinlogFile, u64)>, SourceError>,
+    ) {
+        self.stands = Some(stands);
+        self.measure(binlogs);
+    }
+
+    fn measure(&mut self, binlogs: &Result<Vec<(BinlogFile, u64)>, SourceError>) {
+        self.distance = match (self.from(), binlogs) {
+            (Some(from), _) if is_other(from, &self.new) => Distance::Unknown,
+            (Some(from), _) if from.position == self.new.position => Distance::None,
+            (Some(from), Ok(binlogs)) => {
+                distance::between(binlogs, &from.position, &self.new.position)
+            }
+            _ => Distance::Unknown,
+        };
+    }
+
+    /// Up to where everything is in the numbers.
+    fn from(&self) -> Option<&Checkpoint> {
+        self.stands.as_ref().or(self.old.as_ref())
+    }
+
+    /// The ends of what is replayed or skipped, the earlier one first; `None` where
+    /// that is nothing, or not known.
+    pub(super) fn between(&self) -> Option<(Position, Position)> {
+        let (from, to) = (&self.from()?.position, &self.new.position);
+        match self.distance {
+            Distance::Back(_) => Some((to.clone(), from.clone())),
+            Distance::Forward(_) => Some((from.clone(), to.clone())),
+            Distance::None | Distance::Unknown => None,
         }
     }
 
+    /// Takes how many events that is.
+    pub(super) fn count(&mut self, events: Counted) {
+        self.events = Some(events);
+    }
+
+    /// It is a place of the history, up to which everything was applied once.
+    pub(super) fn was_reached(&mut self) {
+        self.was_reached = true;
+    }
+
     /// From when on calls are applied again, where that is known: the place is before
-    /// the present one, on the same server.
+    /// the one where the numbers stand, on the same server.
     pub(super) fn again_since(&self) -> Option<i64> {
-        let old = self.old.as_ref()?;
-        let is_back = self.new.position < old.position && !is_other(old, &self.new);
+        let from = self.from()?;
+        let is_back = self.new.position < from.position && !is_other(from, &self.new);
         self.new.event_time.filter(|_| is_back)
     }
 
@@ -91,34 +145,62 @@ impl Plan {
 
     /// What happens, in a sentence.
     pub(super) fn effect(&self) -> String {
-        match (&self.old, self.distance) {
-            (Some(old), _) if is_other(old, &self.new) => {
-                "the source is another server than before: what it has from there on is read, \
-                 and `didtail verify --repair` compares the numbers with it"
+        const MISSING: &str = "missing from the numbers until `didtail verify --repair` has read \
+                               it from VICIdial's tables";
+        let Some(from) = self.from() else {
+            return "nothing was known of this source; reading begins there, and `start_at` \
+                    is not used: load what was before with `didtail backfill --since TIME`"
+                .to_owned();
+        };
+        if is_other(from, &self.new) {
+            return "the source is another server than before: what it has from there on is read, \
+                    and `didtail verify --repair` compares the numbers with it"
+                .to_owned();
+        }
+        match self.distance {
+            Distance::None if self.stands.is_some() => {
+                "the reset before this one is undone: nothing was read since, and the numbers \
+                 stand at this very place, so that nothing is replayed and nothing is missing"
                     .to_owned()
             }
-            (None, _) => "nothing was known of this source; reading begins there, and `start_at` \
-                          is not used: load what was before with `didtail backfill --since TIME`"
-                .to_owned(),
-            (_, Distance::None) => "the position stays; only the epoch is raised".to_owned(),
-            (_, Distance::Back(bytes)) => format!(
-                "{} of binlog are replayed; no call is counted twice",
-                distance::human(bytes)
+            Distance::None => "the position stays; only the epoch is raised".to_owned(),
+            Distance::Back(bytes) => {
+                format!(
+                    "{} are replayed; no call is counted twice",
+                    self.amount(bytes)
+                )
+            }
+            // Beyond where the numbers stand nothing was ever applied.
+            Distance::Forward(bytes) if self.was_reached && self.stands.is_none() => format!(
+                "{} are not read again: they had been applied when this place was left, but for \
+                 what an earlier reset skipped. Calls that were replayed since are as they were then, until `didtail verify --repair` \
+                 has read them from VICIdial's tables",
+                self.amount(bytes)
             ),
-            (_, Distance::Forward(bytes)) => format!(
-                "{} of binlog are skipped: what happened there is missing from the numbers until \
-                 `didtail verify --repair` has read it from VICIdial's tables",
-                distance::human(bytes)
-            ),
-            (Some(old), Distance::Unknown) => format!(
-                "how much lies between cannot be told; {}",
-                if self.new.position < old.position {
-                    "what does is replayed, and no call is counted twice"
-                } else {
-                    "what does is skipped and missing from the numbers until `didtail verify \
-                     --repair` has read it from VICIdial's tables"
-                }
-            ),
+            Distance::Forward(bytes) => {
+                let amount = self.amount(bytes);
+                format!("{amount} are skipped: what happened there is {MISSING}")
+            }
+            Distance::Unknown if self.new.position < from.position => {
+                "how much lies between cannot be told; what does is replayed, and no call is \
+                 counted twice"
+                    .to_owned()
+            }
+            Distance::Unknown => {
+                format!("how much lies between cannot be told; what does is skipped and {MISSING}")
+            }
+        }
+    }
+
+    /// So much of the binlog, with its events where they were counted.
+    fn amount(&self, bytes: u64) -> String {
+        let bytes = distance::human(bytes);
+        match self.events {
+            None => format!("{bytes} of binlog"),
+            Some(Counted { events, is_all }) => {
+                let least = if is_all { "" } else { "at least " };
+                format!("{bytes} of binlog, {least}{events} events,")
+            }
         }
     }
 
@@ -154,7 +236,13 @@ impl Plan {
             "source": self.source,
             "from": self.old.as_ref().map(describe),
             "to": describe(&self.new),
-            "effect": { "kind": kind, "bytes": bytes, "text": self.effect() },
+            "effect": {
+                "kind": kind,
+                "bytes": bytes,
+                "events": self.events.map(|counted| counted.events),
+                "events_are_all": self.events.map(|counted| counted.is_all),
+                "text": self.effect(),
+            },
             "applied_again": self.again.as_ref().map(|again| {
                 let each = again.iter();
                 each.map(|(did, calls)| json!({ "did": did, "calls": calls })).collect::<Value>()
@@ -177,8 +265,21 @@ fn indented(checkpoint: &Checkpoint) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Back, over calls of several DIDs.
+    pub(in crate::cli::checkpoint) fn back() -> Plan {
+        let mut plan = plan(Some("b.000002:1024"), "b.000001:1024", true);
+        let dids = (0..23).map(|n| (Some(format!("+121255501{n:02}")), 40 - n));
+        plan.tell_again(dids.chain([(None, 1)]).collect());
+        plan
+    }
+
+    /// Forward, with a source that does not answer.
+    pub(in crate::cli::checkpoint) fn forward() -> Plan {
+        plan(Some("b.000001:1024"), "b.000002:1024", false)
+    }
 
     fn at(position: &str) -> Checkpoint {
         Checkpoint {
@@ -223,6 +324,67 @@ mod tests {
             let effect = plan(old, new, known).effect();
             assert!(effect.contains(expected), "{effect}");
         }
+    }
+
+    #[test]
+    fn events_are_told_where_they_were_counted() {
+        let mut back = plan(Some("b.000002:1024"), "b.000001:1024", true);
+        let expected = ("b.000001:1024".parse(), "b.000002:1024".parse());
+        let (from, to) = back.between().expect("known");
+        assert_eq!((Ok(from), Ok(to)), expected);
+        for (is_all, expected) in [
+            (true, "2.0 KiB of binlog, 17 events, are replayed"),
+            (false, "2.0 KiB of binlog, at least 17 events, are replayed"),
+        ] {
+            back.count(Counted { events: 17, is_all });
+            assert!(back.effect().starts_with(expected), "{}", back.effect());
+            assert_eq!(back.json(false)["effect"]["events"], 17);
+            assert_eq!(back.json(false)["effect"]["events_are_all"], is_all);
+        }
+        let nothing = plan(Some("b.000001:4"), "b.000001:4", true);
+        assert_eq!(nothing.between(), None);
+    }
+
+    #[test]
+    fn an_undo_says_what_was_applied_already() {
+        let binlogs = Ok([("b.000001", 2048), ("b.000002", 4096)]
+            .map(|(name, size)| (BinlogFile::new(name).expect("valid"), size))
+            .to_vec());
+        // A reset went back, and nothing was read since.
+        let mut undo = plan(Some("b.000001:1024"), "b.000002:1024", true);
+        undo.was_reached();
+        undo.stands(at("b.000002:1024"), &binlogs);
+        assert!(
+            undo.effect().contains("nothing is missing"),
+            "{}",
+            undo.effect()
+        );
+        assert_eq!(undo.json(false)["effect"]["kind"], "none");
+        assert_eq!(undo.again_since(), None);
+        // A reset skipped, and nothing was read since: back to where it was is no replay.
+        let mut undo = plan(Some("b.000002:1024"), "b.000001:1024", true);
+        undo.stands(at("b.000001:1024"), &binlogs);
+        assert!(
+            undo.effect().contains("nothing is replayed"),
+            "{}",
+            undo.effect()
+        );
+        // A reset went back, and some was replayed.
+        let mut undo = plan(Some("b.000001:2000"), "b.000002:1024", true);
+        undo.was_reached();
+        let effect = undo.effect();
+        assert!(
+            effect.contains("are not read again") && !effect.contains("are skipped"),
+            "{effect}"
+        );
+        // Past where the numbers stand, what lies beyond is skipped all the same.
+        let mut beyond = plan(Some("b.000001:1024"), "b.000002:1024", true);
+        beyond.stands(at("b.000002:4"), &binlogs);
+        assert!(
+            beyond.effect().contains("1020 B of binlog are skipped"),
+            "{}",
+            beyond.effect()
+        );
     }
 
     #[test]

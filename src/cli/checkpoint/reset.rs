@@ -1,6 +1,7 @@
 //! `didtail checkpoint reset`: go on elsewhere in the binlog.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -11,7 +12,7 @@ use crate::checkpoint::{Checkpoint, resume};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{Options, only_source, output, runtime};
 use crate::config::{Config, SourceConfig, StoreConfig};
-use crate::source::{MySqlSource, SourceError, Target};
+use crate::source::{Counted, MySqlSource, SourceError, Target, count};
 use crate::state::{StateError, StateFile};
 use crate::store::{SqlStore, Store as _, StoreError};
 
@@ -183,6 +184,19 @@ fn plan(
         revision: 0,
     };
     let mut plan = Plan::new(&source.name, old, new, &found.binlogs);
+    // Nothing was read since an earlier reset: the numbers are where they were before it.
+    let is_behind = |stands: &Checkpoint| local.as_ref().is_some_and(|of| of.epoch > stands.epoch);
+    if let Some(stands) = stored.filter(is_behind) {
+        plan.stands(stands, &found.binlogs);
+    }
+    if matches!(to, ResetTarget::History(_)) {
+        plan.was_reached();
+    }
+    if let Some((from, to)) = plan.between()
+        && let Some(events) = runtime()?.block_on(events(config, source, &from, &to))
+    {
+        plan.count(events);
+    }
     if let Some(since) = plan.again_since() {
         let calls = runtime()?.block_on(async {
             let store = SqlStore::open_read(&config.store.address()).await?;
@@ -198,6 +212,26 @@ fn plan(
         }
     }
     Ok(plan)
+}
+
+/// Events counted at most: a daemon takes about as many in a few seconds.
+const EVENTS_MAX: u64 = 10_000_000;
+
+/// How long counting them may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The events between two places; `None` where they cannot be read, which is no reason
+/// not to go there.
+async fn events(
+    config: &Config,
+    source: &SourceConfig,
+    from: &Position,
+    to: &Position,
+) -> Option<Counted> {
+    let settings = source.connect_settings(&config.state);
+    let connection = MySqlSource::connect(&settings).await.ok()?;
+    let counted = count(&connection, from, to, EVENTS_MAX, PATIENCE).await;
+    counted.ok()
 }
 
 fn remembered(state: Option<&StateFile>, name: &str, id: i64) -> Result<Checkpoint, Failure> {

@@ -1,7 +1,9 @@
 //! `didtail config`: what is configured, and what could be.
 
+mod account;
 mod init;
 mod machine;
+mod questions;
 
 use clap::Subcommand;
 use serde_json::json;

@@ -176,6 +176,12 @@ fn import(options: &Options, config: &Config, arguments: &Import) -> Result<(), 
     let bytes = read(&arguments.file)?;
     let given = file::parse(&bytes, &mut phones, &tenants)
         .map_err(|wrong| refused(&arguments.file, wrong))?;
+    if given.lines == 0 && !options.json {
+        return Ok(output::print(&format!(
+            "{} has a heading and no DID below it. Nothing was changed.\n",
+            arguments.file.display()
+        ))?);
+    }
     let done = runtime()?.block_on(write(config, &given, arguments.dry_run))?;
     if options.json {
         return Ok(output::print_json(&json!({

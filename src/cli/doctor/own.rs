@@ -2,10 +2,12 @@
 //! to be, and what the store says of the calls that it has.
 
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
+use crate::folder::{self, Room};
 use crate::ledger::Attribution;
 use crate::source::{Finding, Outcome};
 use crate::state::{StateError, StateFile};
@@ -212,6 +214,47 @@ fn finding(check: &'static str, outcome: Outcome, actual: &str, fix: Option<Stri
     }
 }
 
+/// Whether there is room for didtail's own files, and whether this user may take it.
+/// What is tried leaves nothing.
+pub(super) fn disks(config: &Config) -> Vec<Finding> {
+    let mut folders: Vec<&Path> = config.own_files().collect();
+    folders.dedup_by_key(|path| folder::folder_of(path));
+    folders.into_iter().filter_map(disk).collect()
+}
+
+fn disk(path: &Path) -> Option<Finding> {
+    let shown = folder::folder_of(path).display().to_string();
+    let room = Room::of(path);
+    let free = room.as_ref().map(Room::text);
+    let free = free.unwrap_or_else(|| format!("{shown} can be written"));
+    let full = || {
+        let fix = format!("make room: df -h {shown}; didtail goes on by itself then");
+        (Outcome::Bad, format!("the disk is full: {free}"), Some(fix))
+    };
+    let (outcome, actual, fix) = match folder::try_to_write(path) {
+        // That it is missing was said of the file.
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull) => full(),
+        Err(error) => {
+            let fix = folder::remedy(path).unwrap_or_else(|| {
+                format!("let didtail's user write there: ls -ld {shown}; findmnt -T {shown}; quota")
+            });
+            let actual = format!("{shown} cannot be written: {error}");
+            (Outcome::Bad, actual, Some(fix))
+        }
+        Ok(()) if room.as_ref().is_some_and(Room::is_full) => full(),
+        Ok(()) if room.as_ref().is_some_and(Room::is_scarce) => {
+            let fix = format!("make room before it is full: df -h {shown}");
+            (Outcome::Note, format!("nearly full: {free}"), Some(fix))
+        }
+        Ok(()) => (Outcome::Good, free, None),
+    };
+    Some(Finding {
+        fix,
+        ..Finding::of("disk", outcome, "writable, with 256 MiB free", &actual)
+    })
+}
+
 type Verdict = (Outcome, String, Option<String>);
 
 /// A file that is there must be one that this user may write.
@@ -221,20 +264,19 @@ fn there(path: &Path, actual: String) -> Verdict {
         Err(error) => (
             Outcome::Bad,
             format!("{} cannot be written: {error}", path.display()),
-            Some(format!(
-                "run this as the daemon's user (sudo -u didtail didtail doctor), or: chown didtail: {}",
-                path.display()
-            )),
+            Some(folder::remedy(path).unwrap_or_else(|| {
+                format!(
+                    "run this as the daemon's user (sudo -u didtail didtail doctor), or: chown didtail: {}",
+                    path.display()
+                )
+            })),
         ),
     }
 }
 
 /// A file that is not there is made by the daemon, in a folder that must be.
 fn to_be(path: &Path) -> Verdict {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder::folder_of(path);
     if folder.is_dir() {
         let actual = format!("{}: will be created at the first start", path.display());
         return (Outcome::Good, actual, None);

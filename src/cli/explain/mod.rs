@@ -6,13 +6,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::stats::{find_did, screen};
-use super::{Options, output, runtime, time};
+use super::stats::find_did;
+use super::{Options, output, runtime, screen, time};
 use crate::ledger::{
     Attribution, CODE_WINDOW_SECONDS, Call, CallKey, ChangeEntry, Dial, DialKey, Keys,
     LEAD_WINDOW_SECONDS, Loaded, Subject,
 };
-use crate::store::{Filter, SqlStore, Store as _};
+use crate::store::{DidSummary, Filter, SqlStore, Store as _};
 use story::Line;
 
 /// Show what is behind a call's or a DID's numbers: every row that changed them
@@ -87,7 +87,7 @@ async fn explain(url: &str, arguments: &Arguments) -> anyhow::Result<Option<Expl
     if let Some(explained) = explain_found(&store, &found).await? {
         return Ok(Some(explained));
     }
-    if let Ok(did) = find_did(&store, None, what).await {
+    if let Some(did) = find_did(&store, None, what).await? {
         return explain_did(&store, &did, arguments.limit).await.map(Some);
     }
     // Last, because it looks through the whole history.
@@ -110,11 +110,7 @@ async fn explain_found(
         for (key, call) in &loaded.calls {
             let dials = dials_of(store, source, key, call).await?;
             let lines = lines_of_call(store, source, key, call, &dials).await?;
-            texts.push(format!(
-                "{}\n{}",
-                output::pairs(&describe_call(source, key, call, &dials)),
-                story(&lines)
-            ));
+            texts.push(told(&describe_call(source, key, call, &dials), &lines));
             documents.push(json!({
                 "source": source,
                 "uniqueid": key.uniqueid,
@@ -126,11 +122,7 @@ async fn explain_found(
         if loaded.calls.is_empty() {
             for (key, dial) in &loaded.dials {
                 let lines = story::of_dial(key, dial, history(store, source, key).await?)?;
-                texts.push(format!(
-                    "{}\n{}",
-                    output::pairs(&describe_dial(source, key, dial)),
-                    story(&lines)
-                ));
+                texts.push(told(&describe_dial(source, key, dial), &lines));
                 documents.push(json!({
                     "source": source,
                     "caller_code": key.caller_code,
@@ -172,20 +164,8 @@ async fn explain_did(store: &SqlStore, did: &str, limit: u32) -> anyhow::Result<
     let shown = usize::try_from(limit).unwrap_or(usize::MAX);
     lines.drain(..lines.len().saturating_sub(shown));
     let summary = store.summaries(None, &filter).await?;
-    let mut pairs = vec![("DID", did.to_owned())];
-    if let Some(row) = summary.first() {
-        pairs.push(("dials", row.dials.to_string()));
-        pairs.push(("calls", row.total_calls.to_string()));
-        pairs.push(("successful", row.successful_calls.to_string()));
-        let last = row.last_call_at.map_or("none".to_owned(), time::format);
-        pairs.push(("last call", last));
-    }
     Ok(Explained {
-        text: format!(
-            "{}\nThe newest changes of these numbers:\n{}",
-            output::pairs(&pairs),
-            story(&lines)
-        ),
+        text: told_of_did(did, summary.first(), &lines),
         document: json!({
             "did": did,
             "now": time::told(json!(summary.first())),
@@ -346,10 +326,105 @@ fn describe_dial(source: &str, key: &DialKey, dial: &Dial) -> Vec<(&'static str,
     pairs
 }
 
+fn told_of_did(did: &str, summary: Option<&DidSummary>, lines: &[Line]) -> String {
+    let mut pairs = vec![("DID", did.to_owned())];
+    if let Some(row) = summary {
+        pairs.push(("dials", row.dials.to_string()));
+        pairs.push(("calls", row.total_calls.to_string()));
+        pairs.push(("successful", row.successful_calls.to_string()));
+        let last = row.last_call_at.map_or("none".to_owned(), time::format);
+        pairs.push(("last call", last));
+    }
+    format!(
+        "{}\nThe newest changes of these numbers:\n{}",
+        output::pairs(&pairs),
+        story(lines)
+    )
+}
+
+/// What something is now, then how it became so.
+fn told(now: &[(&str, String)], lines: &[Line]) -> String {
+    format!("{}\n{}", output::pairs(now), story(lines))
+}
+
 fn story(lines: &[Line]) -> String {
     if lines.is_empty() {
         return "No change is kept: see retention.history_days.\n".to_owned();
     }
-    let width = screen().map_or(WIDTH, |(width, _)| usize::from(width).clamp(40, 120));
+    let width = screen::width().map_or(WIDTH, |width| usize::from(width).clamp(40, 120));
     lines.iter().map(|line| line.text(width)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::screen::tests::on_each;
+    use crate::cli::snapshots::assert_snapshot;
+    use crate::ledger::{Outcome, Tracked as _};
+
+    #[test]
+    fn stories_are_as_agreed_on() {
+        let key = CallKey {
+            uniqueid: "1772351880.123".to_owned(),
+            lead_id: 42,
+        };
+        let sale = Call {
+            caller_code: Some("V3010758000000000042".to_owned()),
+            did: Some("+12125550100".to_owned()),
+            attribution: Attribution::CallerCode,
+            campaign_id: "TESTCAMP".to_owned(),
+            agent_id: "6666".to_owned(),
+            disposition: "SALE".to_owned(),
+            outcome: Outcome::Answered,
+            successful: true,
+            counted: true,
+            duration_seconds: Some(169),
+            term_reason: "CALLER".to_owned(),
+            hangup_cause: Some(16),
+            sip_code: Some(200),
+            sip_reason: "OK".to_owned(),
+            started_at: 1_772_351_880,
+            day: "2026-03-01".to_owned(),
+            ..Call::default()
+        };
+        let in_call = Call {
+            disposition: "INCALL".to_owned(),
+            outcome: Outcome::Other,
+            successful: false,
+            counted: false,
+            duration_seconds: None,
+            ..sale.clone()
+        };
+        let entry = |event: &str, was| ChangeEntry {
+            event: event.to_owned(),
+            table: "vicidial_log".to_owned(),
+            was,
+            left: None,
+        };
+        let entries = vec![
+            entry("mysql-bin.000012:4711/0@1772351880", None),
+            entry(
+                "mysql-bin.000012:9422/1@1772352051",
+                Some(sale.replaced(&in_call)),
+            ),
+        ];
+        let lines = story::of_call(&key, &sale, entries).expect("its own values");
+        let summary = DidSummary {
+            dials: 4723,
+            total_calls: 4711,
+            successful_calls: 471,
+            last_call_at: Some(1_772_351_880),
+            ..DidSummary::default()
+        };
+        let call = on_each("didtail explain 1772351880.123", || {
+            told(&describe_call("main", &key, &sale, &[]), &lines)
+        });
+        let did = on_each("didtail explain +12125550100", || {
+            told_of_did("+12125550100", Some(&summary), &lines[1..])
+        });
+        let none = on_each("didtail explain +12125550100, nothing kept", || {
+            told_of_did("+12125550100", Some(&summary), &[])
+        });
+        assert_snapshot("explain.txt", &(call + &did + &none));
+    }
 }

@@ -1,8 +1,6 @@
-//! `didtail quarantine`: rows that were set aside because they could not be understood.
+//! `didtail quarantine`: rows that were quarantined because they could not be understood.
 
 mod retry;
-
-use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -31,7 +29,7 @@ pub(super) enum Command {
     Discard(Discard),
 }
 
-/// List the rows that were set aside
+/// List the rows that were quarantined
 ///
 /// These rows are not in the numbers: `didtail status` counts them. The daemon goes
 /// on without them; it may run.
@@ -107,7 +105,7 @@ pub(super) fn run(options: &Options, command: &Command) -> Result<(), Failure> {
     }
 }
 
-/// The state file, `None` where there is none: then nothing was ever set aside.
+/// The state file, `None` where there is none: then nothing was ever quarantined.
 fn state(config: &Config) -> Result<Option<StateFile>, Failure> {
     match StateFile::open(&config.state.path) {
         Ok(state) => Ok(Some(state)),
@@ -149,7 +147,7 @@ fn list(options: &Options, config: &Config, limit: u32) -> Result<(), Failure> {
         )?);
     }
     if count == 0 {
-        return Ok(output::print("No row is set aside.\n")?);
+        return Ok(output::print("No row is quarantined.\n")?);
     }
     let mut text = table(&shown);
     let more = count.saturating_sub(shown.len() as u64);
@@ -197,7 +195,7 @@ fn document(kept: &SetAside) -> Value {
     json!({
         "id": kept.id,
         "source": kept.source,
-        "set_aside_at": time::format(kept.saved_at),
+        "quarantined_at": time::format(kept.saved_at),
         "event_time": (row.event_time != 0).then(|| time::format(row.event_time)),
         "table": row.table,
         "position": row.position.to_string(),
@@ -218,15 +216,15 @@ fn show(options: &Options, config: &Config, arguments: &Show) -> Result<(), Fail
     if options.json {
         let mut document = document(&kept);
         if arguments.bytes {
-            document["event"] = hex(&row.body).into();
-            document["table_map"] = hex(&row.table_map).into();
+            document["event"] = hex::encode(&row.body).into();
+            document["table_map"] = hex::encode(&row.table_map).into();
         }
         return Ok(output::print_json(&document)?);
     }
     let mut pairs = vec![
         ("id", kept.id.to_string()),
         ("source", kept.source.clone()),
-        ("set aside", time::format(kept.saved_at)),
+        ("quarantined", time::format(kept.saved_at)),
         ("written", written(row.event_time)),
         ("table", table_name(&row.table)),
         ("position", row.position.to_string()),
@@ -241,24 +239,15 @@ fn show(options: &Options, config: &Config, arguments: &Show) -> Result<(), Fail
         ("reason", row.reason.clone()),
     ];
     if arguments.bytes {
-        pairs.push(("bytes", hex(&row.body)));
-        pairs.push(("table map", hex(&row.table_map)));
+        pairs.push(("bytes", hex::encode(&row.body)));
+        pairs.push(("table map", hex::encode(&row.table_map)));
     }
     Ok(output::print(&output::pairs(&pairs))?)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        // Writing to a text cannot fail.
-        let _infallible = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 fn unknown(id: i64) -> Failure {
     Failure::operator(
-        format!("no row {id} is set aside"),
+        format!("no row {id} is quarantined"),
         "`didtail quarantine list` shows those that are",
     )
 }
@@ -292,7 +281,7 @@ fn discard(options: &Options, config: &Config, arguments: &Discard) -> Result<()
         if options.json {
             return Ok(output::print_json(&json!({ "discarded": 0 }))?);
         }
-        return Ok(output::print("No row is set aside.\n")?);
+        return Ok(output::print("No row is quarantined.\n")?);
     }
     let plan = format!(
         "{}These {} rows are deleted and stay missing from the numbers.\n",

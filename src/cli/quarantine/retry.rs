@@ -1,4 +1,4 @@
-//! `didtail quarantine retry`: what rows that were set aside are about, read again.
+//! `didtail quarantine retry`: what rows that were quarantined are about, read again.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ const AROUND_SECONDS: i64 = 3600;
 
 /// Try rows again: what they are about is read from VICIdial's tables
 ///
-/// A row that was set aside names a row of VICIdial, by its key. That row, as it is
+/// A row that was quarantined names a row of VICIdial, by its key. That row, as it is
 /// now, and what else VICIdial has of the same call is read by SELECT and merged into
 /// the numbers, as `didtail backfill` does it: nothing is counted twice and no newer
 /// state is lost. Rows that were mended are deleted from the quarantine, and that is
@@ -66,7 +66,7 @@ pub(super) fn run(options: &Options, config: &Config, arguments: &Retry) -> Resu
         if options.json {
             return report(options, &rows, &Outcome::default(), arguments.dry_run);
         }
-        return Ok(output::print("No row is set aside.\n")?);
+        return Ok(output::print("No row is quarantined.\n")?);
     }
     if arguments.dry_run {
         let outcome = tried(config, &rows, true)?;
@@ -190,7 +190,7 @@ pub(in crate::cli) fn text(rows: &[SetAside], outcome: &Outcome, dry_run: bool) 
         text.push_str(&output::table(["DID", "change"], &dids));
     }
     for (id, why) in outcome.stay.iter().take(TOLD_MAX) {
-        text.push_str(&format!("row {id} stays set aside: {why}\n"));
+        text.push_str(&format!("row {id} stays quarantined: {why}\n"));
     }
     let more = outcome.stay.len().saturating_sub(TOLD_MAX);
     if more > 0 {

@@ -5,13 +5,14 @@ mod watch;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::{output, time};
+use crate::cli::failure::Failure;
+use crate::cli::{output, screen, time};
 use crate::config::Config;
 use crate::ledger::{Counters, Pruned};
-use crate::store::{DidSummary, Filter, Split, SqlStore};
+use crate::store::{DidSummary, Filter, Split, SqlStore, StoreError};
 use crate::vicidial::Zone;
 use table::Line;
-pub(in crate::cli) use table::{ago, screen};
+pub(in crate::cli) use table::ago;
 pub(in crate::cli) use watch::Screen;
 
 /// Show the DIDs' numbers: dials, calls and how they ended
@@ -83,7 +84,7 @@ impl From<By> for Split {
 ///
 /// # Errors
 /// When the store cannot be read, the DID is not in it or the time is none.
-pub(super) async fn run(config: &Config, args: &StatsArgs, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(config: &Config, args: &StatsArgs, json: bool) -> Result<(), Failure> {
     let store = SqlStore::open_read(&config.store.address()).await?;
     let zone = time::zone(config);
     if args.watch {
@@ -93,12 +94,12 @@ pub(super) async fn run(config: &Config, args: &StatsArgs, json: bool) -> anyhow
     let picture = picture(&store, &zone, args, args.limit).await?;
     let pruned = pruned(&store, &zone, args).await?;
     if json {
-        output::print_json(&document(&picture, pruned)?)?;
+        let document = document(&picture, pruned).map_err(anyhow::Error::new)?;
+        output::print_json(&document)?;
     } else {
-        let width = table::screen().map(|(width, _)| width);
         let since = time::complete_since(pruned);
         let since = since.map(|since| format!("Complete since: {since} ([retention]).\n"));
-        let table = text(&picture, time::now(), width);
+        let table = text(&picture, time::now(), screen::width());
         output::print(&format!("{table}{}", since.unwrap_or_default()))?;
     }
     Ok(())
@@ -143,7 +144,7 @@ async fn picture(
     zone: &Zone,
     args: &StatsArgs,
     rows_max: u32,
-) -> anyhow::Result<Picture> {
+) -> Result<Picture, Failure> {
     let tenant = None;
     let since = args.since.as_deref();
     let since = since.map(|text| time::parse_in(text, time::now(), zone));
@@ -152,7 +153,13 @@ async fn picture(
         ..Filter::default()
     };
     if let Some(typed) = &args.did {
-        filter.did = Some(find_did(store, tenant, typed).await?);
+        let found = find_did(store, tenant, typed).await?;
+        filter.did = Some(found.ok_or_else(|| {
+            Failure::operator(
+                format!("there is no DID `{typed}` in the store"),
+                "see the ones there with: didtail stats",
+            )
+        })?);
     }
     let by = args.by.or(args.did.is_some().then_some(By::Day));
     if let Some(by) = by {
@@ -176,12 +183,13 @@ async fn picture(
     Ok(Picture::Dids(rows, overall))
 }
 
-/// The DID as the store writes it, from what an operator typed.
+/// The DID as the store writes it, from what an operator typed; `None` where there is
+/// none.
 pub(super) async fn find_did(
     store: &SqlStore,
     tenant: Option<&str>,
     typed: &str,
-) -> anyhow::Result<String> {
+) -> Result<Option<String>, StoreError> {
     let digits: String = typed.chars().filter(char::is_ascii_digit).collect();
     for candidate in [
         typed.to_owned(),
@@ -194,10 +202,10 @@ pub(super) async fn find_did(
             ..Filter::default()
         };
         if !store.summaries(tenant, &filter).await?.is_empty() {
-            return Ok(candidate);
+            return Ok(Some(candidate));
         }
     }
-    anyhow::bail!("there is no DID `{typed}` in the store: see the ones there with: didtail stats")
+    Ok(None)
 }
 
 /// An object a row. Where retention has deleted some of what is counted, each says
@@ -269,6 +277,8 @@ fn text(picture: &Picture, now: i64, width: Option<u16>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::screen::tests::on_each;
+    use crate::cli::snapshots::assert_snapshot;
 
     #[test]
     fn a_split_is_an_object_a_row() {
@@ -289,5 +299,60 @@ mod tests {
             text.contains("(none)") && text.contains("25.0%") && text.contains("1:01"),
             "{text}"
         );
+    }
+    #[test]
+    fn tables_are_as_agreed_on() {
+        let counters = |calls: i64| Counters {
+            dials: calls + 12,
+            total_calls: calls,
+            answered: calls / 4,
+            successful_calls: calls / 10,
+            blocked: calls / 50,
+            talk_seconds: 31 * calls,
+            ..Counters::default()
+        };
+        let did = |number: &str, calls: i64| {
+            let rate = |percent: f64| (calls > 0).then_some(percent);
+            DidSummary {
+                tenant: "default".to_owned(),
+                phone_number: number.to_owned(),
+                dials: calls + 12,
+                total_calls: calls,
+                success_rate: rate(9.96),
+                answer_rate: rate(24.99),
+                block_rate: rate(2.0),
+                average_talk_seconds: rate(124.2),
+                last_call_at: (calls > 0).then_some(NOW - 90),
+                ..DidSummary::default()
+            }
+        };
+        const NOW: i64 = 1_772_352_000;
+        let dids = Picture::Dids(
+            vec![did("+12125550100", 4711), did("+13125550101", 0)],
+            Overall::default(),
+        );
+        let split = |by, of: [&str; 3]| {
+            let rows = of.into_iter().zip([480, 0, 4711]);
+            let rows = rows.map(|(of, calls)| (of.to_owned(), counters(calls)));
+            Picture::Split(by, rows.collect())
+        };
+        let pictures = [
+            ("didtail stats", dids),
+            (
+                "didtail stats --by day",
+                split(By::Day, ["2026-02-27", "2026-02-28", "2026-03-01"]),
+            ),
+            (
+                "didtail stats --by campaign",
+                split(By::Campaign, ["", "SURVEY", "TESTCAMP"]),
+            ),
+            (
+                "didtail stats --by disposition",
+                split(By::Disposition, ["NA", "A", "SALE"]),
+            ),
+        ];
+        let drawn = pictures
+            .map(|(title, picture)| on_each(title, || text(&picture, NOW, screen::width())));
+        assert_snapshot("stats.txt", &drawn.concat());
     }
 }

@@ -70,12 +70,6 @@ impl Line {
     }
 }
 
-/// Columns and rows of the terminal; `None` where stdout is none.
-pub(in crate::cli) fn screen() -> Option<(u16, u16)> {
-    let (width, height) = terminal_size::terminal_size_of(std::io::stdout())?;
-    Some((width.0, height.0))
-}
-
 /// The lines as a table at the time `now`. In a narrow terminal the gaps give
 /// way, then the bar.
 pub(super) fn render(first: &str, lines: &[Line], now: i64, width: Option<u16>) -> String {

@@ -8,9 +8,10 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::table::{ago, screen};
+use super::table::ago;
 use super::{Overall, Picture, StatsArgs, document, picture, pruned, text};
-use crate::cli::{output, time};
+use crate::cli::failure::Failure;
+use crate::cli::{output, screen, time};
 use crate::store::{SqlStore, Store as _};
 use crate::vicidial::Zone;
 
@@ -24,14 +25,14 @@ const RATE_PICTURES: usize = 10;
 /// head and its rule, and the cursor's line.
 const OTHER_LINES: usize = 5;
 
-/// Draws until Ctrl-C or SIGTERM.
+/// Draws until Ctrl-C or SIGTERM, or until nobody reads it any more.
 pub(super) async fn run(
     store: &SqlStore,
     sources: &[String],
     zone: &Zone,
     args: &StatsArgs,
     json: bool,
-) -> anyhow::Result<()> {
+) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     let mut screen = Screen::enter(!json)?;
@@ -41,11 +42,12 @@ pub(super) async fn run(
         let picture = picture(store, zone, args, rows_max).await?;
         if json {
             let pruned = pruned(store, zone, args).await?;
-            output::print(&format!("{}\n", document(&picture, pruned)?))?;
+            let document = document(&picture, pruned).map_err(anyhow::Error::new)?;
+            output::print(&format!("{document}\n"))?;
         } else {
             let mut lines = args.title.clone();
             lines.push(header(store, sources, &picture, &mut rate).await?);
-            let width = screen.width();
+            let width = screen::width();
             // A line that wraps would push the table off the screen.
             let characters = width.map_or(usize::MAX, usize::from);
             for line in &mut lines {
@@ -58,6 +60,9 @@ pub(super) async fn run(
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             () = tokio::time::sleep(REDRAW) => {}
+        }
+        if !output::is_read() {
+            return Ok(());
         }
     }
 }
@@ -130,13 +135,9 @@ impl Screen {
         })
     }
 
-    fn width(&self) -> Option<u16> {
-        screen().map(|(width, _)| width)
-    }
-
     /// As many rows as were asked for and as fit.
     fn rows_max(&self, args: &StatsArgs) -> u32 {
-        let Some((_, height)) = screen().filter(|_| self.is_terminal) else {
+        let Some((_, height)) = screen::size().filter(|_| self.is_terminal) else {
             return args.limit;
         };
         let others = OTHER_LINES + args.title.len();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::prepare::Prepared;
-use super::{Applier, Batch};
+use super::{Applier, Batch, Moment};
 use crate::checkpoint::Checkpoint;
 use crate::engine::policy::{self, Action, EngineError};
 use crate::source::Source;
@@ -42,6 +42,8 @@ impl<S: Source, St: Store> Applier<S, St> {
                 Ok(done) => {
                     if tries > 1 {
                         tracing::info!(tries, "the store works again");
+                        // The note of its failure is over too.
+                        self.noted_at = 0;
                     }
                     return Ok(done);
                 }
@@ -110,6 +112,11 @@ impl<S: Source, St: Store> Applier<S, St> {
                 return Err(error.into());
             }
             self.with.vitals.pulse.turn();
+            if *tries > 1 {
+                // The failure that is being waited out matters more than a note of it,
+                // which a full disk may not take either.
+                drop(self.note(Moment::Waiting(&error)));
+            }
             let pause = pauses.next().unwrap_or_default();
             tracing::warn!(
                 { field::ERROR } = %error,

@@ -13,9 +13,10 @@ use crate::engine::backfill::{Backfill, Ends, Range, new_note};
 use crate::engine::policy::EngineError;
 use crate::engine::run::{Settings, system_clock};
 use crate::ledger::Rules;
-use crate::source::{MySqlSource, unreadable};
+use crate::source::{Finding, MySqlSource, Outcome, unreadable};
 use crate::store::{LoadName, LoadNote, SqlStore, Store};
 use crate::telemetry::{field, spawn_named};
+use crate::vicidial::Table;
 
 /// Time between two lines of progress in the log.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
@@ -75,15 +76,7 @@ pub(in crate::engine) async fn resume(
         clock: system_clock,
         fencing_token: settings.fencing_token,
     };
-    for finding in Box::pin(unreadable(&ends.source)).await? {
-        tracing::warn!(
-            { field::SOURCE } = source.name,
-            { field::TABLE } = finding.check,
-            actual = finding.actual,
-            fix = finding.fix,
-            "a table is not loaded"
-        );
-    }
+    tell_unread(&source.name, Box::pin(unreadable(&ends.source)).await?);
     let mut load = Backfill::new(&ends, LoadName::StartAt, None)?;
     let name = source.name.clone();
     let run = async move {
@@ -106,6 +99,38 @@ pub(in crate::engine) async fn resume(
         }
     };
     Ok(Some(spawn_named("backfill", run)))
+}
+
+/// Says which tables are not loaded. VICIdial's archives are in one line, and no warning:
+/// most often there are none, and a server does not tell that from a grant that is missing.
+fn tell_unread(source: &str, findings: Vec<Finding>) {
+    let is_archive = |finding: &Finding| {
+        finding.outcome == Outcome::Note && Table::named(finding.check).is_none()
+    };
+    let (archives, tables): (Vec<Finding>, Vec<Finding>) =
+        findings.into_iter().partition(is_archive);
+    for finding in tables {
+        tracing::warn!(
+            { field::SOURCE } = source,
+            { field::TABLE } = finding.check,
+            actual = finding.actual,
+            fix = finding.fix,
+            "a table is not loaded"
+        );
+    }
+    if !archives.is_empty() {
+        let names: Vec<&str> = archives.iter().map(|one| one.check).collect();
+        let fixes: Vec<&str> = archives
+            .iter()
+            .filter_map(|one| one.fix.as_deref())
+            .collect();
+        tracing::info!(
+            { field::SOURCE } = source,
+            tables = names.join(" "),
+            fix = fixes.join("; "),
+            "archives are not loaded, because VICIdial has none of these or this user may not read them"
+        );
+    }
 }
 
 /// Ends a load with the daemon: at once, or when it is done where `wait` says so

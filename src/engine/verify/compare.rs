@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::engine::backfill::merge::{Merging, NO_NUMBERS};
-use crate::engine::backfill::rows::Span;
 use crate::ledger::{
     Call, CallKey, Contribution, Counters, Dial, DialKey, Keys, LEAD_WINDOW_SECONDS, Tracked,
 };
@@ -67,6 +66,22 @@ pub struct Difference {
     moves: Vec<Move>,
 }
 
+#[cfg(test)]
+impl Difference {
+    /// One of these fields, which moves no number.
+    pub(crate) fn of(kind: Kind, name: &str, at: i64, fields: Vec<Field>) -> Self {
+        Self {
+            kind,
+            name: name.to_owned(),
+            lead_id: Some(42),
+            at,
+            fields,
+            repaired: false,
+            moves: Vec::new(),
+        }
+    }
+}
+
 /// What comparing came to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verified {
@@ -124,11 +139,12 @@ pub(super) struct Window {
 }
 
 impl Verified {
-    pub(super) fn new(source: &str, calls: Span) -> Self {
+    /// Nothing compared yet.
+    pub(crate) fn new(source: &str, since: i64, until: i64) -> Self {
         Self {
             source: source.to_owned(),
-            since: calls.from,
-            until: calls.until,
+            since,
+            until,
             done: 0,
             calls: 0,
             not_loaded: 0,

@@ -130,7 +130,10 @@ pub(super) async fn clock(source: &MySqlSource, configured: Option<Zone>) -> Vec
 const CHECK: &str = "clock";
 
 fn expected(zone: &Zone) -> String {
-    format!("call_date, in {}, is start_epoch", zone.name())
+    format!(
+        "call_date of vicidial_log, read in {}, is the moment of start_epoch",
+        zone.name()
+    )
 }
 
 /// The index of `vicidial_log` that finds the newest calls, as it is quoted.
@@ -183,15 +186,19 @@ fn judge(times: &[Times], zone: &Zone) -> Finding {
     }
     let rows: usize = off.values().map(Vec::len).sum();
     if rows == 0 {
-        return finding(Outcome::Unknown, "no call yet that has both");
+        return finding(Outcome::Unknown, "no call yet that has both times");
     }
     let agree = off.remove(&Some(0)).map_or(0, |agreeing| agreeing.len());
+    let agreed = format!(
+        "the dialers' clocks are in {}: so {agree} of the newest {rows} calls say",
+        zone.name()
+    );
     if (rows - agree) * 100 <= rows * ODD_PERCENT_MAX {
-        return finding(Outcome::Good, &format!("so in {agree} of {rows} calls"));
+        return finding(Outcome::Good, &agreed);
     }
     let worst = off.into_iter().max_by_key(|(_, group)| group.len());
     let Some((quarters, group)) = worst else {
-        return finding(Outcome::Good, &format!("so in {agree} of {rows} calls"));
+        return finding(Outcome::Good, &agreed);
     };
     let mut distances: Vec<i64> = group.iter().map(|(_, ahead)| *ahead).collect();
     distances.sort_unstable();
@@ -199,8 +206,10 @@ fn judge(times: &[Times], zone: &Zone) -> Finding {
     let median = quarters.map_or(median, |quarters| quarters * QUARTER_SECONDS);
     let side = if median > 0 { "ahead of" } else { "behind" };
     let actual = format!(
-        "in {} of {rows} calls call_date is {} {side} start_epoch, and in {agree} they agree",
+        "in {} of the newest {rows} calls call_date, read in {}, is {} {side} start_epoch; in \
+         {agree} they agree",
         group.len(),
+        zone.name(),
         span(median.abs())
     );
     let group: Vec<Times> = group.into_iter().map(|(times, _)| times).collect();
@@ -286,7 +295,9 @@ mod tests {
             times.extend(calls(zone, 2, 40_000));
             let (outcome, actual, _) = judged(&times, zone);
             assert_eq!(outcome, Outcome::Good, "{actual}");
-            assert_eq!(actual, "so in 98 of 100 calls");
+            let expected =
+                format!("the dialers' clocks are in {zone}: so 98 of the newest 100 calls say");
+            assert_eq!(actual, expected);
         }
     }
 
@@ -296,7 +307,7 @@ mod tests {
         let (outcome, actual, fix) = judged(&times, "America/New_York");
         assert_eq!(outcome, Outcome::Note);
         assert!(
-            actual.contains("in 100 of 100 calls call_date is 1 h behind"),
+            actual.contains("100 calls call_date, read in America/New_York, is 1 h behind"),
             "{actual}"
         );
         assert!(fix.contains("time_zone = \"America/Chicago\""), "{fix}");

@@ -100,14 +100,21 @@ pub(super) async fn tenant(tx: &mut Tx, name: &str) -> Result<i64, Error> {
         key: &["name"],
         then: Conflict::Keep,
     };
-    let find = tx.query("SELECT id FROM tenants WHERE name = ").bind(name);
-    if let Some(mut row) = tx.fetch_first(find.clone()).await? {
-        return row.take();
+    if let Some(id) = find_tenant(tx, name).await? {
+        return Ok(id);
     }
     let put = |row: &mut Vec<_>, name| row.push(Value::Text(Some(name)));
     tx.insert(&CREATE, rows([name], put)).await?;
-    let row = tx.fetch_first(find).await?;
-    row.ok_or(Error::RowNotFound)?.take()
+    find_tenant(tx, name).await?.ok_or(Error::RowNotFound)
+}
+
+/// The id of a tenant, `None` where it has no row yet.
+pub(super) async fn find_tenant(tx: &mut Tx, name: &str) -> Result<Option<i64>, Error> {
+    let find = tx.query("SELECT id FROM tenants WHERE name = ").bind(name);
+    match tx.fetch_first(find).await? {
+        Some(mut row) => Ok(Some(row.take()?)),
+        None => Ok(None),
+    }
 }
 
 /// Finds every DID that the change names, and creates the missing ones.

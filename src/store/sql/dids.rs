@@ -107,7 +107,7 @@ impl SqlStore {
             let mut tx = self.begin_read().await?;
             let mut total = DidImport::default();
             for (tenant, entries) in by_tenant(entries) {
-                let tenant_id = operator::find_tenant(&mut tx, tenant).await?;
+                let tenant_id = commit::find_tenant(&mut tx, tenant).await?;
                 total.add(&plan(&mut tx, tenant_id, &entries).await?);
             }
             tx.finish(total).await

@@ -1,9 +1,12 @@
 //! Turns what a backend and its driver say into what to do about it.
 
+use std::path::Path;
+
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 
 use super::dialect::Dialect;
+use crate::folder;
 use crate::store::StoreError;
 
 /// What a backend's answer means.
@@ -46,7 +49,11 @@ pub(super) fn classify(
         // What comes over a connection that is being cut may be anything.
         sqlx::Error::Protocol(_) if dialect != Dialect::Sqlite => Meaning::Unreachable,
         sqlx::Error::Database(said) => match dialect {
-            Dialect::Sqlite => of_sqlite(said.as_ref()),
+            Dialect::Sqlite => match of_sqlite(said.as_ref()) {
+                // SQLite says so of rows; of its side files it says only that it cannot.
+                Meaning::Unreachable if folder::is_full(Path::new(&store)) => Meaning::DiskFull,
+                meaning => meaning,
+            },
             Dialect::Postgres => of_postgres(&said.code().unwrap_or_default()),
             Dialect::MySql => {
                 let known = said.try_downcast_ref::<MySqlDatabaseError>();
@@ -84,13 +91,16 @@ fn is_of_tls(error: &std::io::Error) -> bool {
     inner.is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>())
 }
 
-/// Whether MySQL or MariaDB refused a statement for want of a privilege.
+/// Whether a server refused a statement for want of a privilege.
 pub(super) fn is_forbidden(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(said) = error else {
         return false;
     };
-    let said = said.try_downcast_ref::<MySqlDatabaseError>();
-    said.is_some_and(|said| of_mysql(said.number()) == Meaning::Forbidden)
+    let meaning = match said.try_downcast_ref::<MySqlDatabaseError>() {
+        Some(said) => of_mysql(said.number()),
+        None => of_postgres(&said.code().unwrap_or_default()),
+    };
+    meaning == Meaning::Forbidden
 }
 
 /// Whether a statement failed because a table is not there.
@@ -106,6 +116,13 @@ pub(super) fn is_missing_table(error: &sqlx::Error) -> bool {
             said.code().as_deref() == Some("42P01") || said.message().starts_with("no such table")
         }
     }
+}
+
+/// Whether PostgreSQL refused to make a table because one of that name is there.
+pub(super) fn is_there_already(error: &sqlx::Error) -> bool {
+    let said = error.as_database_error();
+    // duplicate_table
+    said.is_some_and(|said| said.code().as_deref() == Some("42P07"))
 }
 
 /// By the primary result code, the low byte of the extended one:

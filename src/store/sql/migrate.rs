@@ -301,10 +301,7 @@ fn notes(dialect: Dialect) -> &'static str {
 
 /// Notes one step as done.
 fn noted(dialect: Dialect, step: &Migration) -> String {
-    let mut checksum = String::new();
-    for byte in step.checksum.iter() {
-        let _infallible = write!(checksum, "{byte:02x}");
-    }
+    let checksum = hex::encode(&step.checksum);
     let checksum = match dialect {
         Dialect::Sqlite | Dialect::MySql => format!("x'{checksum}'"),
         Dialect::Postgres => format!("'\\x{checksum}'"),

@@ -1,7 +1,6 @@
 //! Opening a store: settings, migrations, and what must not be opened.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use super::migrate;
 use super::partitions::Partitions;
 use super::server::{self, server};
 use super::session::{PATIENCE, Pool, Tx};
+use crate::folder;
 use crate::store::StoreError;
 
 /// Page cache of the writing connection, 6 MB; SQLite wants it negative, in
@@ -43,6 +43,10 @@ pub(super) const STATEMENTS_MAX: usize = 128;
 /// Pages of the write-ahead log before it is moved into the file, 64 MB: a page
 /// that many batches change is then moved once.
 const WAL_PAGES: &str = "16384";
+
+/// What is left of the log once it was moved, 4 MB: a large load must not keep room that
+/// nothing else needs.
+const WAL_BYTES_KEPT: &str = "4194304";
 
 /// Rows handed over from SQLite's thread before it waits for the reader.
 const ROWS_BUFFERED: usize = 1024;
@@ -207,6 +211,7 @@ async fn sqlite_for_writing(url: &str, is_alone: bool) -> Result<SqlStore, Store
         .journal_mode(SqliteJournalMode::Wal)
         .pragma("cache_size", WRITER_CACHE_KIB)
         .pragma("wal_autocheckpoint", WAL_PAGES)
+        .pragma("journal_size_limit", WAL_BYTES_KEPT)
         // Where all calls are sorted it is left to files, or the sort is all in memory.
         .pragma("temp_store", "memory")
         .synchronous(SqliteSynchronous::Normal);
@@ -236,8 +241,16 @@ async fn sqlite_for_writing(url: &str, is_alone: bool) -> Result<SqlStore, Store
 async fn sqlite_for_reading(url: &str) -> Result<(String, Pool), StoreError> {
     let path = path_of(url)?;
     let name = path.display().to_string();
-    if !path.exists() {
-        return Err(StoreError::Missing { store: name });
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Err(StoreError::Missing { store: name }),
+        Err(error) => {
+            let source = Box::new(error);
+            return Err(StoreError::Unreachable {
+                store: name,
+                source,
+            });
+        }
     }
     let readers = pool(READERS_MAX)
         .connect_with(settings(&path).read_only(true))
@@ -262,31 +275,23 @@ fn path_of(url: &str) -> Result<PathBuf, StoreError> {
     Ok(path.to_owned())
 }
 
-/// Makes the file readable by its owner alone, since it holds phone numbers;
-/// SQLite gives its side files the same mode.
+/// Makes the file readable by its owner alone, since it holds phone numbers, and sees
+/// whether it may be written; SQLite gives its side files the same mode and owner.
 fn make_private(path: &Path, store: &str) -> Result<(), StoreError> {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    match made {
-        Ok(_) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => {
-            let (store, kind) = (store.to_owned(), e.kind());
-            let source = Box::new(e);
-            Err(match kind {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                    StoreError::Missing { store }
-                }
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    StoreError::NotWritable { store, source }
-                }
-                std::io::ErrorKind::StorageFull => StoreError::DiskFull { store, source },
-                _ => StoreError::Unreachable { store, source },
-            })
+    folder::make_private(path).map_err(|error| of_io(store, error))
+}
+
+/// What the operating system says of the file.
+fn of_io(store: &str, error: std::io::Error) -> StoreError {
+    let (store, kind) = (store.to_owned(), error.kind());
+    let source = Box::new(error);
+    match kind {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => StoreError::Missing { store },
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            StoreError::NotWritable { store, source }
         }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull { store, source },
+        _ => StoreError::Unreachable { store, source },
     }
 }
 

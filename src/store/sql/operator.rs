@@ -13,9 +13,9 @@ use crate::store::StoreError;
 /// What an operator did that is no write to the store by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperatorAction {
-    /// Rows that had been set aside were read again.
+    /// Rows that had been quarantined were read again.
     RowsRetried,
-    /// Rows that had been set aside were given up.
+    /// Rows that had been quarantined were given up.
     RowsDiscarded,
 }
 
@@ -72,15 +72,6 @@ pub(super) async fn audit(
     let details = details.to_string();
     let values = vec![tenant_id.into(), action.into(), Value::from(&details)];
     tx.insert(&insert, values).await
-}
-
-/// The id of a tenant, `None` where it has no row yet.
-pub(super) async fn find_tenant(tx: &mut Tx, name: &str) -> Result<Option<i64>, Error> {
-    let find = tx.query("SELECT id FROM tenants WHERE name = ").bind(name);
-    match tx.fetch_first(find).await? {
-        Some(mut row) => Ok(Some(row.take()?)),
-        None => Ok(None),
-    }
 }
 
 /// Now, by the store's clock; seconds since 1970 (UTC).

@@ -173,6 +173,21 @@ async fn a_store_that_another_process_locks_is_busy() {
 }
 
 #[tokio::test]
+async fn a_log_that_was_long_gives_its_room_back() {
+    let (store, folder) = sqlite("").await;
+    let log = folder.path().join("optimizer.db-wal");
+    let bytes = || std::fs::metadata(&log).unwrap().len();
+    let fill = "CREATE TABLE filler AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
+                FROM n WHERE i < 8000) SELECT i, zeroblob(1000) AS b FROM n";
+    sqlx::query(fill).execute(writer(&store)).await.unwrap();
+    assert!(bytes() > 8_000_000, "{}", bytes());
+    let moved = sqlx::query("PRAGMA wal_checkpoint(FULL)");
+    moved.execute(writer(&store)).await.unwrap();
+    store.commit(&large(&Dump::default())).await.unwrap();
+    assert!(bytes() <= 4_194_304, "{}", bytes());
+}
+
+#[tokio::test]
 async fn a_full_disk_is_transient_and_leaves_the_store_whole() {
     let folder = tempfile::tempdir().unwrap();
     let mount = Command::new("mount")
