@@ -178,14 +178,15 @@ fn filter(log: &LogConfig) -> Result<EnvFilter, TelemetryError> {
 }
 
 /// A single level is meant for didtail; its libraries then only say what is wrong. What
-/// goes wrong between didtail and its store, didtail says itself.
+/// goes wrong between didtail and its store, didtail says itself: sqlx would call a
+/// session that ends while it begins an ERROR, though it is tried again.
 fn directives(level: &str) -> String {
     let as_written = level.contains(['=', ','])
         || ["off", "error"].contains(&level.to_ascii_lowercase().as_str());
     if as_written {
         level.to_owned()
     } else {
-        format!("warn,sqlx=error,didtail={level}")
+        format!("warn,sqlx=off,didtail={level}")
     }
 }
 
@@ -308,7 +309,7 @@ mod tests {
 
     #[test]
     fn one_level_is_didtails_own() {
-        assert_eq!(directives("debug"), "warn,sqlx=error,didtail=debug");
+        assert_eq!(directives("debug"), "warn,sqlx=off,didtail=debug");
         assert_eq!(directives("error"), "error");
         assert_eq!(directives("info,rusqlite=trace"), "info,rusqlite=trace");
     }
