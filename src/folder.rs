@@ -199,6 +199,11 @@ pub(crate) fn try_to_write(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// The name of the user that this runs as.
+pub(crate) fn own_name() -> String {
+    name_of(geteuid().as_raw())
+}
+
 /// The name of a user of this machine, or the number where it has none.
 fn name_of(user: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();

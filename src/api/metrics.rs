@@ -40,7 +40,13 @@ const KIND: &str = "kind";
 const ATTRIBUTION: &str = "attribution";
 
 /// What can be missing, in the order of [`missing`].
-const MISSING_KINDS: [&str; 4] = ["statements", "unknown_events", "quarantined", "incidents"];
+const MISSING_KINDS: [&str; 5] = [
+    "statements",
+    "unknown_events",
+    "quarantined",
+    "incidents",
+    "skipped",
+];
 
 /// A metric. A counter's name is printed with `_total` behind it.
 struct Metric {
@@ -356,6 +362,7 @@ fn missing(counts: &Counts) -> [u64; MISSING_KINDS.len()] {
         missing.unrecognised,
         missing.quarantined,
         missing.incidents,
+        missing.skipped,
     ]
 }
 

@@ -7,9 +7,10 @@ use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Failure, failed_json};
-use super::{Options, bar, output, runtime, time};
+use super::{Options, bar, output, runtime, skipped, time};
 use crate::config::Config;
 use crate::engine::{Loaded, Range, TableEstimate, backfill, estimate};
+use crate::state::Skipped;
 use crate::store::SqlStore;
 
 /// Seconds of a day.
@@ -71,7 +72,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     if arguments.dry_run {
         return dry_run(options, &config, &range);
     }
-    let begun = Instant::now();
+    let (begun, began_at) = (Instant::now(), time::now());
     let bar = bar::bar(bar::WITH_MESSAGE);
     let (loaded, wrong) = runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -103,6 +104,14 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         Ok::<_, Failure>((loaded, store.check_invariant().await?))
     })?;
     let (loaded, failed) = (loaded.done, Failure::of_only(loaded.failed, &config)?);
+    let mut made_up = String::new();
+    for load in &loaded {
+        // One that went on was asked for earlier, and ends then.
+        let read = Skipped::between(range.since, range.until.unwrap_or(began_at + 1));
+        if let Some(read) = read.filter(|_| load.resumed_at.is_none()) {
+            made_up.push_str(&skipped::made_up(&config, &load.source, read)?);
+        }
+    }
     let seconds = begun.elapsed().as_secs_f64();
     if options.json {
         let document = serde_json::json!({
@@ -120,6 +129,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         for difference in &wrong {
             text.push_str(&format!("the numbers do not add up: {difference}\n"));
         }
+        text.push_str(&made_up);
         text.push_str(&format!("All of it took {seconds:.1} s, with pauses.\n"));
         output::print(&text)?;
     }

@@ -11,8 +11,10 @@ use tokio::time::timeout;
 use super::failure::{Exit, Failure};
 use super::{Options, output, runtime, time};
 use crate::checkpoint::resume;
-use crate::config::{Config, SourceConfig, SourceTimeZone};
-use crate::source::{Finding, MySqlSource, Outcome, check_clock, outlook, preflight, standing};
+use crate::config::{Config, SourceConfig, SourceTimeZone, Success};
+use crate::source::{
+    Finding, MySqlSource, Outcome, check_clock, check_success, outlook, preflight, standing,
+};
 use crate::store::SqlStore;
 use crate::vicidial::Zone;
 
@@ -78,7 +80,8 @@ pub(super) fn report(config: &Config) -> std::io::Result<String> {
     Ok(format!("{}{ready}", found.text))
 }
 
-const READY: &str = "Everything that `didtail run` needs is there.\n";
+const READY: &str = "Everything that `didtail run` needs is there. Where it is installed as a service: \
+                     sudo systemctl enable --now didtail\n";
 
 /// What was found so far: shown at once, since a server may let one wait.
 struct Found {
@@ -233,6 +236,13 @@ async fn of_source(
     found.add(name, preflight(&connection, known.as_ref()).await)?;
     found.asking("the newest calls and what is ahead …".to_owned());
     found.add(name, outlook(&connection, known.as_ref()).await)?;
+    if let Success::Set(statuses) = &config.dispositions.success {
+        let statuses = statuses
+            .iter()
+            .map(|status| status.to_uppercase())
+            .collect();
+        found.add(name, check_success(&connection, &statuses).await)?;
+    }
     let zone = match &source.time_zone {
         SourceTimeZone::Named(name) => Zone::named(name),
         SourceTimeZone::Auto => None,

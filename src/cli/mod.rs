@@ -22,6 +22,7 @@ mod run;
 mod screen;
 mod service;
 mod shell;
+mod skipped;
 mod stats;
 mod status;
 mod store;
@@ -33,7 +34,6 @@ mod verify;
 mod snapshots;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -268,9 +268,7 @@ pub fn main() -> ExitCode {
     match cli.dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody is left to tell when stderr is closed.
-            let text = if json { failure.json() } else { failure.text() };
-            drop(std::io::stderr().write_all(text.as_bytes()));
+            telemetry::last_words(&if json { failure.json() } else { failure.text() });
             failure.exit.into()
         }
     }
@@ -289,7 +287,7 @@ pub fn report_bug() -> ExitCode {
     let text = "error: didtail stopped because of a bug in it\n\
                 hint: nothing is lost: it goes on from its last commit when it is started again. \
                 Please report the message above with the output of `didtail --version`\n";
-    drop(std::io::stderr().write_all(text.as_bytes()));
+    telemetry::last_words(text);
     failure::Exit::Bug.into()
 }
 

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use super::screen;
-use crate::source::{Finding, Outcome};
+use crate::source::Finding;
 use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -78,44 +78,14 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
     format!("{}\n", table.trim_fmt())
 }
 
-/// What is not read, with what lets it be: a line for each table, and one for all
-/// of VICIdial's archives that are in the same way.
+/// What is not read, with what lets it be: a line each.
 pub(super) fn unread(findings: &[Finding]) -> String {
-    let (archives, tables): (Vec<&Finding>, Vec<&Finding>) = findings
-        .iter()
-        .partition(|one| one.outcome == Outcome::Note && one.check.ends_with("_archive"));
-    let fixes = |of: &[&Finding]| {
-        let fixes: Vec<&str> = of.iter().filter_map(|one| one.fix.as_deref()).collect();
-        // What is said behind each of the statements is the same.
-        let parts = fixes
-            .iter()
-            .map(|fix| fix.split_once(" (").unwrap_or((fix, "")));
-        let (statements, remarks): (Vec<&str>, Vec<&str>) = parts.unzip();
-        match remarks.first() {
-            None => String::new(),
-            Some(&"") => format!(": {}", statements.join(" ")),
-            Some(remark) => format!(": {} ({remark}", statements.join(" ")),
-        }
+    let line = |finding: &Finding| {
+        let fix = finding.fix.as_ref();
+        let fix = fix.map_or(String::new(), |fix| format!(": {fix}"));
+        format!("not read: {}: {}{fix}\n", finding.check, finding.actual)
     };
-    let line = |finding: &&Finding| {
-        let fix = fixes(&[*finding]);
-        format!("not read: {} is {}{fix}\n", finding.check, finding.actual)
-    };
-    let mut text: String = tables.iter().map(line).collect();
-    match archives.as_slice() {
-        [] => {}
-        [only] => text.push_str(&line(only)),
-        [first, ..] => {
-            let names: Vec<&str> = archives.iter().map(|one| one.check).collect();
-            let (state, _) = first.actual.split_once(':').unwrap_or((&first.actual, ""));
-            text.push_str(&format!(
-                "not read: {} are {state}: what VICIdial has archived there is not seen{}\n",
-                names.join(", "),
-                fixes(&archives)
-            ));
-        }
-    }
-    text
+    findings.iter().map(line).collect()
 }
 
 /// Lines of `name  value`, the values below each other.
@@ -130,37 +100,22 @@ pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn denied(table: &'static str) -> Finding {
-        let actual = "not readable by this user, or missing: something is lost";
-        Finding {
-            fix: Some(format!("GRANT SELECT ON {table}; (an error says so)")),
-            ..Finding::of(table, Outcome::Note, "readable", actual)
-        }
-    }
+    use crate::source::Outcome;
 
     #[test]
-    fn several_archives_that_are_not_read_are_one_line() {
-        let one = unread(&[denied("vicidial_log_archive")]);
+    fn what_is_not_read_is_told_with_what_lets_it_be() {
+        let actual = "not readable by this user: something is lost";
+        let found = Finding::of("vicidial_carrier_log", Outcome::Note, "readable", actual);
+        let mendable = Finding {
+            fix: Some("GRANT SELECT".to_owned()),
+            ..found.clone()
+        };
         assert_eq!(
-            one,
-            "not read: vicidial_log_archive is not readable by this user, or missing: something \
-             is lost: GRANT SELECT ON vicidial_log_archive; (an error says so)\n"
-        );
-        let all = ["vicidial_carrier_log", "vicidial_log_archive", "x_archive"].map(denied);
-        let text = unread(&all);
-        let lines: Vec<&str> = text.lines().collect();
-        assert!(
-            lines[0].starts_with("not read: vicidial_carrier_log is not"),
-            "{text}"
-        );
-        assert_eq!(
-            lines[1..],
-            [
-                "not read: vicidial_log_archive, x_archive are not readable by this user, or \
-              missing: what VICIdial has archived there is not seen: GRANT SELECT ON \
-              vicidial_log_archive; GRANT SELECT ON x_archive; (an error says so)"
-            ]
+            unread(&[found, mendable]),
+            format!(
+                "not read: vicidial_carrier_log: {actual}\n\
+                 not read: vicidial_carrier_log: {actual}: GRANT SELECT\n"
+            )
         );
     }
 }

@@ -8,12 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
 use super::stats::{Screen, ago};
-use super::{Options, output, runtime, time};
-use crate::checkpoint::Checkpoint;
+use super::{Options, output, runtime, skipped, time};
+use crate::checkpoint::{Checkpoint, Resume, resume};
 use crate::config::{Config, RetentionConfig};
 use crate::folder::Room;
 use crate::ledger::{Attribution, Pruned};
-use crate::state::{Rereads, StateError, StateFile, StatusNote};
+use crate::state::{Rereads, Skipped, StateError, StateFile, StatusNote};
 use crate::store::{Attributed, LeaseState, LoadName, LoadNote, SqlStore, Store as _, StoreError};
 
 /// Seconds of the second column of the attribution's shares.
@@ -177,7 +177,7 @@ fn colour(line: &str) -> Option<u8> {
         "daemon" if value.starts_with("running") => Some(GREEN),
         "daemon" => Some(RED),
         "missing" if value == "nothing" => Some(GREEN),
-        "missing" => Some(YELLOW),
+        "missing" | "skipped" => Some(YELLOW),
         "quarantined rows" if value != "0" => Some(YELLOW),
         "stopped by" | "waits" => Some(RED),
         "store" if value.starts_with("NOT READ") => Some(RED),
@@ -288,6 +288,10 @@ struct SourceStatus {
     name: String,
     note: Option<StatusNote>,
     position: Option<String>,
+    /// The position is where an operator moved it, and nothing was read from there yet.
+    is_moved: bool,
+    /// What nobody read, and nothing has made up for.
+    skipped: Vec<Skipped>,
     /// The transactions up to there; empty where the source numbers none.
     gtid: String,
     event_time: Option<i64>,
@@ -320,13 +324,16 @@ async fn gather(
             name: source.name.clone(),
             ..SourceStatus::default()
         };
+        let mut local = None;
         if let Some(state) = state {
-            one.place(state.checkpoint(&one.name)?);
+            local = state.checkpoint(&one.name)?;
+            one.place(local.clone());
             one.note = state.status(&one.name)?;
+            one.skipped = state.skipped(&one.name)?;
             one.quarantined = state.quarantine_count(&one.name)?;
         }
         if let (Some(store), StoreView::Readable) = (&store, &view) {
-            match one.ask(store, own).await {
+            match one.ask(store, own, local).await {
                 Ok(()) => one.is_asked = true,
                 Err(error) => view = StoreView::Failed(error),
             }
@@ -356,7 +363,12 @@ impl SourceStatus {
     }
 
     /// Asks the store about the source.
-    async fn ask(&mut self, store: &SqlStore, own: Option<&str>) -> Result<(), StoreError> {
+    async fn ask(
+        &mut self,
+        store: &SqlStore,
+        own: Option<&str>,
+        local: Option<Checkpoint>,
+    ) -> Result<(), StoreError> {
         let name = self.name.clone();
         for load in [LoadName::StartAt, LoadName::Command] {
             let note = store.load_note(&name, load).await?;
@@ -365,7 +377,13 @@ impl SourceStatus {
         self.lease = store.lease(&name).await?;
         let holder = self.lease.as_ref().map(|lease| lease.holder.as_str());
         self.own_lease = holder.is_some() && holder == own;
-        self.place(store.progress(&name).await?);
+        let stored = store.progress(&name).await?;
+        if let Resume::Reset(_) = resume(local.as_ref(), stored.as_ref()) {
+            self.is_moved = true;
+            self.event_time = stored.and_then(|stored| stored.event_time);
+        } else {
+            self.place(stored);
+        }
         self.pruned = store.pruned(&name).await?;
         let recently = time::now() - RECENTLY_SECONDS;
         self.attributed = Some([
@@ -373,6 +391,16 @@ impl SourceStatus {
             store.attributed(&name, Some(recently)).await?,
         ]);
         Ok(())
+    }
+
+    /// The position, and who chose it where that was no daemon.
+    fn place_text(&self) -> Option<String> {
+        let position = self.position.clone()?;
+        Some(if self.is_moved {
+            format!("{position}, moved there by an operator: `didtail run` goes on there")
+        } else {
+            position
+        })
     }
 
     /// Whether another daemon has the lease.
@@ -400,7 +428,7 @@ impl SourceStatus {
             ("source", self.name.clone()),
             ("daemon", self.daemon(holder, own)),
             ("lease", self.lease()),
-            ("position", self.position.clone().unwrap_or_else(none)),
+            ("position", self.place_text().unwrap_or_else(none)),
             (
                 "newest change",
                 self.event_time.map_or_else(none, |at| {
@@ -420,6 +448,9 @@ impl SourceStatus {
                 missing.join(", ")
             };
             pairs.push(("missing", missing));
+            for stretch in &self.skipped {
+                pairs.push(("skipped", skipped::told(*stretch)));
+            }
             if note.rereads.changes > 0 {
                 let Rereads {
                     changes,
@@ -432,7 +463,9 @@ impl SourceStatus {
                 );
                 pairs.push(("read again", read));
             }
-            if let Some(error) = &note.last_error {
+            // Where it was stopped is not where it goes on.
+            let is_past = self.is_moved && holder.is_none();
+            if let Some(error) = note.last_error.as_ref().filter(|_| !is_past) {
                 let at = note.last_error_at.map(time::format).unwrap_or_default();
                 let label = if holder.is_some() {
                     "waits"
@@ -543,6 +576,8 @@ impl SourceStatus {
                 "seconds_left": (lease.expires_at - lease.now).max(0),
             })),
             "position": self.position,
+            "moved": self.is_moved,
+            "skipped": skipped::json(&self.skipped),
             "gtid": self.gtid,
             "event_time": self.event_time.map(time::format),
             "seconds_since_event": self.event_time.map(|at| (time::now() - at).max(0)),

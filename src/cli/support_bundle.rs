@@ -18,9 +18,8 @@ use super::{Options, doctor, output, status, time};
 use crate::config::{Config, Overrides};
 use crate::state::StateFile;
 
-/// Newest lines of the journal that are looked at, and those of them that are told.
-const JOURNAL_LINES: &str = "2000";
-const WARNINGS_MAX: usize = 100;
+/// Newest warnings and errors of the journal.
+const WARNINGS_MAX: &str = "100";
 
 /// Entries of the checkpoint's history.
 const HISTORY_MAX: u32 = 20;
@@ -232,7 +231,7 @@ fn set_aside(config: &Config) -> String {
     told(read())
 }
 
-/// The newest warnings and errors of the service.
+/// The newest warnings and errors of the service, as the journal has their priorities.
 fn journal() -> String {
     let asked = Command::new("journalctl")
         .args([
@@ -241,8 +240,10 @@ fn journal() -> String {
             "--no-pager",
             "-o",
             "short-iso",
+            "-p",
+            "warning",
             "-n",
-            JOURNAL_LINES,
+            WARNINGS_MAX,
         ])
         .output();
     let Ok(asked) = asked else {
@@ -251,13 +252,8 @@ fn journal() -> String {
     // It then says so, and shows of this user's own processes what there is.
     let is_kept_from = !geteuid().is_root() && !asked.stderr.is_empty();
     let text = String::from_utf8_lossy(&asked.stdout);
-    let is_told = |line: &&str| line.contains("WARN") || line.contains("ERROR");
-    let mut lines: Vec<&str> = text
-        .lines()
-        .rev()
-        .filter(is_told)
-        .take(WARNINGS_MAX)
-        .collect();
+    // It says in such a line that it has none.
+    let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("-- ")).collect();
     if lines.is_empty() && is_kept_from {
         return "this user may not read the journal; root may: sudo didtail support-bundle\n"
             .to_owned();
@@ -265,7 +261,6 @@ fn journal() -> String {
     if lines.is_empty() {
         return "no warning of the unit `didtail`\n".to_owned();
     }
-    lines.reverse();
     lines.join("\n") + "\n"
 }
 

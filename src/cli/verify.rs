@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::Value;
 
 use super::failure::{Exit, Failure, failed_json};
-use super::{Options, bar, output, runtime, time};
+use super::{Options, bar, output, runtime, skipped, time};
 use crate::engine::{Difference, Kind, Verified, verify};
 use crate::ledger::Counters;
+use crate::state::Skipped;
 use crate::store::SqlStore;
 
 /// Differences printed one by one; `--json` has more.
@@ -79,7 +80,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         arguments.until.as_deref(),
         &time::zone(&config),
     )?;
-    let begun = Instant::now();
+    let (begun, began_at) = (Instant::now(), time::now());
     let bar = bar::bar(bar::WITH_MESSAGE);
     let (of, sums) = runtime()?.block_on(async {
         let all = verify(&config, &range, arguments.repair, |done| {
@@ -98,6 +99,13 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         Ok::<_, Failure>((all, sums))
     })?;
     let (all, failed) = (of.done, Failure::of_only(of.failed, &config)?);
+    let until = range.until.unwrap_or(began_at + 1);
+    let mut made_up = String::new();
+    for of in &all {
+        if let Some(read) = as_vicidial_has_it(of, range.since, until) {
+            made_up.push_str(&skipped::made_up(&config, &of.source, read)?);
+        }
+    }
     let seconds = begun.elapsed().as_secs_f64();
     if options.json {
         let document = serde_json::json!({
@@ -114,12 +122,23 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         });
         output::print_json(&document)?;
     } else if !all.is_empty() {
-        output::print(&text(&all, &sums, arguments, seconds))?;
+        output::print(&(text(&all, &sums, arguments, seconds) + &made_up))?;
     }
     match Failure::of_sources(failed) {
         Some(failure) => Err(failure),
         None => verdict(&all, &sums, arguments),
     }
+}
+
+/// The time of which the store has every call as VICIdial has it; `None` where that is
+/// not known of any.
+fn as_vicidial_has_it(of: &Verified, since: i64, until: i64) -> Option<Skipped> {
+    if of.differing != of.repaired || of.compared_nothing() {
+        return None;
+    }
+    // What is before that was never loaded.
+    let begins = of.begins().filter(|_| of.not_loaded > 0);
+    Skipped::between(begins.map_or(since, |begins| begins.max(since)), until)
 }
 
 /// Checks the counters against the rows, and counts anew those that are wrong.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::folder;
+
 /// Where a value was set; the last in this list wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -75,8 +77,17 @@ pub enum ConfigError {
     },
 }
 
-/// What lets an ordinary user run a command.
-const AS_THE_DAEMON: &str = "run it as the user of the daemon: sudo -u didtail didtail …";
+/// The user of the daemon, as the packages make it.
+const DAEMON: &str = "didtail";
+
+/// What lets who is here read `file`: the daemon should be able to, and others are not it.
+fn readable(file: &str) -> String {
+    if folder::own_name() == DAEMON {
+        format!("let the daemon read it: sudo chown root:{DAEMON} {file} && sudo chmod 640 {file}")
+    } else {
+        format!("run it as the user of the daemon: sudo -u {DAEMON} didtail …")
+    }
+}
 
 impl ConfigError {
     /// How to mend it.
@@ -98,13 +109,14 @@ impl ConfigError {
                     path.display()
                 ),
                 std::io::ErrorKind::PermissionDenied => format!(
-                    "{AS_THE_DAEMON}; `ls -l {}` shows who may read it",
+                    "{}; `ls -l {}` shows who may read it",
+                    readable(&path.display().to_string()),
                     path.display()
                 ),
                 _ => format!("`ls -l {}` shows what it is", path.display()),
             }),
             Self::Invalid { problems } if list(problems).contains("Permission denied") => {
-                Some(AS_THE_DAEMON.to_owned())
+                Some(readable("FILE"))
             }
             Self::Invalid { problems } => {
                 let init = match list(problems).contains("names no source") {

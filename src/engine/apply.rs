@@ -473,6 +473,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         let mended = self.with.state.take_mended(&self.with.source)?;
         let missing = &mut self.done.missing.quarantined;
         *missing = missing.saturating_sub(mended);
+        let skipped = self.with.state.skipped(&self.with.source)?;
+        self.done.missing.skipped = skipped.len() as u64;
+        self.with.vitals.set_missing(self.done.missing);
         let (health, stopped_by) = match moment {
             Moment::Stopped(error) => (Health::Stopped, error.map(ToString::to_string)),
             Moment::Waiting(error) => (Health::Stopped, Some(error.to_string())),

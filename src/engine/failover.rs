@@ -132,7 +132,7 @@ pub(super) async fn move_on<S: Source>(
     };
     // Also where the state file is new: it says why there is another epoch.
     state.save_checkpoint(name, known)?;
-    state.reset(name, &there, REASON)?;
+    state.reset(name, &there, REASON, None)?;
     tracing::warn!(
         { field::SOURCE } = name,
         was = known.server.as_deref().unwrap_or_default(),

@@ -29,7 +29,7 @@ use crate::engine::vitals::SourceVitals;
 use crate::landmark::Landmark;
 use crate::ledger::{Prefer, Rules, Success};
 use crate::source::{MySqlSource, Outcome, Source, SourceError, Target, preflight, verdict};
-use crate::state::StateFile;
+use crate::state::{Skipped, StateFile};
 use crate::store::{Lease, SqlStore, Store};
 use crate::telemetry::{field, spawn_named};
 use crate::vicidial::{Interpreter, Phones, StatusBook, Table, Zone};
@@ -106,7 +106,11 @@ pub(super) async fn run_source(
         lease.taken_from.as_deref(),
     )
     .await?;
-    let is_stored = decided.is_some() && store.progress(name).await? == decided;
+    let stored = store.progress(name).await?;
+    let is_stored = decided.is_some() && stored == decided;
+    if let (Some(known), None) = (&decided, &stored) {
+        lost_with_the_store(&mut state, name, known)?;
+    }
     let decided = match decided {
         Some(known) if known.server.as_ref().is_some_and(|was| *was != server) => {
             Some(failover::move_on(&mut state, &source, name, &known, &server).await?)
@@ -360,6 +364,22 @@ pub(super) async fn decide(
             Some(known)
         }
     })
+}
+
+/// Takes note of what only the store before this one had: since the source is followed.
+fn lost_with_the_store(
+    state: &mut StateFile,
+    name: &str,
+    known: &Checkpoint,
+) -> Result<(), EngineError> {
+    let history = state.history(name, u32::MAX)?;
+    let since = history.iter().map(|entry| entry.saved_at).min();
+    if let (Some(since), Some(until)) = (since, known.event_time)
+        && let Some(stretch) = Skipped::between(since, until)
+    {
+        state.skip(name, stretch)?;
+    }
+    Ok(())
 }
 
 /// Refuses a source that cannot be followed, with every reason at once, and

@@ -21,8 +21,8 @@ pub use locate::{Located, Target};
 pub use memory::{Fault, MemorySource, MemoryStream};
 pub use mysql::{MySqlSource, MySqlStream, SourceTimeZone};
 pub use preflight::{
-    Distance, Finding, Outcome, archive_of, check_clock, distance, outlook, preflight, state_of,
-    unreadable, verdict, within,
+    Distance, Finding, Outcome, archive_of, check_clock, check_success, distance, outlook,
+    preflight, state_of, unreadable, verdict, within,
 };
 pub use settings::{ConnectSettings, TlsMode};
 pub use standing::standing;

@@ -14,11 +14,13 @@ mod resume;
 mod retention;
 mod sessions;
 mod settings;
+mod success;
 mod tables;
 
 pub use access::{archive_of, state_of, unreadable};
 pub use retention::{Distance, distance};
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -152,6 +154,12 @@ pub async fn outlook(source: &MySqlSource, resume: Option<&Checkpoint>) -> Vec<F
 /// without one, in the source's. Nothing that it finds keeps didtail from running.
 pub async fn check_clock(source: &MySqlSource, configured: Option<Zone>) -> Vec<Finding> {
     within("clock", clock::clock(source, configured)).await
+}
+
+/// Looks for statuses, in upper case, among those that VICIdial has. Nothing that it finds
+/// keeps didtail from running.
+pub async fn check_success(source: &MySqlSource, statuses: &BTreeSet<String>) -> Vec<Finding> {
+    within("success", success::success(source, statuses)).await
 }
 
 /// The findings, when none of them is bad.

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::skipped::{self, Skipped};
 use super::{StateError, StateFile, now};
 use crate::checkpoint::Checkpoint;
 
@@ -91,7 +92,8 @@ impl StateFile {
     }
 
     /// Moves a source to `checkpoint`, whose epoch the caller has raised, in
-    /// one transaction: the old checkpoint goes to the history.
+    /// one transaction: the old checkpoint goes to the history. `skipped` is what lies
+    /// between, if nobody read it; what was skipped behind the new place is read now.
     ///
     /// # Errors
     /// [`StateError`] when the file cannot be written; then nothing changed.
@@ -100,6 +102,7 @@ impl StateFile {
         name: &str,
         checkpoint: &Checkpoint,
         reason: &str,
+        skipped: Option<Skipped>,
     ) -> Result<(), StateError> {
         let old = self.checkpoint(name)?;
         let path = self.path.clone();
@@ -109,6 +112,13 @@ impl StateFile {
                 remember(&transaction, name, old, reason)?;
             }
             save(&transaction, name, checkpoint)?;
+            if let Some(since) = checkpoint.event_time {
+                let until = i64::MAX;
+                skipped::close(&transaction, name, Skipped { since, until })?;
+            }
+            if let Some(stretch) = skipped {
+                skipped::skip(&transaction, name, stretch)?;
+            }
             transaction.commit()
         };
         write(&mut self.connection).map_err(|e| StateError::of(&path, &e))

@@ -13,6 +13,7 @@ mod checkpoints;
 mod error;
 mod lock;
 mod quarantine;
+mod skipped;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use rusqlite_migration::{M, Migrations};
 pub use checkpoints::HistoryEntry;
 pub use error::StateError;
 pub use quarantine::{QuarantinedRow, SetAside};
+pub use skipped::Skipped;
 pub use status::{Health, Missing, Rereads, StatusNote};
 
 use crate::binlog::Position;
@@ -44,6 +46,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../schema/state/0005_daemon.sql")),
     M::up(include_str!("../../schema/state/0006_landmarks.sql")),
     M::up(include_str!("../../schema/state/0007_mended.sql")),
+    M::up(include_str!("../../schema/state/0008_skipped.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -72,9 +75,10 @@ impl StateFile {
         Self::open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
     }
 
-    /// Opens the file to deal with rows that were quarantined, also while a daemon works
-    /// with it: such a write is one small transaction, and the daemon is told of it
-    /// ([`StateFile::take_mended`]). Nothing else may be written by it.
+    /// Opens the file to say what is missing no more, also while a daemon works with it:
+    /// such a write is one small transaction, and the daemon looks for it
+    /// ([`StateFile::take_mended`], [`StateFile::skipped`]). Nothing else may be written
+    /// by it.
     ///
     /// # Errors
     /// As [`StateFile::open`].

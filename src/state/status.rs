@@ -75,6 +75,8 @@ pub struct Missing {
     pub quarantined: u64,
     /// INCIDENT events: the source says that it lost events.
     pub incidents: u64,
+    /// Stretches of the binlog that nobody read: see [`super::Skipped`].
+    pub skipped: u64,
 }
 
 impl Missing {
@@ -90,6 +92,7 @@ impl Missing {
         self.unrecognised += other.unrecognised;
         self.quarantined += other.quarantined;
         self.incidents += other.incidents;
+        self.skipped += other.skipped;
     }
 
     /// What is missing, a phrase each.
@@ -100,6 +103,7 @@ impl Missing {
             unrecognised,
             quarantined,
             incidents,
+            skipped,
         } = *self;
         [
             (
@@ -109,6 +113,7 @@ impl Missing {
             (unrecognised, "events of unknown kind"),
             (quarantined, "quarantined rows"),
             (incidents, "gaps reported by the source"),
+            (skipped, "skipped stretches of the binlog"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
@@ -182,6 +187,7 @@ impl StateFile {
             serde_json::from_str(&json).map_err(|e| StateError::corrupt(&self.path, e))?;
         let quarantined = &mut note.missing.quarantined;
         *quarantined = quarantined.saturating_sub(self.mended(name)?);
+        note.missing.skipped = self.skipped(name)?.len() as u64;
         Ok(Some(StatusNote { saved_at, ..note }))
     }
 }

@@ -136,7 +136,7 @@ fn a_reset_remembers_where_it_was() {
         .save_checkpoint("main", &at(1, "b.000009:4"))
         .expect("saved");
     state
-        .reset("main", &at(2, "b.000001:4"), "reset to earliest")
+        .reset("main", &at(2, "b.000001:4"), "reset to earliest", None)
         .expect("reset");
     assert_eq!(
         state.checkpoint("main").expect("read"),
@@ -405,4 +405,59 @@ fn a_folder_that_cannot_be_written_is_named() {
 #[test]
 fn the_migrations_are_valid() {
     MIGRATIONS.validate().expect("valid");
+}
+
+#[test]
+fn what_was_skipped_is_missing_until_it_was_read() {
+    let folder = folder();
+    let path = folder.path().join("s.db");
+    let mut state = StateFile::open_exclusive(&path).expect("opened");
+    let stretch = |since, until| Skipped { since, until };
+    let of = |state: &StateFile| state.skipped("main").expect("read");
+    let to = |time| Checkpoint {
+        event_time: time,
+        ..at(2, "b.000009:4")
+    };
+    assert_eq!(Skipped::between(5, 5), None);
+    state
+        .reset("main", &to(Some(200)), "forward", Some(stretch(100, 200)))
+        .expect("reset");
+    state.skip("main", stretch(300, 400)).expect("noted");
+    state.skip("main", stretch(300, 350)).expect("known");
+    assert_eq!(of(&state), [stretch(100, 200), stretch(300, 400)]);
+    state
+        .set_status("main", &StatusNote::default())
+        .expect("set");
+    let note = state.status("main").expect("read").expect("there");
+    assert_eq!(
+        note.missing.phrases(),
+        ["2 skipped stretches of the binlog"]
+    );
+
+    // Commands that read calls beside the daemon.
+    let mut command = StateFile::open_shared(&path).expect("opened beside the daemon");
+    for (read, left) in [
+        ((0, 100), vec![stretch(100, 200), stretch(300, 400)]),
+        ((120, 150), vec![stretch(100, 200), stretch(300, 400)]),
+        ((0, 120), vec![stretch(120, 200), stretch(300, 400)]),
+        ((180, 350), vec![stretch(120, 180), stretch(350, 400)]),
+        ((100, 180), vec![stretch(350, 400)]),
+    ] {
+        let read = stretch(read.0, read.1);
+        command.close_skipped("main", read).expect("closed");
+        assert_eq!(of(&state), left, "{read:?}");
+    }
+    command
+        .close_skipped("other", stretch(0, 900))
+        .expect("none");
+
+    // An operator who goes back reads what is behind.
+    state
+        .reset("main", &to(Some(380)), "back", None)
+        .expect("reset");
+    assert_eq!(of(&state), [stretch(350, 380)]);
+    state
+        .reset("main", &to(Some(350)), "back", None)
+        .expect("reset");
+    assert_eq!(of(&state), []);
 }

@@ -64,6 +64,16 @@ fn priority(level: Level) -> u8 {
     }
 }
 
+/// Each line as an error, where a priority is put in front.
+pub(super) fn as_errors(text: &str, to_journal: bool) -> String {
+    if !to_journal {
+        return text.to_owned();
+    }
+    let priority = priority(Level::ERROR);
+    let lines = text.lines().map(|line| format!("<{priority}>{line}\n"));
+    lines.collect()
+}
+
 /// Whether stderr is what systemd says that it connected to the journal.
 pub(super) fn is_journal() -> bool {
     let stated = std::env::var("JOURNAL_STREAM").ok();
@@ -74,4 +84,19 @@ pub(super) fn is_journal() -> bool {
     File::from(stderr)
         .metadata()
         .is_ok_and(|file| stated == format!("{}:{}", file.dev(), file.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_takes_every_line_of_a_failure_as_an_error() {
+        let text = "error: it is gone\nhint: start it\n";
+        assert_eq!(as_errors(text, false), text);
+        assert_eq!(
+            as_errors(text, true),
+            "<3>error: it is gone\n<3>hint: start it\n"
+        );
+    }
 }

@@ -9,7 +9,7 @@ mod masked;
 mod repeats;
 
 use std::future::Future;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -74,6 +74,15 @@ pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
     drop(LOG.set(Log { level, repeats }));
     Ok(())
 }
+
+/// Writes what a command ends with on stderr; to the journal as errors, so that
+/// `journalctl -p err` has them.
+pub fn last_words(text: &str) {
+    let text = lines::as_errors(text, lines::is_journal());
+    // Nobody is left to tell when stderr is closed.
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}
+
 /// From now on logs what this level says.
 ///
 /// # Errors

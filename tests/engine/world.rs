@@ -249,7 +249,9 @@ impl<St: Store> World<St> {
             event_time: None,
             revision: 0,
         };
-        state.reset(SOURCE, &checkpoint, "test").expect("writes");
+        state
+            .reset(SOURCE, &checkpoint, "test", None)
+            .expect("writes");
     }
 }
 

@@ -181,18 +181,19 @@ fn the_documented_grants_are_enough_and_missing_ones_are_named() {
             assert_eq!(is, "note", "{table}");
             assert!(fix.as_str().is_some_and(|fix| fix.contains(grant)), "{fix}");
         }
-        for command in ["backfill", "verify"] {
-            let told = site.didtail(&[command, "--since", "3d"]).good();
-            assert!(
-                told.contains(&format!("not read: {table} is not readable")),
-                "{told}"
-            );
-            assert!(told.contains(grant), "{told}");
+        // Of the archives, which most often are not there, only where to ask.
+        let (begin, way) = match table.ends_with("_archive") {
+            true => (
+                "not read: archive tables: ",
+                "`didtail doctor` prints the GRANTs",
+            ),
+            false => ("not read: ", grant),
+        };
+        for more in [&["backfill"][..], &["verify"], &["backfill", "--dry-run"]] {
+            let told = site.didtail(&[more, &["--since", "3d"]].concat()).good();
+            let expected = format!("{begin}{table}: not readable");
+            assert!(told.contains(&expected) && told.contains(way), "{told}");
         }
-        let told = site
-            .didtail(&["backfill", "--since", "3d", "--dry-run"])
-            .good();
-        assert!(told.contains(grant), "{told}");
     }
     // Without the calls themselves nothing can be said of them.
     server.sql("REVOKE SELECT ON asterisk.vicidial_log FROM 'plain'@'%'");

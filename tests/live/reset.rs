@@ -91,6 +91,64 @@ fn going_forward_says_what_is_skipped_and_the_history_leads_back() {
     site.assert_equals_source();
 }
 
+/// A hole in the numbers is told until it is closed, by whatever closes it.
+#[test]
+fn what_was_skipped_is_told_until_it_was_made_up_for() {
+    let server = Server::shared();
+    let site = Site::new(server, "reset_skipped");
+    site.calls(60, 1);
+    site.catch_up();
+    site.calls(60, 2);
+    reset(&site, &["--to", "latest", "--yes"]);
+    let text = site.didtail(&["status"]).good();
+    assert!(text.contains("moved there by an operator"), "{text}");
+    site.catch_up();
+    let told = |site: &Site| {
+        let status = site.didtail(&["status", "--json"]).json();
+        let source = status["sources"][0].clone();
+        assert_eq!(source["moved"], false, "{source}");
+        let stretches = source["skipped"].as_array().map(Vec::len);
+        let missing = source["missing"]["skipped"].as_u64();
+        (stretches, missing)
+    };
+    assert_eq!(told(&site), (Some(1), Some(1)));
+    let text = site.didtail(&["status"]).good();
+    assert!(
+        text.contains("1 skipped stretches of the binlog")
+            && text.contains("didtail verify --since"),
+        "{text}"
+    );
+    // Looking alone closes nothing.
+    assert_eq!(site.didtail(&["verify", "--since", "3d"]).code, 5);
+    assert_eq!(told(&site), (Some(1), Some(1)));
+    let daemon = site.following();
+    let said = site.didtail(&["verify", "--since", "3d", "--repair"]);
+    assert!(
+        said.stdout
+            .contains("What was skipped of the binlog is in the numbers."),
+        "{}",
+        said.stdout
+    );
+    assert_eq!(told(&site), (Some(0), Some(0)));
+    daemon.stop();
+    assert_eq!(told(&site), (Some(0), Some(0)), "the daemon knows it too");
+    site.assert_equals_source();
+
+    // A new store beside the old state file has nothing of before.
+    for end in ["", "-wal", "-shm"] {
+        let file = site.path(&format!("store.db{end}"));
+        drop(std::fs::remove_file(file));
+    }
+    // The first stretch began with the first start: a second later at the least.
+    site.calls(5, 3);
+    site.catch_up();
+    assert_eq!(told(&site), (Some(1), Some(1)));
+    let said = site.didtail(&["backfill", "--since", "3d"]).good();
+    assert!(said.contains("is in the numbers."), "{said}");
+    assert_eq!(told(&site), (Some(0), Some(0)));
+    site.assert_equals_source();
+}
+
 #[test]
 fn a_reset_needs_a_stopped_daemon_and_a_yes() {
     let server = Server::shared();

@@ -8,6 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::distance::{self, Distance};
 use crate::cli::output;
 use crate::source::{Counted, SourceError};
+use crate::state::Skipped;
 
 /// A reset, ready to be shown and done.
 #[derive(Debug)]
@@ -92,6 +93,25 @@ impl Plan {
             Distance::Forward(_) => Some((from.clone(), to.clone())),
             Distance::None | Distance::Unknown => None,
         }
+    }
+
+    /// What nobody will have read when this is done, at `now`.
+    pub(super) fn skipped(&self, now: i64) -> Option<Skipped> {
+        let from = self.from()?;
+        let was_applied = self.was_reached && self.stands.is_none();
+        let is_skip = match self.distance {
+            _ if is_other(from, &self.new) => true,
+            Distance::None | Distance::Back(_) => false,
+            Distance::Forward(_) => !was_applied,
+            Distance::Unknown => from.position < self.new.position,
+        };
+        if !is_skip {
+            return None;
+        }
+        // The end of the binlog, and a place that the source was not asked about, are
+        // told without a time. That second may be skipped too.
+        let until = self.new.event_time.unwrap_or(now) + 1;
+        Skipped::between(from.event_time?, until)
     }
 
     /// Takes how many events that is.

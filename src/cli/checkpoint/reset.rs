@@ -10,7 +10,7 @@ use super::target::{self, ResetTarget};
 use crate::binlog::{BinlogFile, GtidPosition, Position};
 use crate::checkpoint::{Checkpoint, resume};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::{Options, only_source, output, runtime};
+use crate::cli::{Options, only_source, output, runtime, time};
 use crate::config::{Config, SourceConfig, StoreConfig};
 use crate::source::{Counted, MySqlSource, SourceError, Target, count};
 use crate::state::{StateError, StateFile};
@@ -81,7 +81,8 @@ pub(super) fn run(
             "answer `y`, or pass --yes",
         ));
     }
-    state.reset(&source.name, &plan.new, REASON)?;
+    let skipped = plan.skipped(time::now());
+    state.reset(&source.name, &plan.new, REASON, skipped)?;
     let undo = plan.old.as_ref().and(left(&state, &source.name)?);
     if asked && !options.json {
         return Ok(output::print(&done(undo))?);

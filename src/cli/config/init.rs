@@ -111,9 +111,7 @@ pub(super) fn run(options: &Options, arguments: &Init) -> Result<(), Failure> {
     )?;
     write(&sql_file, &sql, 0o600, None)?;
     if replaces {
-        let mut old = path.clone().into_os_string();
-        old.push(".old");
-        std::fs::rename(&path, &old).map_err(|e| unwritable(&path, e))?;
+        std::fs::rename(&path, free_old(&path)).map_err(|e| unwritable(&path, e))?;
     }
     let group = owner.map(|(_, gid)| (0, gid));
     write(&path, &text, 0o640, group)?;
@@ -167,6 +165,20 @@ fn standing(path: &Path, force: bool) -> Result<bool, Failure> {
         format!("{} is there already, and has settings", path.display()),
         "--force replaces it and keeps it with .old behind its name; --config FILE writes another one",
     ))
+}
+
+/// The first name for an old file that no other has: `.old`, `.old.2` and so on.
+fn free_old(path: &Path) -> PathBuf {
+    let name = |n: u32| {
+        let mut old = path.to_owned().into_os_string();
+        old.push(".old");
+        if n > 1 {
+            old.push(format!(".{n}"));
+        }
+        PathBuf::from(old)
+    };
+    let mut names = (1..).map(name);
+    names.find(|old| !old.exists()).unwrap_or_else(|| name(1))
 }
 
 fn configuration(
@@ -303,7 +315,10 @@ impl Report<'_> {
             false => String::new(),
         };
         vec![
-            format!("on the database server, as an administrator: mysql --force < {sql}"),
+            format!(
+                "on the database server, as an administrator: mysql --force < {sql} \
+                 (an ERROR 1146 names a table that this VICIdial does not have: nothing is wrong)"
+            ),
             format!("rm {sql}"),
             format!("{user}didtail doctor{config}"),
         ]

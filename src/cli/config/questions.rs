@@ -74,7 +74,12 @@ fn asked(
     let found = arguments.time_zone.clone().or_else(machine::time_zone);
     let zone = take(
         dialog.as_deref_mut(),
-        "Time zone of the dialers",
+        match found.as_deref() {
+            Some("UTC" | "Etc/UTC") => {
+                "Time zone of the dialers (this machine shows UTC, as few dialers do)"
+            }
+            _ => "Time zone of the dialers",
+        },
         found.as_deref(),
         read_zone,
         || {

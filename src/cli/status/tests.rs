@@ -82,6 +82,8 @@ fn the_picture_is_as_agreed_on() {
         name: "main".to_owned(),
         note: Some(note),
         position: Some("mysql-bin.000012:4711".to_owned()),
+        is_moved: false,
+        skipped: Skipped::between(AT - 7200, AT - 3600).into_iter().collect(),
         gtid: "0-1-248047".to_owned(),
         event_time: Some(newest),
         quarantined: 2,

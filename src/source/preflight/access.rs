@@ -76,7 +76,7 @@ pub fn archive_of(table: Table) -> Option<&'static str> {
 struct Archives {
     readable: Vec<&'static str>,
     /// Each that is not there, or may not be read: the server does not tell which.
-    unseen: Vec<Finding>,
+    unseen: Vec<&'static str>,
     /// Each of which even that could not be asked.
     unknown: Vec<Finding>,
 }
@@ -84,11 +84,11 @@ struct Archives {
 impl Archives {
     async fn of(source: &MySqlSource) -> Self {
         let (mut readable, mut unseen, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
-        for (table, name) in LOADED.into_iter().filter_map(|t| Some((t, archive_of(t)?))) {
+        for name in LOADED.into_iter().filter_map(archive_of) {
             match access(source, name).await {
                 Access::Readable => readable.push(name),
                 Access::Absent => {}
-                Access::Denied => unseen.push(denied(source, table, name).await),
+                Access::Denied => unseen.push(name),
                 Access::Unknown(error) => {
                     unknown.push(Finding::unknown(name, EXPECTED, &error));
                 }
@@ -101,6 +101,9 @@ impl Archives {
         }
     }
 }
+
+/// What the archives are told of as, together.
+const ARCHIVES: &str = "archive tables";
 
 /// What is wanted of an archive.
 const EXPECTED: &str = "readable, or not there";
@@ -118,32 +121,35 @@ pub(super) async fn archives(source: &MySqlSource) -> Vec<Finding> {
         names => format!("readable: {}", names.join(", ")),
     };
     if !unseen.is_empty() {
-        let names: Vec<&str> = unseen.iter().map(|one| one.check).collect();
-        let grants = unseen.iter().filter_map(|one| one.fix.as_deref());
-        let grants = grants.map(|fix| fix.split_once(" (").map_or(fix, |(grant, _)| grant));
-        let grants: Vec<&str> = grants.collect();
+        let mut grants = Vec::new();
+        for name in &unseen {
+            grants.push(grant_select(source, Some(name)).await);
+        }
         actual.push_str(&format!(
             "; not seen: {}, as it should be where VICIdial has none of these; where it has, \
              `backfill` and `verify` need {}",
-            names.join(", "),
+            unseen.join(", "),
             grants.join(" ")
         ));
     }
-    let seen = Finding::new("archive tables", Outcome::Good, EXPECTED, &actual);
+    let seen = Finding::new(ARCHIVES, Outcome::Good, EXPECTED, &actual);
     findings.insert(0, seen);
     findings
 }
 
-async fn denied(source: &MySqlSource, table: Table, name: &'static str) -> Finding {
-    let lost = match table {
-        Table::Log => "`backfill` and `verify` do not see calls that VICIdial has archived",
-        _ => "`backfill` and `verify` do not see the rows that VICIdial has archived there",
-    };
-    let actual = format!("not readable by this user, or missing: {lost}");
-    let grant = grant_select(source, Some(name)).await;
-    Finding::new(name, Outcome::Note, EXPECTED, &actual).fix(format!(
-        "{grant} (an error 1146 says that VICIdial has no such table: then nothing is missed)"
-    ))
+/// The archives that a load, or a comparison, does not see, in one finding: most often
+/// none of them is there.
+fn not_seen(names: &[&str]) -> Option<Finding> {
+    let actual = format!(
+        "{}: not readable by this user, or not there; what VICIdial has archived there is not seen",
+        names.join(", ")
+    );
+    let finding = Finding::new(ARCHIVES, Outcome::Note, EXPECTED, &actual);
+    (!names.is_empty()).then(|| {
+        finding.fix(
+            "where VICIdial has them, `didtail doctor` prints the GRANTs that let them be read",
+        )
+    })
 }
 
 /// What a load by SELECT, or a comparison, will not see: tables that this user may
@@ -163,11 +169,11 @@ pub async fn unreadable(source: &MySqlSource) -> Result<Vec<Finding>, SourceErro
             Access::Unknown(error) => findings.push(Finding::unknown(name, "readable", &error)),
         }
     }
-    let archives = within("archive tables", async {
+    let archives = within(ARCHIVES, async {
         let Archives {
             unseen, unknown, ..
         } = Archives::of(source).await;
-        unseen.into_iter().chain(unknown).collect()
+        not_seen(&unseen).into_iter().chain(unknown).collect()
     });
     findings.extend(archives.await);
     Ok(findings)

@@ -194,7 +194,11 @@ fn judge(times: &[Times], zone: &Zone) -> Finding {
         zone.name()
     );
     if (rows - agree) * 100 <= rows * ODD_PERCENT_MAX {
-        return finding(Outcome::Good, &agreed);
+        if !has_no_summer(&zone.name()) {
+            return finding(Outcome::Good, &agreed);
+        }
+        let actual = format!("{agreed}; but this is no place's zone, and has no summer time");
+        return finding(Outcome::Note, &actual).fix(proposal(times));
     }
     let worst = off.into_iter().max_by_key(|(_, group)| group.len());
     let Some((quarters, group)) = worst else {
@@ -219,6 +223,15 @@ fn judge(times: &[Times], zone: &Zone) -> Finding {
                  time server (chronyc tracking); calls count on the day of their start_epoch"
             .to_owned(),
     })
+}
+
+/// An offset from UTC, under whatever name: clocks that people look at change with the
+/// summer in most places.
+fn has_no_summer(zone: &str) -> bool {
+    match zone.rsplit_once('/') {
+        Some((area, name)) => area == "Etc" && name.starts_with("GMT") && name.len() > 4,
+        None => ["EST", "MST", "HST"].contains(&zone),
+    }
 }
 
 /// What to write into the configuration.
@@ -298,6 +311,20 @@ mod tests {
             let expected =
                 format!("the dialers' clocks are in {zone}: so 98 of the newest 100 calls say");
             assert_eq!(actual, expected);
+        }
+    }
+
+    #[test]
+    fn an_offset_is_no_place() {
+        let times = calls("America/New_York", 100, 0);
+        for zone in ["EST", "Etc/GMT+5"] {
+            let (outcome, actual, fix) = judged(&times, zone);
+            assert_eq!(outcome, Outcome::Note, "{zone}");
+            assert!(actual.ends_with("has no summer time"), "{actual}");
+            assert!(fix.contains("\"America/New_York\""), "{fix}");
+        }
+        for zone in ["UTC", "Etc/UTC"] {
+            assert!(!has_no_summer(zone), "{zone}");
         }
     }
 
