@@ -1,10 +1,13 @@
 //! What `didtail status` shows, as it was last agreed on.
 
+use super::source::WAYS;
 use super::*;
 use crate::cli::screen::tests::on_each;
 use crate::cli::snapshots::assert_snapshot;
 use crate::config::Overrides;
-use crate::state::Missing;
+use crate::ledger::Pruned;
+use crate::state::{Missing, Rereads, Skipped, StatusNote};
+use crate::store::{Attributed, LeaseState, LoadName, LoadNote};
 
 #[test]
 fn only_what_wants_a_look_is_coloured_so() {
