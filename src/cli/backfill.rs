@@ -104,14 +104,6 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         Ok::<_, Failure>((loaded, store.check_invariant().await?))
     })?;
     let (loaded, failed) = (loaded.done, Failure::of_only(loaded.failed, &config)?);
-    let mut made_up = String::new();
-    for load in &loaded {
-        // One that went on was asked for earlier, and ends then.
-        let read = Skipped::between(range.since, range.until.unwrap_or(began_at + 1));
-        if let Some(read) = read.filter(|_| load.resumed_at.is_none()) {
-            made_up.push_str(&skipped::made_up(&config, &load.source, read)?);
-        }
-    }
     let seconds = begun.elapsed().as_secs_f64();
     if options.json {
         let document = serde_json::json!({
@@ -129,9 +121,15 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         for difference in &wrong {
             text.push_str(&format!("the numbers do not add up: {difference}\n"));
         }
-        text.push_str(&made_up);
         text.push_str(&format!("All of it took {seconds:.1} s, with pauses.\n"));
         output::print(&text)?;
+    }
+    for load in &loaded {
+        // One that went on was asked for earlier, and ends then.
+        let read = Skipped::between(range.since, range.until.unwrap_or(began_at + 1));
+        if let Some(read) = read.filter(|_| load.resumed_at.is_none()) {
+            skipped::made_up(options, &config, &load.source, read)?;
+        }
     }
     Failure::of_sources(failed).map_or(Ok(()), Err)
 }

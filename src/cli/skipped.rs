@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::time;
+use super::{Options, output, time};
 use crate::config::Config;
 use crate::state::{Skipped, StateError, StateFile};
 
@@ -29,11 +29,16 @@ pub(super) fn json(stretches: &[Skipped]) -> Value {
 }
 
 /// The numbers have every call of this time, as VICIdial has them: what was skipped of it
-/// is missing no more. Says so where something was.
+/// is missing no more. Says so where something was, unless a document is printed.
 ///
 /// # Errors
 /// [`Failure`] when the state file cannot be read, or written where it has to be.
-pub(super) fn made_up(config: &Config, source: &str, read: Skipped) -> Result<String, Failure> {
+pub(super) fn made_up(
+    options: &Options,
+    config: &Config,
+    source: &str,
+    read: Skipped,
+) -> Result<(), Failure> {
     let path = &config.state.path;
     let before = match StateFile::open(path) {
         Ok(state) => state.skipped(source)?,
@@ -42,17 +47,18 @@ pub(super) fn made_up(config: &Config, source: &str, read: Skipped) -> Result<St
         Err(error) => return Err(error.into()),
     };
     if before.is_empty() {
-        return Ok(String::new());
+        return Ok(());
     }
     let mut state = StateFile::open_shared(path)?;
     state.close_skipped(source, read)?;
     let left = state.skipped(source)?;
-    if left == before {
-        return Ok(String::new());
+    if left == before || options.json {
+        return Ok(());
     }
     let is_closed = "What was skipped of the binlog is in the numbers";
-    Ok(match left.first() {
+    let text = match left.first() {
         None => format!("{is_closed}.\n"),
         Some(left) => format!("{is_closed}, but for {}\n", told(*left)),
-    })
+    };
+    Ok(output::print(&text)?)
 }

@@ -99,13 +99,6 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         Ok::<_, Failure>((all, sums))
     })?;
     let (all, failed) = (of.done, Failure::of_only(of.failed, &config)?);
-    let until = range.until.unwrap_or(began_at + 1);
-    let mut made_up = String::new();
-    for of in &all {
-        if let Some(read) = as_vicidial_has_it(of, range.since, until) {
-            made_up.push_str(&skipped::made_up(&config, &of.source, read)?);
-        }
-    }
     let seconds = begun.elapsed().as_secs_f64();
     if options.json {
         let document = serde_json::json!({
@@ -122,7 +115,13 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         });
         output::print_json(&document)?;
     } else if !all.is_empty() {
-        output::print(&(text(&all, &sums, arguments, seconds) + &made_up))?;
+        output::print(&text(&all, &sums, arguments, seconds))?;
+    }
+    let until = range.until.unwrap_or(began_at + 1);
+    for of in &all {
+        if let Some(read) = as_vicidial_has_it(of, range.since, until) {
+            skipped::made_up(options, &config, &of.source, read)?;
+        }
     }
     match Failure::of_sources(failed) {
         Some(failure) => Err(failure),
