@@ -373,9 +373,24 @@ fn lost_with_the_store(
     known: &Checkpoint,
 ) -> Result<(), EngineError> {
     let history = state.history(name, u32::MAX)?;
-    let since = history.iter().map(|entry| entry.saved_at).min();
-    if let (Some(since), Some(until)) = (since, known.event_time)
-        && let Some(stretch) = Skipped::between(since, until)
+    let position = &known.position;
+    if history
+        .iter()
+        .all(|entry| entry.checkpoint.position == *position)
+    {
+        // Nothing was applied yet.
+        return Ok(());
+    }
+    // A first start reads from its place on, or from where there is nothing before.
+    let begun = history.iter().map(|entry| {
+        let saved_at = entry.saved_at;
+        entry
+            .checkpoint
+            .event_time
+            .map_or(saved_at, |at| at.min(saved_at))
+    });
+    if let (Some(since), Some(last)) = (begun.min(), known.event_time)
+        && let Some(stretch) = Skipped::between(since, last + 1)
     {
         state.skip(name, stretch)?;
     }
