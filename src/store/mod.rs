@@ -14,13 +14,14 @@ mod lease;
 mod memory;
 mod page;
 mod read;
+mod records;
 mod retention;
 mod sql;
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use api_key::ApiKey;
 pub use attributed::Attributed;
@@ -31,10 +32,11 @@ pub use lease::{Claim, Grant, LEASE_SECONDS, Lease, LeaseState};
 pub use memory::{Fault, Gate, MemoryStore};
 pub use page::{Mark, Page};
 pub use read::{DidSummary, Filter, Split, Totals};
+pub use records::{CallRecord, DidPage, DidRow, RecordMark, RecordPage, RecordQuery};
 pub use retention::{Prune, Swept};
 pub use sql::{
-    ApiKeyRecord, DidEntries, DidEntry, DidImport, DidRecord, Lacking, OperatorAction, SqlStore,
-    lacking_privileges, pending_sql, statements_sent, whole_sql,
+    ApiKeyRecord, DidEntries, DidEntry, DidImport, DidRecord, KeyHolder, Lacking, OperatorAction,
+    SqlStore, lacking_privileges, pending_sql, statements_sent, whole_sql,
 };
 
 use crate::checkpoint::Checkpoint;

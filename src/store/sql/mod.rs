@@ -68,11 +68,12 @@ use self::partitions::Partitions;
 use self::session::{PATIENCE, PATIENCE_READING, Pool};
 
 pub(in crate::store) use self::dialect::Dialect;
+pub(in crate::store) use self::load::{call_columns, take_call};
 pub(in crate::store) use self::query::Query;
 pub(in crate::store) use self::session::Tx;
 pub(in crate::store) use self::value::Row;
 
-pub use self::api_keys::ApiKeyRecord;
+pub use self::api_keys::{ApiKeyRecord, KeyHolder};
 pub use self::dids::{DidEntries, DidEntry, DidImport, DidRecord};
 pub use self::migrate::{pending_sql, whole_sql};
 pub use self::operator::OperatorAction;
@@ -147,7 +148,7 @@ impl SqlStore {
     }
 
     /// Begins to read a few rows in one snapshot.
-    async fn begin_look(&self) -> Result<Tx, Error> {
+    pub(in crate::store) async fn begin_look(&self) -> Result<Tx, Error> {
         let begin = open::begin_reading(self.dialect());
         self.readers.begin(begin, PATIENCE).await
     }
