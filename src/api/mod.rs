@@ -20,6 +20,7 @@ mod limits;
 mod metrics;
 mod openapi;
 mod records;
+mod results;
 #[cfg(test)]
 mod tests;
 
@@ -196,7 +197,8 @@ const OPENAPI: &str = "/api/v1/openapi.json";
 
 /// Every route of the API, by method.
 #[cfg(test)]
-const ROUTES: [(&str, &str); 4] = [
+const ROUTES: [(&str, &str); 5] = [
+    ("POST", "/api/v1/call-results"),
     ("GET", "/api/v1/call-records"),
     ("GET", "/api/v1/dids"),
     ("GET", "/api/v1/dids/{phone}/stats"),
@@ -205,6 +207,7 @@ const ROUTES: [(&str, &str); 4] = [
 
 fn router(api: Api) -> Router {
     let with_key = Router::new()
+        .route("/api/v1/call-results", axum::routing::post(results::post))
         .route("/api/v1/call-records", get(records::list))
         .route("/api/v1/dids", get(dids::list))
         .route("/api/v1/dids/{phone}/stats", get(dids::stats))

@@ -28,6 +28,7 @@ pub(super) struct Refusal {
                        A key is made with `didtail api-key create`."
     ),
     paths(
+        super::results::post,
         super::records::list,
         super::dids::list,
         super::dids::stats,

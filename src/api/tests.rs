@@ -1,6 +1,7 @@
 //! A server on a free port, asked as any client asks.
 
 mod endpoints;
+mod posts;
 mod shipped;
 
 use std::net::SocketAddr;

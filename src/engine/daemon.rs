@@ -61,9 +61,9 @@ pub async fn run(
     };
     let store = Arc::new(store);
     let desk = Arc::clone(&steering.desk);
-    desk.open(&store);
+    desk.open(&store, &steering.vitals);
     let ended = run_all(config, &state, &store, until_caught_up, steering).await;
-    desk.close();
+    desk.close().await;
     store.close().await;
     ended
 }

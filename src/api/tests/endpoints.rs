@@ -41,9 +41,10 @@ impl Site {
             made.reveal().clone_into(key);
         }
         let listen = "127.0.0.1:0".parse().expect("an address");
-        let server = Server::start(listen, vitals(), Arc::clone(&desk));
+        let vitals = vitals();
+        let server = Server::start(listen, Arc::clone(&vitals), Arc::clone(&desk));
         let server = server.await.expect("it listens");
-        desk.open(&store);
+        desk.open(&store, &vitals);
         Self {
             server,
             store,
@@ -307,7 +308,7 @@ async fn what_has_not_changed_is_not_sent_again() {
 #[tokio::test]
 async fn before_the_store_is_open_a_client_is_told_to_come_again() {
     let site = Site::new().await;
-    site.desk.close();
+    site.desk.close().await;
     let answer = site.get("/api/v1/dids").await;
     assert_eq!(status(&answer), "503");
     assert!(answer.contains("retry-after: "), "{answer}");

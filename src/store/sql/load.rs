@@ -60,6 +60,14 @@ pub(super) async fn load(
         let wanted = wanted.opened(Some(times), CODE_WINDOW_SECONDS).query();
         take(tx, &DIALS, wanted, dials).await?;
     }
+    if let Some(times) = span(keys.posted_seconds.iter().copied()) {
+        let wanted = Wanted::of(tx, &CALLS, source, "lead_id", [0_i64.value()]);
+        let seconds = keys.posted_seconds.iter().map(Field::value);
+        let wanted = Wanted(wanted.0.sql(" AND x.started_at").among(seconds));
+        let wanted = wanted.opened(Some(times), OPENED_WITHIN_SECONDS);
+        let wanted = Wanted(wanted.0.sql(" AND x.origin = 'posted'")).query();
+        take(tx, &CALLS, wanted, calls).await?;
+    }
     if !keys.dids.is_empty() {
         let find = tx
             .query("SELECT phone_number FROM dids WHERE tenant_id = (SELECT id FROM tenants")
