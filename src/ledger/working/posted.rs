@@ -3,7 +3,7 @@
 //!
 //! # One call, however it is told of
 //! What is posted is kept with the dial that it names: by the caller code, else by a
-//! name of its own, the `uniqueid` that the client's channel had. A call of VICIdial's
+//! name made of the `uniqueid` that the client's channel had. A call of VICIdial's
 //! finds it there as it finds the carrier's row. While VICIdial has no row, the posts
 //! make a call of lead 0; it is given up for VICIdial's row as soon as that comes, by
 //! the same `uniqueid`, or of the same number within [`NEAR_SECONDS`]: the channel that

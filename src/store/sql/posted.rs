@@ -83,16 +83,16 @@ async fn write_own(
             Some(found) => found,
             None => None,
         };
-        if let Some((key, body)) = &post.once {
-            if let Some((known_body, known_did)) = known.get(key) {
-                let is_same = known_body == body;
-                *outcome = if is_same {
-                    PostOutcome::Recorded(*known_did)
-                } else {
-                    PostOutcome::OtherBody
-                };
-                continue;
-            }
+        if let Some((key, body)) = &post.once
+            && let Some((known_body, known_did)) = known.get(key)
+        {
+            let is_same = known_body == body;
+            *outcome = if is_same {
+                PostOutcome::Recorded(*known_did)
+            } else {
+                PostOutcome::OtherBody
+            };
+            continue;
         }
         if *waiting >= POSTED_MAX {
             *outcome = PostOutcome::Full;
