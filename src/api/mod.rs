@@ -57,8 +57,15 @@ pub use error::ApiError;
 pub use health::{Condition, Report, SourceReport};
 pub use metrics::{NAMES, exposition};
 
-/// Connections at a time; others wait in the system's queue.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections at a time, if there are file handles for them; others wait in the
+/// system's queue. Those of who says nothing end within [`HEAD_PATIENCE`].
+const CONNECTIONS_MAX: usize = 12_000;
+
+/// File handles left to the rest of the daemon: stores, sources, logs.
+const HANDLES_LEFT: u64 = 256;
+
+/// Connections at a time where there are few file handles.
+const CONNECTIONS_MIN: usize = 64;
 
 /// How long a client may take to send the head of a request, and keep a connection
 /// without a request.
@@ -255,9 +262,18 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
+/// How many connections there may be: the engine must not want for file handles.
+fn places() -> usize {
+    let handles = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let free = handles.map(|handles| handles.saturating_sub(HANDLES_LEFT));
+    let free = free.and_then(|free| usize::try_from(free).ok());
+    free.unwrap_or(CONNECTIONS_MAX)
+        .clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+}
+
 /// Takes connections until it is time to stop.
 async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(places()));
     let open = GracefulShutdown::new();
     let mut told = false;
     loop {

@@ -216,3 +216,16 @@ fn the_worst_source_and_the_store_decide() {
     );
     assert!(away.sources[0].reasons[0].contains("the disk is full"));
 }
+
+/// More than there were places for once, each saying nothing.
+#[tokio::test]
+async fn idle_connections_do_no_harm() {
+    let server = server(&vitals()).await;
+    let mut idle = Vec::new();
+    for _ in 0..super::places().min(300) {
+        idle.push(TcpStream::connect(server.address()).await.expect("taken"));
+    }
+    assert_eq!(status(&get(server.address(), "/metrics").await), "200");
+    drop(idle);
+    server.stop().await;
+}
