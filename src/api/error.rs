@@ -15,13 +15,19 @@ pub enum ApiError {
         #[source]
         error: io::Error,
     },
+    /// The configuration was not checked.
+    #[error("[attribution] default_country names no country")]
+    Country,
 }
 
 impl ApiError {
     /// How to mend it.
     #[must_use]
     pub fn hint(&self) -> String {
-        let Self::Listen { listen, error } = self;
+        let (listen, error) = match self {
+            Self::Listen { listen, error } => (listen, error),
+            Self::Country => return "two letters, e.g. US (ISO 3166)".to_owned(),
+        };
         let port = listen.port();
         match error.kind() {
             io::ErrorKind::AddrInUse => format!(

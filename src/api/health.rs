@@ -22,7 +22,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::json;
+use super::answer::json;
 use crate::engine::{Phase, SourceVitals, Vitals};
 
 /// How a source, or the daemon, is.

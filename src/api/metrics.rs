@@ -76,6 +76,8 @@ metrics! {
         "1 while the store takes commits, 0 since it failed"
     STORE_ERRORS Counter "didtail_store_errors"
         "Failures of the store; each was tried again"
+    POSTS_WAITING Gauge "didtail_posted_results_waiting"
+        "Results that were posted over HTTP and are not in the numbers yet, of all sources"
     HEALTH Gauge "didtail_health"
         "1 for the condition that the source is in, 0 for the others"
     CONNECTED Gauge "didtail_source_connected"
@@ -204,6 +206,10 @@ impl Printer<'_, '_> {
         counter(
             begin(&mut self.encoder, &STORE_ERRORS)?,
             vitals.store_errors(),
+        )?;
+        gauge(
+            begin(&mut self.encoder, &POSTS_WAITING)?,
+            many(vitals.posts_waiting()),
         )
     }
 

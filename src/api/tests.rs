@@ -1,5 +1,7 @@
 //! A server on a free port, asked as any client asks.
 
+mod endpoints;
+mod posts;
 mod shipped;
 
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::{ApiError, HEAD_BYTES_MAX, NAMES, Report, SHUTDOWN_GRACE, Server, exposition};
 use crate::api::Condition;
-use crate::engine::Vitals;
+use crate::engine::{Desk, Vitals};
 
 const NOON: i64 = 1_800_000_000;
 
@@ -21,9 +23,15 @@ fn vitals() -> Arc<Vitals> {
 
 async fn server(vitals: &Arc<Vitals>) -> Server {
     let listen = "127.0.0.1:0".parse().expect("an address");
-    Server::start(listen, Arc::clone(vitals))
+    Server::start(listen, Arc::clone(vitals), desk())
         .await
         .expect("it listens")
+}
+
+/// A desk without a store yet.
+fn desk() -> Arc<Desk> {
+    let of = |name: &str, tenant: &str| (name.to_owned(), tenant.to_owned());
+    Desk::new(vec![of("main", "default"), of("west", "other")], "US", true)
 }
 
 /// Sends a text and returns all that comes back.
@@ -119,14 +127,16 @@ async fn a_client_that_says_nothing_does_not_hold_up_the_end() {
 #[tokio::test]
 async fn an_address_that_is_taken_says_so_and_what_to_do() {
     let server = server(&vitals()).await;
-    let again = Server::start(server.address(), vitals()).await;
+    let again = Server::start(server.address(), vitals(), desk()).await;
     let error = again.expect_err("it is taken");
     assert!(error.to_string().contains(&server.address().to_string()));
     assert!(error.hint().contains("ss -ltnp"), "{}", error.hint());
-    let ApiError::Listen { error, .. } = &error;
+    let ApiError::Listen { error, .. } = &error else {
+        panic!("{error}");
+    };
     assert!(error.to_string().contains("in use"), "{error}");
     let nowhere = "192.0.2.1:5000".parse().expect("an address");
-    let error = Server::start(nowhere, vitals())
+    let error = Server::start(nowhere, vitals(), desk())
         .await
         .expect_err("not here");
     assert!(error.hint().contains("has no address 192.0.2.1"));
@@ -205,4 +215,17 @@ fn the_worst_source_and_the_store_decide() {
         "it needs no store yet"
     );
     assert!(away.sources[0].reasons[0].contains("the disk is full"));
+}
+
+/// More than there were places for once, each saying nothing.
+#[tokio::test]
+async fn idle_connections_do_no_harm() {
+    let server = server(&vitals()).await;
+    let mut idle = Vec::new();
+    for _ in 0..super::places().min(300) {
+        idle.push(TcpStream::connect(server.address()).await.expect("taken"));
+    }
+    assert_eq!(status(&get(server.address(), "/metrics").await), "200");
+    drop(idle);
+    server.stop().await;
 }

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::reload::Reload;
 use super::{Options, output, service};
 use crate::api::Server;
-use crate::engine::{self, Steering, Summary};
+use crate::engine::{self, Desk, Steering, Summary};
 use crate::telemetry::{self, field, spawn_named};
 
 /// Follow VICIdial's binlog and keep the numbers, until stopped
@@ -28,7 +28,8 @@ use crate::telemetry::{self, field, spawn_named};
 /// configuration that is wrong changes nothing.
 ///
 /// With `[api] listen` it answers over HTTP meanwhile: `/healthz` and `/readyz`
-/// whether it is well, `/metrics` for Prometheus.
+/// whether it is well, `/metrics` for Prometheus, and the API under `/api/v1`, for
+/// who has a key (`didtail api-key create`).
 ///
 /// Examples:
 ///   didtail run
@@ -57,6 +58,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
             shutdown: shutdown_signal()?,
             dispositions: reload.dispositions(),
             vitals: Arc::clone(&vitals),
+            desk: Desk::of(&config),
         };
         service::report(Arc::clone(&vitals), steering.shutdown.clone());
         if let Some(hangups) = Reload::hangups()? {
@@ -66,7 +68,8 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         let server = match &config.api {
             // Whoever ends by itself is not watched.
             Some(api) if !until_caught_up => {
-                Some(Server::start(api.listen, Arc::clone(&vitals)).await?)
+                let desk = Arc::clone(&steering.desk);
+                Some(Server::start(api.listen, Arc::clone(&vitals), desk).await?)
             }
             Some(_) | None => None,
         };

@@ -83,6 +83,8 @@ pub(super) struct Applier<S, St> {
     noted_at: i64,
     aside: AsideLog,
     retention: Retention,
+    /// Posted results may wait.
+    posts_wait: bool,
 }
 
 /// A commit under way; given up when it is dropped.
@@ -174,6 +176,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             noted_at: 0,
             aside: AsideLog::new(),
             retention: Retention::new(pruned, dials_days, call_records_days),
+            posts_wait: true,
         })
     }
 
@@ -213,10 +216,31 @@ impl<S: Source, St: Store> Applier<S, St> {
     /// there was nobody to ask about.
     pub(super) async fn ask_again(&mut self, here: &Position) -> Result<bool, EngineError> {
         let is_due = self.with.look_up.is_due((self.with.clock)());
+        if !is_due {
+            return Ok(false);
+        }
+        self.apply_nothing(here).await
+    }
+
+    /// Results were posted.
+    pub(super) fn ring(&mut self) {
+        self.posts_wait = true;
+    }
+
+    /// Takes posted results where no batch comes to do it with, as [`Applier::ask_again`].
+    pub(super) async fn take_posts(&mut self, here: &Position) -> Result<(), EngineError> {
+        if self.posts_wait {
+            self.apply_nothing(here).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies a batch without facts, where everything up to `here` is durable.
+    async fn apply_nothing(&mut self, here: &Position) -> Result<bool, EngineError> {
         let is_idle = self.under_way.is_none();
         let is_here = self.applied_to.as_ref().is_none_or(|at| at == here);
         let stored = self.stored.as_ref().filter(|at| at.position == *here);
-        let Some(stored) = stored.filter(|_| is_due && is_idle && is_here) else {
+        let Some(stored) = stored.filter(|_| is_idle && is_here) else {
             return Ok(false);
         };
         let nothing = Batch::new(

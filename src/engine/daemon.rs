@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, DispositionsConfig, SourceConfig};
+use crate::engine::desk::Desk;
 use crate::engine::follow::Summary;
 use crate::engine::lease::{self, Kept};
 use crate::engine::policy::{self, Action, EngineError};
@@ -35,6 +36,8 @@ pub struct Steering {
     pub dispositions: watch::Receiver<DispositionsConfig>,
     /// How it goes; of [`vitals_of`].
     pub vitals: Arc<Vitals>,
+    /// What the HTTP API is handed.
+    pub desk: Arc<Desk>,
 }
 
 /// Follows all configured sources until `shutdown` turns true or, with
@@ -57,7 +60,10 @@ pub async fn run(
         return Ok(Vec::new());
     };
     let store = Arc::new(store);
+    let desk = Arc::clone(&steering.desk);
+    desk.open(&store, &steering.vitals);
     let ended = run_all(config, &state, &store, until_caught_up, steering).await;
+    desk.close().await;
     store.close().await;
     ended
 }

@@ -299,8 +299,9 @@ impl<S: Source, St: Store> Follow<S, St> {
         progress.tick().await;
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         let mut seen = self.applier.done.clone();
+        let vitals = Arc::clone(&self.applier.with.vitals);
         loop {
-            self.applier.with.vitals.pulse.turn();
+            vitals.pulse.turn();
             tokio::select! {
                 biased;
                 // What waits in the channel is read again at the next start.
@@ -315,7 +316,23 @@ impl<S: Source, St: Store> Follow<S, St> {
                     None => return Ok(None),
                 },
                 () = self.applier.landed() => {
-                    if !self.within_grace(Applier::settle).await? {
+                    let here = self.begins_at().position.clone();
+                    let settle = async |a: &mut Applier<S, St>| {
+                        a.settle().await?;
+                        let here = a.durable().map_or(here, |at| at.position.clone());
+                        a.take_posts(&here).await
+                    };
+                    if !self.within_grace(settle).await? {
+                        return Ok(Some(SessionEnd::Shutdown));
+                    }
+                }
+                () = vitals.posted.notified() => {
+                    let here = self.begins_at().position.clone();
+                    let take = async |a: &mut Applier<S, St>| {
+                        a.ring();
+                        a.take_posts(&here).await
+                    };
+                    if !self.within_grace(take).await? {
                         return Ok(Some(SessionEnd::Shutdown));
                     }
                 }

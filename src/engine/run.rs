@@ -24,6 +24,7 @@ use crate::engine::layouts::Layouts;
 use crate::engine::lookout::Lookout;
 use crate::engine::lookup::{ASKED_AGAIN_MAX, ASKED_AGAIN_SECONDS, LookUp};
 use crate::engine::policy::EngineError;
+use crate::engine::posts;
 use crate::engine::statuses;
 use crate::engine::vitals::SourceVitals;
 use crate::landmark::Landmark;
@@ -165,9 +166,19 @@ pub(super) async fn run_source(
         state: state.beside()?,
         vitals: steered.vitals,
     };
-    let lookout = (!until_caught_up).then(|| spawn_named("lookout", lookout.run()));
+    let posts = posts::look(
+        Arc::clone(&store),
+        name.to_owned(),
+        Arc::clone(&lookout.vitals),
+    );
+    let beside = (!until_caught_up).then(|| {
+        [
+            spawn_named("lookout", lookout.run()),
+            spawn_named("posts-lookout", posts),
+        ]
+    });
     let ended = Box::pin(follow(source, store, state, settings, start, shutdown)).await;
-    if let Some(lookout) = lookout {
+    for lookout in beside.into_iter().flatten() {
         lookout.abort();
         // It must have let go of the store before that is closed.
         drop(lookout.await);
@@ -459,6 +470,7 @@ pub(super) fn rules_in(config: &Config, zone: Zone, statuses: StatusBook) -> Rul
         success,
         transient,
         create_dids: config.attribution.unknown_did == UnknownDid::Create,
+        takes_posts: config.api.is_some(),
         prefer: match config.attribution.prefer {
             PreferSetting::DialLog => Prefer::DialLog,
             PreferSetting::Reported => Prefer::Reported,

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::histogram::Histogram;
+use tokio::sync::Notify;
 
 use crate::engine::Clock;
 use crate::engine::batch::Batch;
@@ -57,6 +58,8 @@ struct StoreVitals {
     /// Why it cannot be used, while it cannot.
     failing: Mutex<Option<String>>,
     fails: AtomicBool,
+    /// Posted results that wait, of all sources.
+    posts_waiting: AtomicU64,
 }
 
 /// What the daemon does about a source.
@@ -83,6 +86,8 @@ pub struct SourceVitals {
     store: Arc<StoreVitals>,
     /// Signs of life of its loops.
     pub(super) pulse: Pulse,
+    /// Rung when results are posted.
+    pub(super) posted: Notify,
     phase: Mutex<(Phase, Option<String>)>,
     /// Its binlog has been sent since the start.
     has_followed: AtomicBool,
@@ -180,6 +185,33 @@ impl Vitals {
         self.store.failure()
     }
 
+    /// The time by the engine's clock, as far as it went on evenly since the start;
+    /// seconds since 1970 (UTC).
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        let since = i64::try_from(self.started.elapsed().as_secs()).unwrap_or(i64::MAX);
+        self.started_at.saturating_add(since)
+    }
+
+    /// Posted results that wait, of all sources.
+    #[must_use]
+    pub fn posts_waiting(&self) -> u64 {
+        self.store.posts_waiting.load(Ordering::Relaxed)
+    }
+
+    /// So many wait now.
+    pub(super) fn set_posts_waiting(&self, waiting: u64) {
+        let of_all = &self.store.posts_waiting;
+        of_all.store(waiting, Ordering::Relaxed);
+    }
+
+    /// A result of this source was posted.
+    pub(super) fn ring(&self, source: &str) {
+        for of in self.sources.iter().filter(|of| of.name == source) {
+            of.posted.notify_one();
+        }
+    }
+
     /// The store failed; it is tried again.
     pub(super) fn store_failed(&self, error: &impl ToString) {
         self.store.failed(error.to_string());
@@ -230,6 +262,7 @@ impl SourceVitals {
             started,
             store: Arc::clone(store),
             pulse: Pulse::default(),
+            posted: Notify::new(),
             phase: Mutex::new((Phase::Starting, None)),
             has_followed: AtomicBool::new(false),
             position: Mutex::default(),
@@ -328,6 +361,12 @@ impl SourceVitals {
 
     pub(super) fn set_outlook(&self, change: impl FnOnce(&mut Outlook)) {
         change(&mut lock(&self.outlook));
+    }
+
+    /// So many posted results wait now, of all sources.
+    pub(super) fn set_posts_waiting(&self, waiting: u64) {
+        let of_all = &self.store.posts_waiting;
+        of_all.store(waiting, Ordering::Relaxed);
     }
 
     /// Whether everything that the source has sent is in the store, and nothing more

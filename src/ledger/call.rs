@@ -8,7 +8,7 @@
 
 use crate::ledger::rules::CODE_WINDOW_SECONDS;
 use crate::ledger::{Attribution, Counters, Outcome};
-use crate::vicidial::second;
+use crate::vicidial::{Said, second};
 
 /// What tells one call of a source from every other.
 ///
@@ -48,6 +48,46 @@ impl CallKey {
             ),
             None => began,
         }
+    }
+}
+
+/// Seconds between the times that two names of one call may name: one is that of the
+/// channel to the carrier, the other that of the agent's or the dialer's.
+pub(super) const NEAR_SECONDS: i64 = 2;
+
+/// The name of the dial that keeps what was posted of a `uniqueid` without a caller
+/// code, and says by which one the call goes now: one that no carrier's row has.
+pub(super) fn post_name(uniqueid: &str) -> String {
+    format!("post:{uniqueid}")
+}
+
+/// Who tells of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallOrigin {
+    /// A row of VICIdial's.
+    #[default]
+    Binlog,
+    /// Posted results alone, so far.
+    Posted,
+}
+
+impl CallOrigin {
+    /// The name in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Binlog => "binlog",
+            Self::Posted => "posted",
+        }
+    }
+
+    /// The origin of this name in the store.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Binlog, Self::Posted]
+            .into_iter()
+            .find(|origin| origin.as_str() == name)
     }
 }
 
@@ -103,6 +143,8 @@ pub struct Call {
     pub day: String,
     /// When the source wrote the newest applied change; seconds since 1970 (UTC).
     pub updated_at: i64,
+    /// Who tells of it.
+    pub origin: CallOrigin,
 }
 
 /// What tells one dial attempt of a source from every other.
@@ -148,6 +190,8 @@ pub struct Dial {
     pub sip_code: Option<u16>,
     /// SIP reason of the carrier log.
     pub sip_reason: String,
+    /// What was posted of the call, as [`Said::to_text`] has it.
+    pub posted: Option<String>,
 }
 
 /// What a call or a dial adds to the statistics of one DID.
@@ -200,6 +244,15 @@ impl Call {
 }
 
 impl Dial {
+    /// What was posted of the call.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        self.posted
+            .as_deref()
+            .map(Said::of_text)
+            .unwrap_or_default()
+    }
+
     /// True when the dial log's row is known, and so whether there is a DID.
     #[must_use]
     pub fn is_logged(&self) -> bool {

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::Checkpoint;
 use crate::landmark::Landmark;
-use crate::ledger::{Call, CallKey, ChangeEntry, Counters, Dial, DialKey, Pruned, Subject};
+use crate::ledger::call::NEAR_SECONDS;
+use crate::ledger::{
+    Call, CallKey, CallOrigin, ChangeEntry, Counters, Dial, DialKey, Pruned, Subject, named_second,
+};
 use crate::vicidial::StatusBook;
 
 /// The states a batch must see before it can be applied.
@@ -30,6 +33,9 @@ pub struct Keys {
     pub lead_times: Option<(i64, i64)>,
     /// Say which of these DIDs exist.
     pub dids: BTreeSet<String>,
+    /// Load the calls that only posts tell of and that began in one of these seconds;
+    /// since 1970 (UTC).
+    pub posted_seconds: BTreeSet<i64>,
 }
 
 /// What the store has of the asked [`Keys`].
@@ -120,6 +126,8 @@ pub struct ChangeSet {
     /// What was seen on the way to [`ChangeSet::checkpoint`], in its epoch; a
     /// landmark that is there already is replaced.
     pub landmarks: Vec<Landmark>,
+    /// Posted results that are in this change, by their ids: they wait no more.
+    pub posted: BTreeSet<i64>,
     /// What the store's checkpoint of this source must be now; anything else
     /// means that another daemon writes this source.
     pub expected: Option<Checkpoint>,
@@ -141,15 +149,31 @@ impl Keys {
             lead_ids,
             lead_times: _,
             dids,
+            posted_seconds,
         } = self;
-        uniqueids.is_empty() && caller_codes.is_empty() && lead_ids.is_empty() && dids.is_empty()
+        uniqueids.is_empty()
+            && caller_codes.is_empty()
+            && lead_ids.is_empty()
+            && dids.is_empty()
+            && posted_seconds.is_empty()
+    }
+
+    /// Adds the seconds in which a call that only posts tell of may be the one with
+    /// this name.
+    pub(super) fn posted_near(&mut self, uniqueid: &str) {
+        if let Some(second) = named_second(uniqueid) {
+            let near = second.saturating_sub(NEAR_SECONDS)..=second.saturating_add(NEAR_SECONDS);
+            self.posted_seconds.extend(near);
+        }
     }
 
     /// Whether a call is among the states that are asked for.
     #[must_use]
     pub fn want_call(&self, key: &CallKey, call: &Call) -> bool {
         let by_lead = self.lead_ids.contains(&key.lead_id) && self.within(call.started_at);
-        by_lead || self.uniqueids.contains(&key.uniqueid)
+        let is_posted = key.lead_id == 0 && call.origin == CallOrigin::Posted;
+        let by_second = is_posted && self.posted_seconds.contains(&call.started_at);
+        by_lead || by_second || self.uniqueids.contains(&key.uniqueid)
     }
 
     /// The same for a dial.

@@ -82,9 +82,9 @@ macro_rules! tracked {
 // every entry tells by itself.
 tracked!(Call: caller_code, did, attribution, campaign_id, agent_id, list_id, disposition, outcome,
     successful, dnc, counted, removed, duration_seconds, term_reason, hangup_cause, sip_code,
-    sip_reason, called_count, started_at, ended_at, day);
+    sip_reason, called_count, started_at, ended_at, day, origin);
 tracked!(Dial: lead_id, did, reported, looked_up, dialed_at, day, counted, uniqueid, dial_status,
-    hangup_cause, sip_code, sip_reason);
+    hangup_cause, sip_code, sip_reason, posted);
 
 /// One change with the states around it.
 #[derive(Clone, Debug, PartialEq, Eq)]

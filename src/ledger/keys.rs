@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::ledger::call::post_name;
 use crate::ledger::rules::{CODE_WINDOW_SECONDS, LEAD_WINDOW_SECONDS};
-use crate::ledger::{Keys, Loaded};
+use crate::ledger::{CallOrigin, Keys, Loaded, named_second};
 use crate::vicidial::{CallName, Detail, Fact};
 
 /// The states that these facts are about.
@@ -23,19 +24,24 @@ pub fn keys(facts: &[Fact]) -> Keys {
             | Detail::Link { .. }
             | Detail::Dial { .. }
             | Detail::Reported { .. }
+            | Detail::Posted(_)
             | Detail::Carrier { .. }
             | Detail::Status(_) => &fact.detail,
         };
         let (lead, at) = match detail {
             Detail::Call { before, row } => {
                 keys.uniqueids.insert(row.uniqueid.clone());
-                if let Some(before) = before {
-                    keys.uniqueids.insert(before.uniqueid.clone());
+                match before {
+                    Some(before) => {
+                        keys.uniqueids.insert(before.uniqueid.clone());
+                    }
+                    None => keys.posted_near(&row.uniqueid),
                 }
                 (Some(row.lead_id), row.started_at)
             }
             Detail::CallRead(row) | Detail::CallOfLead(row) => {
                 keys.uniqueids.insert(row.uniqueid.clone());
+                keys.posted_near(&row.uniqueid);
                 (Some(row.lead_id), row.started_at)
             }
             Detail::CallDeleted {
@@ -137,6 +143,17 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 keys.code_times = around(keys.code_times, *at);
                 (*lead_id, *at)
             }
+            Detail::Posted(posted) => {
+                keys.uniqueids.insert(posted.uniqueid.clone());
+                keys.caller_codes.insert(post_name(&posted.uniqueid));
+                keys.caller_codes.extend(posted.caller_code.clone());
+                keys.dids
+                    .extend(posted.said.did.clone().map(|(_, did)| did));
+                keys.code_times = around(keys.code_times, posted.at);
+                let own = named_second(&posted.uniqueid).unwrap_or(posted.at);
+                keys.code_times = around(keys.code_times, own);
+                (None, posted.at)
+            }
             Detail::Status(_) | Detail::LookedUp(_) => continue,
         };
         if let Some(lead) = lead {
@@ -186,8 +203,26 @@ pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
             code_times = around(code_times, call.started_at);
         }
     }
+    let mut of_posts = BTreeSet::new();
+    for (key, call) in &loaded.calls {
+        // Should it be another's, what was posted of it is that one's too.
+        if call.origin == CallOrigin::Posted && !asked.uniqueids.contains(&key.uniqueid) {
+            of_posts.insert(key.uniqueid.clone());
+            caller_codes.insert(post_name(&key.uniqueid));
+            code_times = around(code_times, call.started_at);
+        }
+    }
     let mut lead_ids = BTreeSet::new();
     let mut lead_times: Option<(i64, i64)> = None;
+    for dial in loaded.dials.values().filter(|dial| dial.posted.is_some()) {
+        // It may have a name of its own, under which more was posted.
+        if let Some(uniqueid) = &dial.uniqueid
+            && !has_asked(&post_name(uniqueid), dial.dialed_at)
+        {
+            caller_codes.insert(post_name(uniqueid));
+            code_times = around(code_times, dial.dialed_at);
+        }
+    }
     for (key, dial) in &loaded.dials {
         let Some(lead) = dial.lead_id else {
             continue;
@@ -241,6 +276,7 @@ pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
         uniqueids: uniqueids
             .filter(|uniqueid| !asked.uniqueids.contains(*uniqueid))
             .cloned()
+            .chain(of_posts)
             .collect(),
         caller_codes,
         ..Keys::default()

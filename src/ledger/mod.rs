@@ -21,7 +21,9 @@ mod rules;
 mod settle;
 mod working;
 
-pub use call::{Call, CallKey, Contribution, Dial, DialKey, OPENED_WITHIN_SECONDS, named_second};
+pub use call::{
+    Call, CallKey, CallOrigin, Contribution, Dial, DialKey, OPENED_WITHIN_SECONDS, named_second,
+};
 pub use change::{AuditEntry, ChangeSet, DailyKey, Keys, Loaded, StatDelta};
 pub use counters::Counters;
 pub use history::{ChangeEntry, Step, Subject, Tracked, steps};

@@ -59,6 +59,8 @@ pub struct Rules {
     pub create_dids: bool,
     /// Which DID wins.
     pub prefer: Prefer,
+    /// Results may be posted: former names of calls are remembered for them.
+    pub takes_posts: bool,
     /// The dialer's zone, which makes the days.
     pub zone: Zone,
     /// VICIdial's status flags as they are now.
@@ -123,6 +125,8 @@ fn class(status: &str, flags: Option<StatusFlags>) -> Outcome {
         "ADC" | "ADCT" | "DC" | "ADCCAR" | "DNCCAR" | "LRERR" | "ERI" | "DISMX" => {
             return Outcome::Failed;
         }
+        // A normal end, which says nothing of who answered; and an unknown one.
+        "HUC0" | "HUC16" => return Outcome::Other,
         _ if status.starts_with("CPD") || status.starts_with("HUC") => return Outcome::Failed,
         _ => {}
     }
@@ -163,6 +167,7 @@ mod tests {
             transient: ["QUEUE", "INCALL", "DISPO"].map(str::to_owned).into(),
             create_dids: true,
             prefer: Prefer::DialLog,
+            takes_posts: false,
             zone: Zone::fixed(0),
             statuses: Arc::new(statuses),
         }

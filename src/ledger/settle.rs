@@ -1,6 +1,6 @@
 //! From states before and after a batch to the rows and numbers to be written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ledger::working::{Frame, Working};
 use crate::ledger::{ChangeSet, Contribution, Counters, DailyKey, StatDelta};
@@ -46,6 +46,7 @@ pub(super) fn settle(working: Working, frame: Frame) -> ChangeSet {
         history,
         statuses: frame.statuses,
         landmarks: frame.landmarks,
+        posted: BTreeSet::new(),
         expected: frame.expected,
         checkpoint: frame.checkpoint,
         fencing_token: frame.fencing_token,

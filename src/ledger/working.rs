@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 use crate::checkpoint::Checkpoint;
 use crate::landmark::Landmark;
 use crate::ledger::{
-    Attribution, AuditEntry, Call, CallKey, ChangeEntry, ChangeSet, Dial, DialKey, Keys, Loaded,
-    Rules, Subject, Tracked as _,
+    Attribution, AuditEntry, Call, CallKey, CallOrigin, ChangeEntry, ChangeSet, Dial, DialKey,
+    Keys, Loaded, Rules, Subject, Tracked as _,
 };
-use crate::vicidial::{CallBefore, CallName, CallRow, Detail, Fact, Origin, StatusBook, second};
+use crate::vicidial::{CallBefore, CallRow, Detail, Fact, Origin, StatusBook, second};
 
 /// A batch at work.
 #[derive(Debug)]
@@ -188,17 +188,8 @@ impl Working {
                 lead_id,
                 did,
                 at,
-            } => {
-                let did = Some(did).filter(|did| self.may_count(rules, did)).cloned();
-                let (code, uniqueid) = match name {
-                    CallName::CallerCode(code) => (code, None),
-                    CallName::Uniqueid(uniqueid) => (uniqueid, Some(uniqueid)),
-                };
-                self.of_dial(rules, code, *at, *lead_id, |dial| {
-                    dial.reported = did;
-                    dial.uniqueid = uniqueid.cloned().or(dial.uniqueid.take());
-                });
-            }
+            } => self.reported(rules, name, (*at, *lead_id), did),
+            Detail::Posted(posted) => self.posted(rules, posted),
             Detail::Carrier {
                 uniqueid,
                 caller_code,
@@ -277,7 +268,7 @@ impl Working {
         let renamed = old_key.is_some_and(|old| {
             let renamed = old != key;
             if renamed {
-                self.move_call(&old, &key);
+                self.move_call(rules, &old, &key);
             }
             renamed
         });
@@ -290,7 +281,11 @@ impl Working {
             self.too_old += 1;
             return;
         }
+        if is_new {
+            self.takes_posts(rules, &key, &row.phone_number);
+        }
         let mut call = known.unwrap_or_default();
+        call.origin = CallOrigin::Binlog;
         let mut previous = std::mem::replace(&mut call.disposition, row.status.clone());
         let moved = call.started_at != row.started_at;
         call.phone_number.clone_from(&row.phone_number);
@@ -385,8 +380,10 @@ impl Working {
             ..Dial::default()
         });
         dial.lead_id = dial.lead_id.or(lead_id);
+        let uniqueid = dial.uniqueid.clone();
         change(&mut dial);
         self.put_dial(key.clone(), dial);
+        self.follow_posts(rules, uniqueid, &key);
         self.look_again(rules, &key);
     }
 
@@ -421,8 +418,12 @@ impl Working {
         of_lead.filter(move |key| second(&key.uniqueid) == wanted)
     }
 
-    fn move_call(&mut self, old: &CallKey, new: &CallKey) {
+    fn move_call(&mut self, rules: &Rules, old: &CallKey, new: &CallKey) {
         self.rename_dials(old, new);
+        if rules.takes_posts && old.uniqueid != new.uniqueid {
+            let (from, to, lead) = (&old.uniqueid, &new.uniqueid, Some(new.lead_id));
+            self.goes_by(rules, from, to, lead, self.origin.time);
+        }
         let Some(mut call) = self.take_call(old) else {
             return;
         };
@@ -594,5 +595,6 @@ mod archived;
 mod attribution;
 mod differing;
 mod gone;
+mod posted;
 #[cfg(test)]
 mod tests;

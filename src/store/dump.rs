@@ -21,7 +21,8 @@ pub struct Dump {
     pub dids: BTreeMap<(String, String), Option<DidNumbers>>,
     /// Rows of `did_daily_stats` by tenant.
     pub daily: BTreeMap<(String, DailyKey), Counters>,
-    /// Audit rows by tenant and event, with details and time.
+    /// Audit rows by tenant and event, with details and time; what operators did has no
+    /// event, and is left out.
     pub audit: BTreeMap<(String, String), (String, i64)>,
     /// What the statuses of each source mean.
     pub statuses: BTreeMap<String, StatusBook>,

@@ -5,6 +5,7 @@
 
 mod faults;
 mod landmarks;
+mod posted;
 mod retention;
 #[cfg(test)]
 mod tests;
@@ -24,8 +25,8 @@ use crate::ledger::{
 use crate::store::audit::details;
 use crate::store::dump::{DidNumbers, Dump};
 use crate::store::{
-    Claim, Durable, Grant, LEASE_SECONDS, Lease, LeaseState, LoadName, LoadNote, Mark, Page, Prune,
-    Store, StoreError, Swept, Trail, Unattributed,
+    Claim, Durable, Grant, LEASE_SECONDS, Lease, LeaseState, LoadName, LoadNote, Mark, NewPost,
+    Page, PostOutcome, Prune, Store, StoreError, Swept, Trail, Unattributed, Waiting,
 };
 use crate::vicidial::StatusBook;
 
@@ -54,6 +55,8 @@ struct State {
     leases: BTreeMap<String, LeaseState>,
     /// What was seen, by source and epoch, in order.
     landmarks: BTreeMap<(String, u64), landmarks::Landmarks>,
+    /// What was posted and waits.
+    inbox: posted::Inbox,
     /// How far loads are.
     loads: BTreeMap<(String, LoadName), LoadNote>,
 }
@@ -253,6 +256,27 @@ impl Store for MemoryStore {
         }))
     }
 
+    async fn post(
+        &self,
+        posts: &[NewPost],
+        creates_dids: bool,
+    ) -> Result<(Vec<PostOutcome>, u64), StoreError> {
+        Ok(self.with(|state| {
+            let each = posts.iter().map(|post| state.post(post, creates_dids));
+            let outcomes = each.collect();
+            (outcomes, state.inbox.waiting())
+        }))
+    }
+
+    async fn posted(&self, source: &str, rows_max: u32) -> Result<(Vec<Waiting>, u64), StoreError> {
+        Ok(self.with(|state| (state.inbox.read(source, rows_max), state.inbox.waiting())))
+    }
+
+    async fn forget_post_keys(&self) -> Result<(), StoreError> {
+        // It does not live that long.
+        Ok(())
+    }
+
     async fn page(
         &self,
         source: &str,
@@ -407,6 +431,7 @@ impl State {
                 .or_default()
                 .extend(entries.iter().cloned());
         }
+        self.inbox.delete(&change.posted);
         let epoch = change.checkpoint.epoch;
         let of_epoch = self.landmarks.entry((source.clone(), epoch)).or_default();
         landmarks::add(of_epoch, &change.landmarks);

@@ -13,14 +13,16 @@ mod landmark;
 mod lease;
 mod memory;
 mod page;
+mod posted;
 mod read;
+mod records;
 mod retention;
 mod sql;
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use api_key::ApiKey;
 pub use attributed::Attributed;
@@ -30,11 +32,13 @@ pub use error::StoreError;
 pub use lease::{Claim, Grant, LEASE_SECONDS, Lease, LeaseState};
 pub use memory::{Fault, Gate, MemoryStore};
 pub use page::{Mark, Page};
+pub use posted::{NewPost, POSTED_MAX, PostOutcome, Waiting};
 pub use read::{DidSummary, Filter, Split, Totals};
+pub use records::{CallRecord, DidPage, DidRow, RecordMark, RecordPage, RecordQuery};
 pub use retention::{Prune, Swept};
 pub use sql::{
-    ApiKeyRecord, DidEntries, DidEntry, DidImport, DidRecord, Lacking, OperatorAction, SqlStore,
-    lacking_privileges, pending_sql, statements_sent, whole_sql,
+    ApiKeyRecord, DidEntries, DidEntry, DidImport, DidRecord, KeyHolder, Lacking, OperatorAction,
+    SqlStore, lacking_privileges, pending_sql, statements_sent, whole_sql,
 };
 
 use crate::checkpoint::Checkpoint;
@@ -220,6 +224,27 @@ pub trait Store: Send + Sync + 'static {
         source: &str,
         subject: &Subject,
     ) -> impl Future<Output = Result<Vec<ChangeEntry>, StoreError>> + Send;
+
+    /// Keeps results that clients post, in one transaction; says what became of each,
+    /// and how many wait then. Of DIDs that are not known it makes rows, or refuses
+    /// what names them.
+    fn post(
+        &self,
+        posts: &[NewPost],
+        creates_dids: bool,
+    ) -> impl Future<Output = Result<(Vec<PostOutcome>, u64), StoreError>> + Send;
+
+    /// The oldest posted results that wait of a source, at most `rows_max`, and how many
+    /// wait of all sources. Those that a commit names ([`ChangeSet::posted`]) wait no
+    /// more.
+    fn posted(
+        &self,
+        source: &str,
+        rows_max: u32,
+    ) -> impl Future<Output = Result<(Vec<Waiting>, u64), StoreError>> + Send;
+
+    /// Forgets idempotency keys that came more than a day ago.
+    fn forget_post_keys(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The next calls, and after all calls the next dials, of a source behind a
     /// mark: at most `rows_max` of them. `None` behind the last.

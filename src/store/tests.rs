@@ -11,7 +11,7 @@ fn in_memory(_case: &str) -> std::future::Ready<(MemoryStore, ())> {
 }
 
 /// A SQLite store in a folder that is removed with the guard.
-pub(in crate::store) async fn sqlite(_case: &str) -> (SqlStore, tempfile::TempDir) {
+pub(crate) async fn sqlite(_case: &str) -> (SqlStore, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/optimizer.db", folder.path().display());
     (SqlStore::open(&url).await.unwrap(), folder)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::vicidial::{StatusChange, Table};
+use crate::vicidial::{Posted, StatusChange, Table};
 
 /// Which row image a fact comes from: the same on every replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +111,8 @@ pub enum Detail {
         /// When; seconds since 1970 (UTC).
         at: i64,
     },
+    /// A client of the HTTP API posted a call's result.
+    Posted(Box<Posted>),
     /// How the carrier ended a call (`vicidial_carrier_log`).
     Carrier {
         /// `uniqueid` as the carrier channel had it.
@@ -324,6 +326,7 @@ impl Detail {
             Self::Dial { leading: false, .. } => Table::DialCidLog,
             Self::Carrier { .. } => Table::CarrierLog,
             Self::Reported { .. } => Table::ShakenLog,
+            Self::Posted(_) => return "posted_results",
             Self::Status(change) => change.table(),
             Self::LookedUp(detail) => return detail.table(),
         };

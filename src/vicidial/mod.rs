@@ -16,6 +16,7 @@ mod fact;
 mod interpret;
 mod layout;
 mod phone;
+mod posted;
 mod statement;
 mod status;
 mod tables;
@@ -30,6 +31,7 @@ pub use fact::{
 pub use interpret::{Interpreter, RowError, second};
 pub use layout::{Column, Layout, LayoutError};
 pub use phone::Phones;
+pub use posted::{Posted, Said, Word};
 pub use statement::{
     Among, Effect, KeyedRows, Link, SaidRow, Written, WrittenRows, patch, patched, written,
 };

@@ -282,6 +282,7 @@ fn keys(change: &ChangeSet) -> Keys {
         lead_times: around(4 * 3600),
         code_times: around(24 * 3600),
         dids: change.stats.keys().cloned().collect(),
+        posted_seconds: std::collections::BTreeSet::new(),
     }
 }
 
@@ -370,6 +371,7 @@ fn change(from: u64, count: u64, nth: u64, expected: Option<Checkpoint>) -> Chan
         history: BTreeMap::new(),
         statuses: None,
         landmarks: Vec::new(),
+        posted: std::collections::BTreeSet::new(),
         expected,
         fencing_token: None,
         checkpoint: Checkpoint {

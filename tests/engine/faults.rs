@@ -119,7 +119,7 @@ struct Full {
 }
 
 impl Store for Full {
-    forward!(hold leases commit_held save_load load_note landmarks unattributed load statuses history page prune pruned sweep progress);
+    forward!(hold posts leases commit_held save_load load_note landmarks unattributed load statuses history page prune pruned sweep progress);
 
     async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
         if self.full.load(Ordering::SeqCst) {
@@ -150,7 +150,7 @@ impl Away {
 }
 
 impl Store for Away {
-    forward!(hold leases commit_held save_load load_note landmarks unattributed load statuses history page prune pruned sweep);
+    forward!(hold posts leases commit_held save_load load_note landmarks unattributed load statuses history page prune pruned sweep);
 
     async fn progress(&self, source: &str) -> Result<Option<Checkpoint>, StoreError> {
         if self.away.swap(false, Ordering::SeqCst) {
@@ -221,7 +221,7 @@ struct SlowToRead {
 }
 
 impl Store for SlowToRead {
-    forward!(hold leases commit_held save_load load_note landmarks unattributed progress commit statuses history page prune pruned sweep);
+    forward!(hold posts leases commit_held save_load load_note landmarks unattributed progress commit statuses history page prune pruned sweep);
 
     async fn load(&self, source: &str, tenant: &str, keys: &Keys) -> Result<Loaded, StoreError> {
         tokio::time::sleep(READING).await;

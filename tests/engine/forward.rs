@@ -19,6 +19,14 @@ macro_rules! forward {
             note: Option<(didtail::store::LoadName, &didtail::store::LoadNote)>,
         ) -> didtail::store::Durable);
     };
+    (@ posts) => {
+        forward!(=> post(
+            posts: &[didtail::store::NewPost],
+            creates_dids: bool,
+        ) -> (Vec<didtail::store::PostOutcome>, u64));
+        forward!(=> posted(source: &str, rows_max: u32) -> (Vec<didtail::store::Waiting>, u64));
+        forward!(=> forget_post_keys() -> ());
+    };
     (@ leases) => {
         forward!(=> claim(source: &str, claim: &didtail::store::Claim<'_>) -> didtail::store::Grant);
         forward!(=> renew(source: &str, lease: &didtail::store::Lease) -> bool);

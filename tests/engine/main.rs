@@ -10,6 +10,7 @@ mod forward;
 mod interleaving;
 mod loads;
 mod model;
+mod posts;
 mod replay;
 mod retention;
 mod rows;

@@ -257,7 +257,7 @@ struct Crashing {
 }
 
 impl Store for Crashing {
-    forward!(hold leases commit_held save_load load_note landmarks unattributed progress load statuses history page prune pruned sweep);
+    forward!(hold posts leases commit_held save_load load_note landmarks unattributed progress load statuses history page prune pruned sweep);
 
     async fn commit(&self, change: &ChangeSet) -> Result<Durable, StoreError> {
         let crash = self.crash.lock().expect("no panic").take();

@@ -323,6 +323,7 @@ fn rules() -> Rules {
         transient: ["QUEUE", "INCALL", "DISPO"].map(str::to_owned).into(),
         create_dids: true,
         prefer: Prefer::DialLog,
+        takes_posts: true,
         zone: Zone::fixed(0),
         statuses: Arc::default(),
     }

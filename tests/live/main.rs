@@ -12,6 +12,7 @@ mod support;
 // The suite of every store names the crate as if it were part of it.
 use didtail::{binlog, checkpoint, landmark, ledger, store, vicidial};
 
+mod api;
 mod backfill;
 mod backfill_many;
 mod bad_input;

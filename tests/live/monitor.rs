@@ -8,17 +8,17 @@ use crate::statuses::{is_success, sells};
 use crate::support::{Daemon, Server, Site, wait_until};
 
 /// Longer than any answer takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Lets the site's daemon answer on a free port.
-fn answering(site: &Site) {
+pub(crate) fn answering(site: &Site) {
     let config = site.config() + "\n[api]\nlisten = \"127.0.0.1:0\"\n";
     site.configure(&config);
 }
 
 /// Where the daemon says that it answers.
 #[track_caller]
-fn address(daemon: &mut Daemon) -> String {
+pub(crate) fn address(daemon: &mut Daemon) -> String {
     daemon.wait_for("answering over HTTP");
     let log = daemon.log();
     let (_, behind) = log.split_once("answering over HTTP address=").expect("it");
@@ -50,7 +50,7 @@ fn health(address: &str) -> (u16, serde_json::Value) {
 
 /// One series of `/metrics`.
 #[track_caller]
-fn metric(address: &str, series: &str) -> Option<f64> {
+pub(crate) fn metric(address: &str, series: &str) -> Option<f64> {
     let (_, text) = get(address, "/metrics");
     let line = text.lines().find_map(|line| line.strip_prefix(series));
     line.map(|value| value.trim().parse().expect("a number"))

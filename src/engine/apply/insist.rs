@@ -24,6 +24,8 @@ impl<S: Source, St: Store> Applier<S, St> {
         let mut error = error;
         loop {
             self.cache.clear();
+            // Those of the failed commit may wait still.
+            self.ring();
             let mut hold = None;
             if matches!(error, StoreError::OtherWriter { .. }) {
                 match self.look_behind(batch, tries).await {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Applier, Batch};
 use crate::engine::cache::times_to_load;
+use crate::engine::posts;
 use crate::ledger::{ChangeSet, Frame, Keys, Loaded, Rules, Working, further_keys, keys};
 use crate::source::Source;
 use crate::store::{Store, StoreError, Unattributed};
@@ -67,6 +68,21 @@ impl<S: Source, St: Store> Applier<S, St> {
                 }
             }
         }
+        let posts = self.posts(before).await?;
+        if !posts.is_empty() {
+            let (also_asked, more) = self.load(&posts, before).await?;
+            working.load_more(&more);
+            asked.uniqueids.extend(also_asked.uniqueids);
+            // As above.
+            for code in also_asked.caller_codes {
+                asked.caller_codes.remove(&code);
+            }
+            loaded.calls.extend(more.calls);
+            loaded.dials.extend(more.dials);
+            for fact in &posts {
+                working.apply(&mut rules, fact);
+            }
+        }
         let too_old = working.too_old();
         let of_before = before.map_or(&self.with.rules, |before| &before.rules);
         let are_stored = self.statuses_stored || before.is_some();
@@ -76,7 +92,7 @@ impl<S: Source, St: Store> Applier<S, St> {
             Some(before) => Some(before.change.checkpoint.clone()),
             None => self.stored.clone(),
         };
-        let change = working.finish(Frame {
+        let mut change = working.finish(Frame {
             source: self.with.source.clone(),
             tenant: self.with.tenant.clone(),
             statuses: statuses.then(|| rules.statuses.as_ref().clone()),
@@ -85,6 +101,8 @@ impl<S: Source, St: Store> Applier<S, St> {
             expected,
             fencing_token: self.with.fencing_token,
         });
+        let ids = posts.iter().map(|fact| fact.origin.offset.cast_signed());
+        change.posted = ids.collect();
         // Forgotten again should the commit fail.
         self.cache.committed(&asked, &loaded, &change);
         Ok(Prepared {
@@ -94,6 +112,20 @@ impl<S: Source, St: Store> Applier<S, St> {
             asked_about: lonely,
             too_old,
         })
+    }
+
+    /// Posted results that are to be applied with this batch. Those that the commit
+    /// under way has are still there: the next batch takes others.
+    async fn posts(&mut self, before: Option<&Prepared>) -> Result<Vec<Fact>, StoreError> {
+        let are_taken = before.is_some_and(|before| !before.change.posted.is_empty());
+        if !self.posts_wait || are_taken {
+            return Ok(Vec::new());
+        }
+        let store = &self.with.store;
+        let (waiting, _) = store.posted(&self.with.source, posts::TAKEN_MAX).await?;
+        // Should the commit fail, the next look finds them again.
+        self.posts_wait = waiting.len() >= posts::TAKEN_MAX as usize;
+        Ok(posts::facts(waiting))
     }
 
     /// Everything that facts are about, in two rounds: what they name, and what

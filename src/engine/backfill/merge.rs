@@ -178,6 +178,7 @@ impl<St: Store> Merger<St> {
                 | Detail::Dial { at, .. }
                 | Detail::Carrier { at, .. }
                 | Detail::Reported { at, .. } => *at,
+                Detail::Posted(posted) => posted.at,
                 Detail::CallRead(_)
                 | Detail::CallOfLead(_)
                 | Detail::CallDeleted { .. }

@@ -338,6 +338,7 @@ pub(super) fn time_of(detail: &Detail) -> Option<i64> {
         | Detail::Dial { at, .. }
         | Detail::Reported { at, .. }
         | Detail::Carrier { at, .. } => Some(*at),
+        Detail::Posted(posted) => Some(posted.at),
         Detail::CallRead(_)
         | Detail::CallOfLead(_)
         | Detail::CallDeleted { .. }

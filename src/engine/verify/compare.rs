@@ -373,6 +373,7 @@ impl Window {
             | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
             | Detail::CallAssigned(_)
+            | Detail::Posted(_)
             | Detail::LookedUp(_)
             | Detail::Status(_) => return false,
         };

@@ -60,6 +60,7 @@ impl Working {
             | Detail::CallDeleted { .. }
             | Detail::CallsOfSecond { .. }
             | Detail::CallAssigned(_)
+            | Detail::Posted(_)
             | Detail::LookedUp(_)
             | Detail::Status(_) => false,
         };

@@ -87,22 +87,32 @@ impl Working {
         let by_lead = by_lead.filter(|_| !keeps);
         let unnamed = self.said_of(key);
         let mut own = by_code.into_iter().chain(unnamed);
-        let ending = own
-            .clone()
-            .find(|dial| dial.has_ending())
-            .or(match by_code {
-                // Its own dial has no answer, or none yet: what the call has may be
-                // that of another dial, taken while nothing better was known.
-                Some(_) => by_code,
-                None => by_lead,
-            });
+        let said = self.said(key, call);
+        let own_ending = own.clone().find(|dial| dial.has_ending());
+        let ending = own_ending.or(match by_code {
+            // Its own dial has no answer, or none yet: what the call has may be
+            // that of another dial, taken while nothing better was known.
+            Some(_) => by_code,
+            None => by_lead,
+        });
         let has_answer = call.hangup_cause.is_some() || call.sip_code.is_some();
         if let Some(dial) = ending.filter(|dial| dial.has_ending() || !(is_old && has_answer)) {
             call.hangup_cause = dial.hangup_cause;
             call.sip_code = dial.sip_code;
             call.sip_reason.clone_from(&dial.sip_reason);
         }
+        // The carrier's row says more, and is VICIdial's word.
+        if let Some((_, cause)) = said.hangup_cause
+            && own_ending.is_none()
+            && !(is_old && has_answer)
+        {
+            call.hangup_cause = Some(cause);
+            call.sip_code = None;
+            call.sip_reason.clear();
+        }
+        let posted = said.did.map(|(_, did)| did);
         let reported = own.find_map(|dial| dial.reported.as_ref());
+        let reported = reported.or(posted.as_ref());
         if let Some((did, way)) = self::choose(rules.prefer, reported, by_code, by_lead)
             && rules.prefer.rank(way) >= rules.prefer.rank(call.attribution)
         {
@@ -148,8 +158,9 @@ impl Working {
         let by_second = of_lead.filter(|code| self::second(&code.caller_code) == second);
         by_uniqueid
             .chain(by_second)
-            .find(|code| !caller_code::is_outbound(&code.caller_code))
-            .and_then(|code| self.dials.get(code))
+            .filter(|code| !caller_code::is_outbound(&code.caller_code))
+            .filter_map(|code| self.dials.get(code))
+            .find(|dial| dial.has_ending() || dial.reported.is_some())
     }
 
     /// The calls for which no dial is known at all: only the source can tell.

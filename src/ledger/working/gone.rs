@@ -55,7 +55,7 @@ impl Working {
             known.first().filter(|old| **old != new && is_gone(old))
         };
         if let Some(old) = old {
-            self.move_call(old, &new);
+            self.move_call(rules, old, &new);
             if let Some(mut call) = self.calls.get(&new).cloned() {
                 self.attribute(rules, &new, &mut call);
                 rules.judge(&mut call);

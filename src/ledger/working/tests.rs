@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::*;
 use crate::binlog::GtidPosition;
 use crate::ledger::{Keys, Outcome, Prefer, Success};
-use crate::vicidial::{CarrierEnding, SipAnswer, StatusChange, StatusFlags, StatusKey, Zone};
+use crate::vicidial::{CallName, CarrierEnding, SipAnswer, StatusChange};
+use crate::vicidial::{StatusFlags, StatusKey, Zone};
+
+use self::posted::orders;
 
 const START: i64 = 1_731_412_000;
 const CODE: &str = "V1112150007000012345";
@@ -17,6 +20,7 @@ fn rules() -> Rules {
         transient: ["QUEUE", "INCALL", "DISPO"].map(str::to_owned).into(),
         create_dids: true,
         prefer: Prefer::DialLog,
+        takes_posts: true,
         zone: Zone::fixed(0),
         statuses: Arc::default(),
     }
@@ -289,22 +293,6 @@ fn reported(name: CallName) -> Detail {
         did: REPORTED.to_owned(),
         at: START - 10,
     }
-}
-
-/// Every order of the details.
-fn orders(details: &[Detail]) -> Vec<Vec<Detail>> {
-    let Some((first, rest)) = details.split_first() else {
-        return vec![Vec::new()];
-    };
-    let mut all = Vec::new();
-    for order in orders(rest) {
-        for place in 0..=order.len() {
-            let mut order = order.clone();
-            order.insert(place, first.clone());
-            all.push(order);
-        }
-    }
-    all
 }
 
 #[test]
@@ -596,3 +584,4 @@ fn loaded(change: &ChangeSet) -> Loaded {
 
 mod archived;
 mod history;
+mod posted;

@@ -89,6 +89,7 @@ pub(crate) fn empty(dump: &Dump) -> ChangeSet {
         history: BTreeMap::new(),
         statuses: None,
         landmarks: Vec::new(),
+        posted: std::collections::BTreeSet::new(),
         expected,
         checkpoint: checkpoint(next),
         fencing_token: None,

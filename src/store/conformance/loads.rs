@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::change::{SOURCE, TENANT, answered, dial_key, dialed, honest, key};
 use super::{Inspect, entry, next, put};
-use crate::ledger::{Attribution, AuditEntry, Call, Dial, Keys, Loaded, Outcome, StatDelta};
+use crate::ledger::{
+    Attribution, AuditEntry, Call, CallOrigin, Dial, Keys, Loaded, Outcome, StatDelta,
+};
 use crate::store::Dump;
 
 fn full_call() -> Call {
@@ -33,6 +35,7 @@ fn full_call() -> Call {
         ended_at: Some(1_762_956_031),
         day: "2025-11-12".to_owned(),
         updated_at: 1_762_956_032,
+        origin: CallOrigin::Posted,
     }
 }
 
@@ -65,6 +68,7 @@ pub(crate) async fn every_field_comes_back<S: Inspect>(store: &S) {
         hangup_cause: Some(17),
         sip_code: Some(486),
         sip_reason: "Busy Here".to_owned(),
+        posted: Some("{\"status\":[1,\"é\"]}".to_owned()),
         ..dialed("+12025550100", u64::MAX, -1)
     };
     change.dials.insert(dial_key("V1", 1_762_950_000), dial);
@@ -103,6 +107,7 @@ pub(crate) async fn nothing_is_found_in_an_empty_store<S: Inspect>(store: &S) {
         lead_ids: BTreeSet::from([1]),
         lead_times: Some((i64::MIN, i64::MAX)),
         dids: BTreeSet::from(["+1".to_owned()]),
+        posted_seconds: BTreeSet::from([1]),
     };
     let loaded = store.load(SOURCE, TENANT, &keys).await.unwrap();
     assert_eq!(loaded, Loaded::default());

@@ -10,6 +10,7 @@ pub(crate) mod holds;
 pub(crate) mod landmarks;
 pub(crate) mod leases;
 pub(crate) mod loads;
+pub(crate) mod posted;
 pub(crate) mod reading;
 pub(crate) mod retention;
 pub(crate) mod twins;
@@ -81,6 +82,10 @@ macro_rules! on_backend {
             history::old_history_is_pruned,
             history::loads_are_noted,
             history::pages_name_every_call_and_dial_once,
+            posted::results_wait_until_a_commit_takes_them,
+            posted::a_key_makes_a_result_one,
+            posted::unknown_dids_are_made_or_refused,
+            posted::calls_of_posts_are_found_by_their_seconds,
             retention::old_rows_go_and_their_numbers_stay,
             retention::the_time_of_the_rule_moves_on_with_what_is_deleted,
             retention::nobody_else_may_have_written_before_rows_go,
@@ -99,6 +104,7 @@ macro_rules! on_database {
             reading::what_is_behind_a_did_is_named,
             reading::ways_of_attribution_are_counted,
             reading::numbers_are_counted_anew,
+            posted::pages_of_calls_and_dids,
         }
     };
 }

@@ -1,4 +1,4 @@
-//! Keys of the HTTP API: made, listed and revoked.
+//! Keys of the HTTP API: made, listed, looked up and revoked.
 
 use super::SqlStore;
 use super::commit;
@@ -26,7 +26,71 @@ pub struct ApiKeyRecord {
     pub revoked_at: Option<i64>,
 }
 
+/// Whoever sent a key that is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The key's id.
+    pub key: i64,
+    /// The tenant whose numbers it is for.
+    pub tenant: String,
+}
+
+/// Seconds between two notes of when a key was used last.
+const USE_NOTED_SECONDS: i64 = 60;
+
 impl SqlStore {
+    /// Who has the key with this hash ([`crate::store::ApiKey::hash_of`]); `None` where
+    /// there is no such key, or it is revoked. A look-up by the hash of 256 random bits
+    /// tells nobody anything by the time that it takes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn key_holder(&self, hash: &str) -> Result<Option<KeyHolder>, StoreError> {
+        let read = async {
+            let mut tx = self.begin_look().await?;
+            let find = tx
+                .query(
+                    "SELECT k.id, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id \
+                     WHERE k.revoked_at IS NULL AND k.key_hash = ",
+                )
+                .bind(hash);
+            let found = match tx.fetch_first(find).await? {
+                Some(mut row) => Some(KeyHolder {
+                    key: row.take()?,
+                    tenant: row.take()?,
+                }),
+                None => None,
+            };
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("looking an API key up", e))
+    }
+
+    /// Notes that a key is used now, unless that was noted within a minute.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_key_used(&self, key: i64) -> Result<(), StoreError> {
+        let pool = self.writer()?;
+        let write = async {
+            let mut tx = pool.begin_writing().await?;
+            let now = operator::now(&mut tx).await?;
+            let note = tx
+                .query("UPDATE api_keys SET last_used_at = ")
+                .bind(now)
+                .sql(" WHERE id = ")
+                .bind(key)
+                .sql(" AND coalesce(last_used_at, 0) <= ")
+                .bind(now - USE_NOTED_SECONDS);
+            tx.run(note).await?;
+            tx.commit().await
+        };
+        write
+            .await
+            .map_err(|e| self.error("noting that an API key was used", e))
+    }
+
     /// Keeps the hash of a new key ([`crate::store::ApiKey::hash`]).
     ///
     /// # Errors

@@ -74,6 +74,7 @@ pub(super) static CALLS: Table<CallKey, Call> = Table {
         "ended_at": state.ended_at,
         "day": state.day,
         "updated_at": state.updated_at,
+        "origin": state.origin,
     },
     indexes: &[("uniqueid", "source"), ("lead_id", "call_records_lead")],
     did: |call| &mut call.did,
@@ -97,6 +98,7 @@ pub(super) static DIALS: Table<DialKey, Dial> = Table {
         "hangup_cause": state.hangup_cause,
         "sip_code": state.sip_code,
         "sip_reason": state.sip_reason,
+        "posted": state.posted,
     },
     indexes: &[
         ("caller_code", "source"),

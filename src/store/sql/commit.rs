@@ -17,7 +17,7 @@ use super::leases::{self, Turn};
 use super::query::Query;
 use super::session::Tx;
 use super::value::{Field, Value};
-use super::{landmarks, load, numbers, progress, statuses};
+use super::{landmarks, load, numbers, posted, progress, statuses};
 use crate::checkpoint::Checkpoint;
 use crate::ledger::{CallKey, ChangeSet, OPENED_WITHIN_SECONDS, named_second};
 use crate::store::audit::details;
@@ -72,6 +72,7 @@ pub(super) async fn write(tx: &mut Tx, change: &ChangeSet) -> Result<Committed, 
         statuses::write(tx, &change.source, book).await?;
     }
     landmarks::write(tx, change).await?;
+    posted::delete(tx, &change.source, &change.posted).await?;
     numbers::stats(tx, &owner, &change.stats).await?;
     numbers::daily(tx, &owner, &change.daily).await?;
     progress::write(tx, &change.source, &change.checkpoint).await?;

@@ -28,7 +28,8 @@ impl SqlStore {
 
 async fn dump(tx: &mut Tx) -> Result<Dump, Error> {
     const AUDIT: &str = "SELECT t.name, a.event, a.details, a.created_at \
-         FROM audit_log a JOIN tenants t ON t.id = a.tenant_id";
+         FROM audit_log a JOIN tenants t ON t.id = a.tenant_id \
+         WHERE a.event IS NOT NULL";
     let mut dump = Dump::default();
     let calls = load::all(tx, &CALLS, &["x.source"]);
     for mut row in tx.fetch(calls).await? {

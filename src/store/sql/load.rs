@@ -8,8 +8,10 @@ use super::columns::{CALLS, DIALS, Table};
 use super::dialect::Dialect;
 use super::query::{Query, array};
 use super::session::Tx;
-use super::value::{Field, Value};
-use crate::ledger::{CODE_WINDOW_SECONDS, Keys, Loaded, OPENED_WITHIN_SECONDS, named_second};
+use super::value::{Field, Row, Value};
+use crate::ledger::{
+    CODE_WINDOW_SECONDS, Call, CallKey, Keys, Loaded, OPENED_WITHIN_SECONDS, named_second,
+};
 
 /// How far a row may lie from the time that is known of it where that is another
 /// table's or another clock's.
@@ -57,6 +59,14 @@ pub(super) async fn load(
         let wanted = wanted.within("dialed_at", times);
         let wanted = wanted.opened(Some(times), CODE_WINDOW_SECONDS).query();
         take(tx, &DIALS, wanted, dials).await?;
+    }
+    if let Some(times) = span(keys.posted_seconds.iter().copied()) {
+        let wanted = Wanted::of(tx, &CALLS, source, "lead_id", [0_i64.value()]);
+        let seconds = keys.posted_seconds.iter().map(Field::value);
+        let wanted = Wanted(wanted.0.sql(" AND x.started_at").among(seconds));
+        let wanted = wanted.opened(Some(times), OPENED_WITHIN_SECONDS);
+        let wanted = Wanted(wanted.0.sql(" AND x.origin = 'posted'")).query();
+        take(tx, &CALLS, wanted, calls).await?;
     }
     if !keys.dids.is_empty() {
         let find = tx
@@ -194,4 +204,14 @@ pub(super) fn all<'a, K: Default, S: Default>(
     more: &[&str],
 ) -> Query<'a> {
     select(tx, table, more).sql(&from(table, ""))
+}
+
+/// What [`take_call`] reads, of `call_records` as `x` and its DID as `d`.
+pub(in crate::store) fn call_columns() -> Vec<String> {
+    CALLS.read()
+}
+
+/// Takes the columns of a call.
+pub(in crate::store) fn take_call(row: &mut Row) -> Result<(CallKey, Call), Error> {
+    CALLS.take(row)
 }

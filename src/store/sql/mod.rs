@@ -36,6 +36,7 @@ mod open;
 mod operator;
 mod page;
 mod partitions;
+mod posted;
 mod privileges;
 mod progress;
 mod query;
@@ -57,7 +58,8 @@ use crate::landmark::Landmark;
 use crate::ledger::{ChangeEntry, ChangeSet, Keys, Loaded, Pruned, Subject};
 use crate::store::{
     Claim, Durable, FACTS_MAX, FACTS_MAX_OF_SERVERS, Grant, Lease, LeaseState, LoadName, LoadNote,
-    Mark, Page, Prune, Store, StoreError, Swept, Trail, Unattributed, attributed, history,
+    Mark, NewPost, Page, PostOutcome, Prune, Store, StoreError, Swept, Trail, Unattributed,
+    Waiting, attributed, history,
 };
 use crate::vicidial::StatusBook;
 
@@ -68,11 +70,12 @@ use self::partitions::Partitions;
 use self::session::{PATIENCE, PATIENCE_READING, Pool};
 
 pub(in crate::store) use self::dialect::Dialect;
+pub(in crate::store) use self::load::{call_columns, take_call};
 pub(in crate::store) use self::query::Query;
 pub(in crate::store) use self::session::Tx;
 pub(in crate::store) use self::value::Row;
 
-pub use self::api_keys::ApiKeyRecord;
+pub use self::api_keys::{ApiKeyRecord, KeyHolder};
 pub use self::dids::{DidEntries, DidEntry, DidImport, DidRecord};
 pub use self::migrate::{pending_sql, whole_sql};
 pub use self::operator::OperatorAction;
@@ -147,7 +150,7 @@ impl SqlStore {
     }
 
     /// Begins to read a few rows in one snapshot.
-    async fn begin_look(&self) -> Result<Tx, Error> {
+    pub(in crate::store) async fn begin_look(&self) -> Result<Tx, Error> {
         let begin = open::begin_reading(self.dialect());
         self.readers.begin(begin, PATIENCE).await
     }
@@ -391,6 +394,44 @@ impl Store for SqlStore {
         };
         read.await
             .map_err(|e| self.error("reading the history of a call", e))
+    }
+
+    async fn post(
+        &self,
+        posts: &[NewPost],
+        creates_dids: bool,
+    ) -> Result<(Vec<PostOutcome>, u64), StoreError> {
+        let pool = self.writer()?;
+        let write = async {
+            let mut tx = pool.begin_writing().await?;
+            let written = Box::pin(posted::write(&mut tx, posts, creates_dids)).await?;
+            tx.finish(written).await
+        };
+        write
+            .await
+            .map_err(|e| self.error("keeping posted results", e))
+    }
+
+    async fn posted(&self, source: &str, rows_max: u32) -> Result<(Vec<Waiting>, u64), StoreError> {
+        let read = async {
+            let mut tx = self.begin_look().await?;
+            let found = posted::read(&mut tx, source, rows_max).await?;
+            let waiting = posted::waiting(&mut tx).await?;
+            tx.finish((found, waiting)).await
+        };
+        read.await
+            .map_err(|e| self.error("reading posted results", e))
+    }
+
+    async fn forget_post_keys(&self) -> Result<(), StoreError> {
+        let pool = self.writer()?;
+        let work = async {
+            let mut tx = pool.begin_writing().await?;
+            posted::forget(&mut tx).await?;
+            tx.commit().await
+        };
+        work.await
+            .map_err(|e| self.error("forgetting old idempotency keys", e))
     }
 
     async fn page(

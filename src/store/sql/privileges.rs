@@ -20,7 +20,7 @@ use crate::store::StoreError;
 use crate::store::error::migration_of;
 
 /// The tables that the daemon and the commands write, each with a column of its key.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 17] = [
     ("api_keys", "id"),
     ("audit_log", "id"),
     ("backfills", "source"),
@@ -31,6 +31,8 @@ const TABLES: [(&str, &str); 15] = [
     ("did_stats", "did_id"),
     ("dids", "id"),
     ("landmarks", "source"),
+    ("posted_keys", "key_hash"),
+    ("posted_results", "id"),
     ("replication_progress", "source"),
     ("retention", "source"),
     ("source_leases", "source"),

@@ -5,7 +5,7 @@
 
 use serde_json::Value as Cell;
 
-use crate::ledger::{Attribution, Outcome};
+use crate::ledger::{Attribution, CallOrigin, Outcome};
 
 /// A value on its way to a backend; what is absent still has a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ macro_rules! name {
     )+ };
 }
 
-name!(Attribution, Outcome);
+name!(Attribution, CallOrigin, Outcome);
 
 impl<T: Field> Field for Option<T> {
     const NULL: Value<'static> = T::NULL;

@@ -243,6 +243,7 @@ pub fn patched(copy: &Detail, said: &SaidRow, columns: &[Column]) -> Detail {
         | Detail::CallAssigned(_)
         | Detail::Link { .. }
         | Detail::Reported { .. }
+        | Detail::Posted(_)
         | Detail::Status(_)
         | Detail::LookedUp(_) => {}
     }
