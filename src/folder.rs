@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags, access, statvfs};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 const ROOT: u32 = 0;
@@ -83,6 +84,14 @@ pub(crate) fn remedy(path: &Path) -> Option<String> {
         return None;
     }
     let folder = folder_of(path);
+    if access(folder, Access::WRITE_OK) == Err(Errno::ROFS) {
+        return Some(format!(
+            "{0} is read-only, as nearly everything is for the service: put it into \
+             /var/lib/didtail, or: sudo systemctl edit didtail, and there [Service] \
+             ReadWritePaths={0}",
+            folder.display()
+        ));
+    }
     let owner = std::fs::metadata(folder).ok()?.uid();
     if owner != me && owner != ROOT {
         let (owner, me) = (name_of(owner), name_of(me));

@@ -128,7 +128,7 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         // One that went on was asked for earlier, and ends then.
         let read = Skipped::between(range.since, range.until.unwrap_or(began_at + 1));
         if let Some(read) = read.filter(|_| load.resumed_at.is_none()) {
-            skipped::made_up(options, &config, &load.source, read)?;
+            skipped::made_up(options, &config, &load.source, read, false)?;
         }
     }
     Failure::of_sources(failed).map_or(Ok(()), Err)

@@ -181,6 +181,7 @@ async fn findings(config: &Config, found: &mut Found) -> std::io::Result<()> {
     };
     found.add(only, of_all)?;
     found.add(only, own_disks(config).await)?;
+    found.add(only, own::service(config))?;
     found.add(only, own::password_files(config))?;
     for source in &config.sources {
         if only.is_none() {

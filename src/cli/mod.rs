@@ -268,6 +268,7 @@ pub fn main() -> ExitCode {
     match cli.dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            service::failed(&format!("error: {}", failure.error));
             telemetry::last_words(&if json { failure.json() } else { failure.text() });
             failure.exit.into()
         }

@@ -34,6 +34,13 @@ pub(super) fn report(vitals: Arc<Vitals>, shutdown: watch::Receiver<bool>) {
     }
 }
 
+/// Tells what the daemon ended with: `systemctl status` shows it until the next start.
+pub(super) fn failed(error: &str) {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        send(&[NotifyState::Status(error)]);
+    }
+}
+
 async fn tell_until(vitals: Arc<Vitals>, mut shutdown: watch::Receiver<bool>) {
     let watchdog = sd_notify::watchdog_enabled();
     let sign_every = watchdog.map_or(SIGN_INTERVAL, |limit| limit / SIGNS_PER_WATCHDOG);

@@ -85,12 +85,8 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
         add("quarantined rows", set_aside(config));
     }
     add("journal", journal());
-    let users: Vec<&str> = match &config {
-        Some(config) => config.sources.iter().map(|s| s.url.user.as_str()).collect(),
-        None => Vec::new(),
-    };
     for section in &mut sections {
-        section.text = scrubbed(&section.text, &users);
+        section.text = scrubbed(&section.text);
     }
     let mut text = format!(
         "didtail support bundle, {}\nIn it: {}\n",
@@ -266,13 +262,9 @@ fn journal() -> String {
 
 /// Takes out what is nobody else's business: users in addresses and accounts, and
 /// digits that may be a phone number. Places in a binlog, GTIDs and times stay.
-fn scrubbed(text: &str, users: &[&str]) -> String {
-    let mut text = text.to_owned();
-    for user in users.iter().filter(|user| !user.is_empty()) {
-        text = text
-            .replace(&format!("//{user}@"), "//[user]@")
-            .replace(&format!("'{user}'@"), "'[user]'@");
-    }
+fn scrubbed(text: &str) -> String {
+    let text = without_users(text, "'", "'@'");
+    let text = without_users(&text, "://", "@");
     let mut clean = String::with_capacity(text.len());
     let mut rest = text.as_str();
     let mut before = ' ';
@@ -292,6 +284,27 @@ fn scrubbed(text: &str, users: &[&str]) -> String {
         }
         before = digits.chars().next_back().unwrap_or(before);
         rest = tail;
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// Takes out what stands between these two, where that is one word: `'USER'@'HOST'`, and
+/// `mysql://USER@HOST`. Also of a configuration that was in force before.
+fn without_users(text: &str, begin: &str, end: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((head, behind)) = rest.split_once(end) {
+        match head.rsplit_once(begin) {
+            Some((before, user)) if !user.contains(char::is_whitespace) => {
+                clean.push_str(before);
+                clean.push_str(begin);
+                clean.push_str("[user]");
+            }
+            _ => clean.push_str(head),
+        }
+        clean.push_str(end);
+        rest = behind;
     }
     clean.push_str(rest);
     clean
@@ -342,7 +355,7 @@ mod tests {
             ),
             ("500 calls, 120000 dials", "500 calls, 120000 dials"),
         ] {
-            assert_eq!(scrubbed(text, &[]), expected);
+            assert_eq!(scrubbed(text), expected);
         }
     }
 
@@ -350,8 +363,15 @@ mod tests {
     fn database_users_are_taken_out() {
         let text = "url mysql://reader@db:3306/asterisk; GRANT SELECT ON x TO 'reader'@'%';";
         assert_eq!(
-            scrubbed(text, &["reader"]),
+            scrubbed(text),
             "url mysql://[user]@db:3306/asterisk; GRANT SELECT ON x TO '[user]'@'%';"
         );
+        for plain in [
+            "see https://x.example/a and mail a@b",
+            "it's 5 o'clock'@'x y",
+        ] {
+            let expected = plain.replace("o'clock'@'", "o'[user]'@'");
+            assert_eq!(scrubbed(plain), expected);
+        }
     }
 }

@@ -119,8 +119,8 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     }
     let until = range.until.unwrap_or(began_at + 1);
     for of in &all {
-        if let Some(read) = as_vicidial_has_it(of, range.since, until) {
-            skipped::made_up(options, &config, &of.source, read)?;
+        if let Some((read, is_all)) = as_vicidial_has_it(of, range.since, until) {
+            skipped::made_up(options, &config, &of.source, read, is_all)?;
         }
     }
     match Failure::of_sources(failed) {
@@ -129,15 +129,17 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     }
 }
 
-/// The time of which the store has every call as VICIdial has it; `None` where that is
-/// not known of any.
-fn as_vicidial_has_it(of: &Verified, since: i64, until: i64) -> Option<Skipped> {
+/// The time of which the store has every call as VICIdial has it, and whether it is to
+/// have none of before; `None` where that is not known of any.
+fn as_vicidial_has_it(of: &Verified, since: i64, until: i64) -> Option<(Skipped, bool)> {
     if of.differing != of.repaired || of.compared_nothing() {
         return None;
     }
     // What is before that was never loaded.
     let begins = of.begins().filter(|_| of.not_loaded > 0);
-    Skipped::between(begins.map_or(since, |begins| begins.max(since)), until)
+    let begins = begins.filter(|begins| *begins > since);
+    let read = Skipped::between(begins.unwrap_or(since), until)?;
+    Some((read, begins.is_some()))
 }
 
 /// Checks the counters against the rows, and counts anew those that are wrong.

@@ -403,7 +403,8 @@ fn lost_with_the_store(
     if let (Some(since), Some(last)) = (begun.min(), known.event_time)
         && let Some(stretch) = Skipped::between(since, last + 1)
     {
-        state.skip(name, stretch)?;
+        let is_lost = true;
+        state.skip(name, Skipped { is_lost, ..stretch })?;
     }
     Ok(())
 }

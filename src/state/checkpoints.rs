@@ -113,8 +113,12 @@ impl StateFile {
             }
             save(&transaction, name, checkpoint)?;
             if let Some(since) = checkpoint.event_time {
-                let until = i64::MAX;
-                skipped::close(&transaction, name, Skipped { since, until })?;
+                let behind = Skipped {
+                    since,
+                    until: i64::MAX,
+                    is_lost: false,
+                };
+                skipped::close(&transaction, name, behind)?;
             }
             if let Some(stretch) = skipped {
                 skipped::skip(&transaction, name, stretch)?;

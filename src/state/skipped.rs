@@ -14,13 +14,20 @@ pub struct Skipped {
     pub since: i64,
     /// The first second behind it.
     pub until: i64,
+    /// It was read, and what was made of it is lost with the store.
+    pub is_lost: bool,
 }
 
 impl Skipped {
     /// What lies between; `None` where nothing does.
     #[must_use]
     pub fn between(since: i64, until: i64) -> Option<Self> {
-        (since < until).then_some(Self { since, until })
+        let is_lost = false;
+        (since < until).then_some(Self {
+            since,
+            until,
+            is_lost,
+        })
     }
 }
 
@@ -30,7 +37,7 @@ impl StateFile {
     /// # Errors
     /// [`StateError`] when the file cannot be read.
     pub fn skipped(&self, name: &str) -> Result<Vec<Skipped>, StateError> {
-        let query = "SELECT since, until FROM skipped WHERE source = ?1 ORDER BY since";
+        let query = "SELECT since, until, lost FROM skipped WHERE source = ?1 ORDER BY since";
         self.connection
             .prepare_cached(query)
             .and_then(|mut query| {
@@ -38,6 +45,7 @@ impl StateFile {
                     Ok(Skipped {
                         since: row.get(0)?,
                         until: row.get(1)?,
+                        is_lost: row.get(2)?,
                     })
                 };
                 query.query_map([name], stretch)?.collect()
@@ -71,15 +79,17 @@ impl StateFile {
 }
 
 /// One that begins where another does takes its place where it is longer.
-pub(super) fn skip(
-    connection: &Connection,
-    name: &str,
-    Skipped { since, until }: Skipped,
-) -> rusqlite::Result<()> {
-    let upsert = "INSERT INTO skipped (source, since, until) VALUES (?1, ?2, ?3)
-         ON CONFLICT (source, since) DO UPDATE SET until = max(until, excluded.until)";
+pub(super) fn skip(connection: &Connection, name: &str, stretch: Skipped) -> rusqlite::Result<()> {
+    let Skipped {
+        since,
+        until,
+        is_lost,
+    } = stretch;
+    let upsert = "INSERT INTO skipped (source, since, until, lost) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (source, since) DO UPDATE SET until = max(until, excluded.until),
+             lost = max(lost, excluded.lost)";
     connection
-        .execute(upsert, params![name, since, until])
+        .execute(upsert, params![name, since, until, is_lost])
         .map(drop)
 }
 
@@ -87,7 +97,7 @@ pub(super) fn skip(
 pub(super) fn close(
     connection: &Connection,
     name: &str,
-    Skipped { since, until }: Skipped,
+    Skipped { since, until, .. }: Skipped,
 ) -> rusqlite::Result<()> {
     for statement in [
         "DELETE FROM skipped WHERE source = ?1 AND since >= ?2 AND until <= ?3",

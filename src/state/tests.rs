@@ -412,7 +412,11 @@ fn what_was_skipped_is_missing_until_it_was_read() {
     let folder = folder();
     let path = folder.path().join("s.db");
     let mut state = StateFile::open_exclusive(&path).expect("opened");
-    let stretch = |since, until| Skipped { since, until };
+    let stretch = |since, until| Skipped {
+        since,
+        until,
+        is_lost: false,
+    };
     let of = |state: &StateFile| state.skipped("main").expect("read");
     let to = |time| Checkpoint {
         event_time: time,

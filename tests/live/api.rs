@@ -123,6 +123,9 @@ fn posts_are_one_with_the_binlog(site: &Site, server: &Server) {
     assert_eq!(stats["data"]["total"]["totalCalls"], 1, "{stats}");
     let (status, _) = ask(&address, "GET", path, "didtail_none", "");
     assert_eq!(status, 401);
+    // What was posted is no difference to VICIdial.
+    let said = site.didtail(&["verify", "--since", "2026-02-01T00:00:00Z"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     let log = daemon.stop();
     assert!(!log.contains(&key) && !log.contains("5550143"), "{log}");
     assert!(!log.contains("ERROR"), "{log}");

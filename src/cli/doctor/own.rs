@@ -5,6 +5,8 @@ use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use rustix::process::geteuid;
+
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::folder::{self, Room};
@@ -144,6 +146,57 @@ pub(super) async fn stored(store: &SqlStore, source: &str, now: i64) -> Own {
         }),
     }
     own
+}
+
+/// What the package's service sees otherwise than whoever asks here; nothing where it is
+/// not installed. Its unit lets it write in [`STATE_FOLDER`] alone.
+pub(super) fn service(config: &Config) -> Vec<Finding> {
+    const UNIT: &str = "/usr/lib/systemd/system/didtail.service";
+    if !Path::new(UNIT).exists() {
+        return Vec::new();
+    }
+    sandbox(config.own_files(), geteuid().is_root())
+}
+
+/// Where the service keeps its files.
+const STATE_FOLDER: &str = "/var/lib/didtail";
+
+fn sandbox<'a>(files: impl Iterator<Item = &'a Path>, is_root: bool) -> Vec<Finding> {
+    const CHECK: &str = "service";
+    const EXPECTED: &str = "what is seen here is what the service sees";
+    let note = |actual: String, fix: String| Finding {
+        fix: Some(fix),
+        ..Finding::of(CHECK, Outcome::Note, EXPECTED, &actual)
+    };
+    let mut findings = Vec::new();
+    if is_root {
+        findings.push(note(
+            "root may read and write everything, and the service runs as didtail".to_owned(),
+            "sudo -u didtail didtail doctor".to_owned(),
+        ));
+    }
+    let mut folders: Vec<&Path> = files.map(folder::folder_of).collect();
+    folders.dedup();
+    for folder in folders.iter().filter(|at| !at.starts_with(STATE_FOLDER)) {
+        let is_temporary = ["/tmp", "/var/tmp"].iter().any(|of| folder.starts_with(of));
+        let shown = folder.display();
+        let actual = match is_temporary {
+            true => format!(
+                "the service's {shown} is its own: nobody else sees it, and it goes when the \
+                 service stops"
+            ),
+            false => format!("the service may write in {shown} only where its unit says so"),
+        };
+        let fix = match is_temporary {
+            true => format!("keep didtail's files in {STATE_FOLDER}"),
+            false => format!(
+                "keep didtail's files in {STATE_FOLDER}; or sudo systemctl edit didtail, and \
+                 there [Service] ReadWritePaths={shown}"
+            ),
+        };
+        findings.push(note(actual, fix));
+    }
+    findings
 }
 
 /// Password files that every user of the machine may read.
@@ -289,4 +342,27 @@ fn to_be(path: &Path) -> Verdict {
             folder.display()
         )),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_service_sees_otherwise_is_told() {
+        let told = |files: &[&str], is_root| {
+            let files = files.iter().map(|file| Path::new(*file));
+            let found = sandbox(files, is_root).into_iter();
+            found.map(|one| one.actual).collect::<Vec<String>>()
+        };
+        let usual = ["/var/lib/didtail/state.db", "/var/lib/didtail/optimizer.db"];
+        assert!(told(&usual, false).is_empty());
+        assert!(told(&usual, true)[0].starts_with("root may read"));
+        let odd = told(&["/tmp/optimizer.db", "/data/state.db"], false);
+        assert!(odd[0].contains("goes when the service stops"), "{odd:?}");
+        assert!(
+            odd[1].starts_with("the service may write in /data only"),
+            "{odd:?}"
+        );
+    }
 }

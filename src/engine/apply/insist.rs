@@ -114,7 +114,7 @@ impl<S: Source, St: Store> Applier<S, St> {
                 return Err(error.into());
             }
             self.with.vitals.pulse.turn();
-            if *tries > 1 {
+            if *tries > 1 || matches!(error, StoreError::Busy { .. }) {
                 // The failure that is being waited out matters more than a note of it,
                 // which a full disk may not take either.
                 drop(self.note(Moment::Waiting(&error)));
