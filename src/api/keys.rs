@@ -52,6 +52,11 @@ impl Keys {
         kept.get(hash).cloned()
     }
 
+    /// Whether this key was valid when it was looked up last.
+    fn has_seen(&self, key: &str) -> bool {
+        self.known(&ApiKey::hash_of(key)).is_some()
+    }
+
     fn keep(&self, hash: String, known: Known) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(hash, known);
@@ -117,7 +122,13 @@ pub(super) async fn demand(State(api): State<Api>, mut request: Request, next: N
     if let Err(seconds) = api.limits.address(address, now) {
         return too_often(seconds);
     }
-    let Some(key) = sent(request.headers()) else {
+    let key = sent(request.headers());
+    if !key.is_some_and(|key| api.keys.has_seen(key))
+        && let Err(seconds) = api.limits.guess(address, now)
+    {
+        return too_often(seconds);
+    }
+    let Some(key) = key else {
         api.limits.unknown(address, now);
         return unknown("a key is needed: send it as the header x-api-key");
     };
