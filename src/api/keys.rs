@@ -123,13 +123,11 @@ pub(super) async fn demand(State(api): State<Api>, mut request: Request, next: N
         return too_often(seconds);
     }
     let key = sent(request.headers());
-    if !key.is_some_and(|key| api.keys.has_seen(key))
-        && let Err(seconds) = api.limits.guess(address, now)
-    {
+    let is_guess = !key.is_some_and(|key| api.keys.has_seen(key));
+    if is_guess && let Err(seconds) = api.limits.guess(address, now) {
         return too_often(seconds);
     }
     let Some(key) = key else {
-        api.limits.unknown(address, now);
         return unknown("a key is needed: send it as the header x-api-key");
     };
     let Some(store) = api.desk.store() else {
@@ -137,12 +135,12 @@ pub(super) async fn demand(State(api): State<Api>, mut request: Request, next: N
     };
     let holder = match api.keys.holder(key, &store, now).await {
         Ok(Some(holder)) => holder,
-        Ok(None) => {
-            api.limits.unknown(address, now);
-            return unknown("this key is not valid: it is none, or was revoked");
-        }
+        Ok(None) => return unknown("this key is not valid: it is none, or was revoked"),
         Err(error) => return store_failed(&error),
     };
+    if is_guess {
+        api.limits.guessed(address, now);
+    }
     if let Err(seconds) = api.limits.key(holder.key, now) {
         return too_often(seconds);
     }

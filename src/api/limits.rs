@@ -33,10 +33,11 @@ const OF_ADDRESS: Rate = Rate {
     burst: 16_000.0,
 };
 
-/// Requests from one address without a valid key: each costs a look into the store.
+/// Requests from one address with a key that was not valid of late: each costs a look
+/// into the store. Those of one that is valid are given back.
 const UNKNOWN: Rate = Rate {
     per_second: 5.0,
-    burst: 50.0,
+    burst: 300.0,
 };
 
 /// Who may ask how often.
@@ -67,18 +68,17 @@ impl Limits {
     /// A request whose key was not valid of late: who has a good one is not kept out by
     /// others behind the same proxy who try theirs.
     pub(super) fn guess(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
-        self.unknown.look(address, now)
+        self.unknown.take(address, now)
+    }
+
+    /// The key of a [`Limits::guess`] was valid.
+    pub(super) fn guessed(&self, address: IpAddr, now: Instant) {
+        self.unknown.put_back(address, now);
     }
 
     /// A request with a valid key.
     pub(super) fn key(&self, key: i64, now: Instant) -> Result<(), u64> {
         self.keys.take(key, now)
-    }
-
-    /// A request whose key was not valid.
-    pub(super) fn unknown(&self, address: IpAddr, now: Instant) {
-        // Where that was the last, the next one is refused by the look.
-        self.unknown.take(address, now).unwrap_or_default();
     }
 }
 
@@ -113,10 +113,11 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         }
     }
 
-    /// Whether there is a token.
-    fn look(&self, key: K, now: Instant) -> Result<(), u64> {
-        let kept = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        self.enough(self.filled(&kept, &key, now))
+    /// Gives a token back.
+    fn put_back(&self, key: K, now: Instant) {
+        let mut kept = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = (self.filled(&kept, &key, now) + 1.0).min(self.rate.burst);
+        kept.insert(key, Bucket { tokens, at: now });
     }
 
     /// Takes a token.
@@ -156,7 +157,9 @@ mod tests {
             assert_eq!(buckets.take(1, begin), Ok(()));
         }
         assert_eq!(buckets.take(1, begin), Err(1));
-        assert_eq!(buckets.look(1, begin), Err(1));
+        buckets.put_back(1, begin);
+        assert_eq!(buckets.take(1, begin), Ok(()));
+        assert_eq!(buckets.take(1, begin), Err(1));
         assert_eq!(buckets.take(2, begin), Ok(()), "another's");
         let later = begin + Duration::from_millis(500);
         assert_eq!(buckets.take(1, later), Ok(()));
@@ -173,9 +176,8 @@ mod tests {
         let limits = Limits::new();
         let address = IpAddr::from([192, 0, 2, 1]);
         let now = Instant::now();
-        for _ in 0..50 {
+        for _ in 0..300 {
             assert_eq!(limits.guess(address, now), Ok(()));
-            limits.unknown(address, now);
         }
         assert_eq!(limits.guess(address, now), Err(1));
         assert_eq!(limits.guess(IpAddr::from([192, 0, 2, 2]), now), Ok(()));

@@ -21,6 +21,7 @@ use super::ask::{Parameters, time};
 use super::records::record_id;
 use super::{Api, BODY_BYTES_MAX};
 use crate::engine::NotKept;
+use crate::ledger::named_second;
 use crate::store::{ApiKey, KeyHolder, NewPost, PostOutcome};
 use crate::vicidial::{Phones, Posted, Said};
 
@@ -241,7 +242,7 @@ fn posted(
     };
     let at = body.needed("timestamp", |text| moment(text, now));
     let at = at.unwrap_or(now);
-    let uniqueid = body.needed("uniqueid", |text| name(text, NAME_MAX));
+    let uniqueid = body.needed("uniqueid", |text| uniqueid(text, now));
     let phone_number = body.needed("phoneNumber", |text| number(text, phones));
     let did = body.given("didUsed", |text| number(text, phones));
     let disposition = body.needed("disposition", disposition);
@@ -317,6 +318,15 @@ impl Body<'_> {
         }
         self.given(field, read)
     }
+}
+
+/// Asterisk's, which begins with the second of its channel: that is not ahead.
+fn uniqueid(text: &str, now: i64) -> Result<String, String> {
+    let named = named_second(text);
+    if named.is_some_and(|second| second > now.saturating_add(AHEAD_MAX)) {
+        return Err("names a time more than a day ahead of this clock".to_owned());
+    }
+    name(text, NAME_MAX)
 }
 
 enum Disposition {

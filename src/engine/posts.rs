@@ -30,7 +30,7 @@ pub(super) const TAKEN_MAX: u32 = 1024;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time between two rounds of forgetting old idempotency keys.
-const FORGET_INTERVAL: Duration = Duration::from_secs(600);
+const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A post, and who waits for what becomes of it.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(super) async fn gather<St: Store>(
     while orders.recv_many(&mut gathered, GATHERED_MAX).await > 0 {
         let (posts, answers): (Vec<NewPost>, Vec<_>) = gathered
             .drain(..)
+            // Who was told to come again, or hung up, posts again if it wants to.
+            .filter(|order| !order.answer.is_closed())
             .map(|order| (order.post, order.answer))
             .unzip();
         match store.post(&posts, creates_dids).await {

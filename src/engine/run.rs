@@ -126,6 +126,8 @@ pub(super) async fn run_source(
     check(&source, decided.as_ref()).await?;
     clocks::warn(&source, source_config).await;
     let mut rules = rules(config, source_config, &source).await?;
+    // Also where another daemon takes them.
+    rules.takes_posts |= store.has_keys().await?;
     let start = match decided {
         Some(known) => known,
         None => {

@@ -1,6 +1,7 @@
 //! What one batch needs from the store, and what it changes there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use crate::checkpoint::Checkpoint;
 use crate::landmark::Landmark;
@@ -36,6 +37,9 @@ pub struct Keys {
     /// Load the calls that only posts tell of and that began in one of these seconds;
     /// since 1970 (UTC).
     pub posted_seconds: BTreeSet<i64>,
+    /// Load VICIdial's calls whose names begin with a second near one of these, since
+    /// 1970 (UTC), and that are of the number beside it.
+    pub near_numbers: BTreeSet<(i64, String)>,
 }
 
 /// What the store has of the asked [`Keys`].
@@ -138,6 +142,11 @@ pub struct ChangeSet {
     pub fencing_token: Option<u64>,
 }
 
+/// The seconds that two names of one call may begin with, where one begins with this.
+fn seconds_near(second: i64) -> RangeInclusive<i64> {
+    second.saturating_sub(NEAR_SECONDS)..=second.saturating_add(NEAR_SECONDS)
+}
+
 impl Keys {
     /// True when nothing is asked for, whatever the times.
     #[must_use]
@@ -150,21 +159,33 @@ impl Keys {
             lead_times: _,
             dids,
             posted_seconds,
+            near_numbers,
         } = self;
         uniqueids.is_empty()
             && caller_codes.is_empty()
             && lead_ids.is_empty()
             && dids.is_empty()
             && posted_seconds.is_empty()
+            && near_numbers.is_empty()
     }
 
     /// Adds the seconds in which a call that only posts tell of may be the one with
     /// this name.
     pub(super) fn posted_near(&mut self, uniqueid: &str) {
         if let Some(second) = named_second(uniqueid) {
-            let near = second.saturating_sub(NEAR_SECONDS)..=second.saturating_add(NEAR_SECONDS);
-            self.posted_seconds.extend(near);
+            self.posted_seconds.extend(seconds_near(second));
         }
+    }
+
+    /// Whether it is a call of VICIdial's that is asked for by its number.
+    #[must_use]
+    pub fn want_near(&self, key: &CallKey, call: &Call) -> bool {
+        if self.near_numbers.is_empty() || call.origin != CallOrigin::Binlog {
+            return false;
+        }
+        let near = named_second(&key.uniqueid).map(seconds_near);
+        let mut near = near.into_iter().flatten();
+        near.any(|at| self.near_numbers.contains(&(at, call.phone_number.clone())))
     }
 
     /// Whether a call is among the states that are asked for.
@@ -173,7 +194,7 @@ impl Keys {
         let by_lead = self.lead_ids.contains(&key.lead_id) && self.within(call.started_at);
         let is_posted = key.lead_id == 0 && call.origin == CallOrigin::Posted;
         let by_second = is_posted && self.posted_seconds.contains(&call.started_at);
-        by_lead || by_second || self.uniqueids.contains(&key.uniqueid)
+        by_lead || by_second || self.want_near(key, call) || self.uniqueids.contains(&key.uniqueid)
     }
 
     /// The same for a dial.

@@ -147,6 +147,12 @@ pub fn keys(facts: &[Fact]) -> Keys {
                 keys.uniqueids.insert(posted.uniqueid.clone());
                 keys.caller_codes.insert(post_name(&posted.uniqueid));
                 keys.caller_codes.extend(posted.caller_code.clone());
+                // The client may have seen another channel of the call.
+                if let (Some(second), Some((_, number))) =
+                    (named_second(&posted.uniqueid), &posted.said.phone_number)
+                {
+                    keys.near_numbers.insert((second, number.clone()));
+                }
                 keys.dids
                     .extend(posted.said.did.clone().map(|(_, did)| did));
                 keys.code_times = around(keys.code_times, posted.at);
@@ -206,7 +212,11 @@ pub fn further_keys(facts: &[Fact], asked: &Keys, loaded: &Loaded) -> Keys {
     let mut of_posts = BTreeSet::new();
     for (key, call) in &loaded.calls {
         // Should it be another's, what was posted of it is that one's too.
-        if call.origin == CallOrigin::Posted && !asked.uniqueids.contains(&key.uniqueid) {
+        let is_asked = asked.uniqueids.contains(&key.uniqueid);
+        if !is_asked && asked.want_near(key, call) {
+            of_posts.insert(key.uniqueid.clone());
+        }
+        if call.origin == CallOrigin::Posted && !is_asked {
             of_posts.insert(key.uniqueid.clone());
             caller_codes.insert(post_name(&key.uniqueid));
             code_times = around(code_times, call.started_at);

@@ -6,8 +6,8 @@
 
 use crate::vicidial::Posted;
 
-/// Posted results that may wait, of all sources together: some hours of a large
-/// installation whose source is away.
+/// Posted results that may wait of a source: some hours of a large installation whose
+/// source is away.
 pub const POSTED_MAX: u64 = 100_000;
 
 /// How long an `Idempotency-Key` is remembered, in seconds.

@@ -282,7 +282,7 @@ fn keys(change: &ChangeSet) -> Keys {
         lead_times: around(4 * 3600),
         code_times: around(24 * 3600),
         dids: change.stats.keys().cloned().collect(),
-        posted_seconds: std::collections::BTreeSet::new(),
+        ..Keys::default()
     }
 }
 

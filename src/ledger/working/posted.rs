@@ -69,7 +69,34 @@ impl Working {
             // The next post may not know the code.
             self.goes_by(rules, &posted.uniqueid, &uniqueid, None, own);
         }
+        let number = posted.said.phone_number.as_ref();
+        let near = number.and_then(|(_, number)| self.vicidials_near(&uniqueid, number));
+        if let Some(row) = near {
+            self.goes_by(rules, &uniqueid, &row.uniqueid, Some(row.lead_id), own);
+            return;
+        }
         self.posted_call(rules, &uniqueid, code);
+    }
+
+    /// The call of VICIdial's that was made to a number when this name says, or nearly
+    /// then, where none has the name itself.
+    fn vicidials_near(&self, uniqueid: &str, number: &str) -> Option<CallKey> {
+        let named = named_second(uniqueid)?;
+        let has_row = self
+            .calls_with(uniqueid)
+            .iter()
+            .any(|key| self.is_vicidials(key));
+        if has_row {
+            return None;
+        }
+        let near = self.calls.iter().filter_map(|(key, call)| {
+            let distance = named_second(&key.uniqueid)?.abs_diff(named);
+            let is_it = call.origin == CallOrigin::Binlog
+                && call.phone_number == number
+                && distance <= NEAR_SECONDS.unsigned_abs();
+            is_it.then_some((distance, key))
+        });
+        near.min().map(|(_, key)| key.clone())
     }
 
     /// The `uniqueid` by which a call goes now that once had this one.
@@ -110,7 +137,9 @@ impl Working {
         let said = self.said(&key, &call);
         let first = said.first_at.unwrap_or(self.origin.time);
         call.started_at = named_second(uniqueid).unwrap_or(first);
-        if is_new && self.loaded.pruned.has_call(call.started_at) {
+        // With the dials went the names that calls had before.
+        let pruned = &self.loaded.pruned;
+        if is_new && (pruned.has_call(call.started_at) || pruned.has_dial(call.started_at)) {
             self.too_old += 1;
             return;
         }

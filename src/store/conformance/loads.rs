@@ -108,6 +108,7 @@ pub(crate) async fn nothing_is_found_in_an_empty_store<S: Inspect>(store: &S) {
         lead_times: Some((i64::MIN, i64::MAX)),
         dids: BTreeSet::from(["+1".to_owned()]),
         posted_seconds: BTreeSet::from([1]),
+        near_numbers: BTreeSet::from([(1, "+1".to_owned())]),
     };
     let loaded = store.load(SOURCE, TENANT, &keys).await.unwrap();
     assert_eq!(loaded, Loaded::default());

@@ -86,6 +86,7 @@ macro_rules! on_backend {
             posted::a_key_makes_a_result_one,
             posted::unknown_dids_are_made_or_refused,
             posted::calls_of_posts_are_found_by_their_seconds,
+            posted::calls_are_found_by_number_and_second,
             retention::old_rows_go_and_their_numbers_stay,
             retention::the_time_of_the_rule_moves_on_with_what_is_deleted,
             retention::nobody_else_may_have_written_before_rows_go,

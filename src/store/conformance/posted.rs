@@ -144,6 +144,40 @@ pub(crate) async fn calls_of_posts_are_found_by_their_seconds<S: Inspect>(store:
     assert_eq!(found, [key("a", 0), key("c", 0)]);
 }
 
+pub(crate) async fn calls_are_found_by_number_and_second<S: Inspect>(store: &S) {
+    const SECOND: i64 = 1_762_956_000;
+    let mut change = next(store).await;
+    for (lead, second, number) in [
+        (1, SECOND, "+12025550143"),
+        (2, SECOND, "+12025550144"),
+        (3, SECOND + 3900, "+12025550143"),
+        (4, SECOND + 7800, "+12025550144"),
+    ] {
+        let call = Call {
+            phone_number: number.to_owned(),
+            opened_at: second,
+            ..answered("+1", second)
+        };
+        let name = format!("{second}.{lead}");
+        change.calls.insert(key(&name, lead), call);
+    }
+    let calls = change.calls.clone();
+    put(store, change).await;
+    let near = |second, number: &str| (second, number.to_owned());
+    let keys = Keys {
+        near_numbers: BTreeSet::from([
+            near(SECOND + 1, "+12025550143"),
+            near(SECOND + 7801, "+12025550144"),
+        ]),
+        ..Keys::default()
+    };
+    let loaded = store.load(SOURCE, TENANT, &keys).await.unwrap();
+    let wanted = calls
+        .into_iter()
+        .filter(|(key, _)| [1, 4].contains(&key.lead_id));
+    assert_eq!(loaded.calls, wanted.collect());
+}
+
 pub(crate) async fn pages_of_calls_and_dids(store: &SqlStore) {
     let mut change = super::change::empty(&Dump::default());
     for (name, did, at) in [

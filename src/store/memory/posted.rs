@@ -60,7 +60,9 @@ impl State {
                 false => PostOutcome::OtherBody,
             };
         }
-        if self.inbox.waiting() >= POSTED_MAX {
+        let of_source = self.inbox.waiting.values();
+        let of_source = of_source.filter(|(of, _)| *of == post.source);
+        if of_source.count() as u64 >= POSTED_MAX {
             return PostOutcome::Full;
         }
         self.inbox.next += 1;

@@ -39,6 +39,21 @@ pub struct KeyHolder {
 const USE_NOTED_SECONDS: i64 = 60;
 
 impl SqlStore {
+    /// Whether anybody was ever given a key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn has_keys(&self) -> Result<bool, StoreError> {
+        let read = async {
+            let mut tx = self.begin_look().await?;
+            let find = tx.query("SELECT id FROM api_keys LIMIT 1");
+            let found = tx.fetch_first(find).await?.is_some();
+            tx.finish(found).await
+        };
+        read.await
+            .map_err(|e| self.error("looking for API keys", e))
+    }
+
     /// Who has the key with this hash ([`crate::store::ApiKey::hash_of`]); `None` where
     /// there is no such key, or it is revoked. A look-up by the hash of 256 random bits
     /// tells nobody anything by the time that it takes.

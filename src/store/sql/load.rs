@@ -1,6 +1,6 @@
 //! Reading the states that a batch needs, in a bounded number of statements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Error;
 
@@ -16,6 +16,12 @@ use crate::ledger::{
 /// How far a row may lie from the time that is known of it where that is another
 /// table's or another clock's.
 const MONTH_SECONDS: i64 = 31 * 86_400;
+
+/// How far the time that a row says of a call may lie from that which its name says.
+const NEAR_ROWS_SECONDS: i64 = 300;
+
+/// Times with a longer pause between them are looked for apart.
+const PAUSE_SECONDS: i64 = 600;
 
 /// Loads the keys in one snapshot.
 pub(super) async fn load(
@@ -68,6 +74,26 @@ pub(super) async fn load(
         let wanted = Wanted(wanted.0.sql(" AND x.origin = 'posted'")).query();
         take(tx, &CALLS, wanted, calls).await?;
     }
+    for (times, numbers) in of_stretches(&keys.near_numbers) {
+        let (first, last) = times;
+        let near = select(tx, &CALLS, &[])
+            .sql(&from(&CALLS, ""))
+            .sql(" WHERE x.tenant_id = (SELECT id FROM tenants WHERE name = ")
+            .bind(tenant)
+            .sql(") AND x.source = ")
+            .bind(source)
+            .sql(" AND x.phone_number")
+            .among(numbers.into_iter().map(Value::from));
+        let near = Wanted(near).within(
+            "started_at",
+            (
+                first.saturating_sub(NEAR_ROWS_SECONDS),
+                last.saturating_add(NEAR_ROWS_SECONDS),
+            ),
+        );
+        let near = near.opened(Some(times), OPENED_WITHIN_SECONDS).0;
+        take(tx, &CALLS, near, calls).await?;
+    }
     if !keys.dids.is_empty() {
         let find = tx
             .query("SELECT phone_number FROM dids WHERE tenant_id = (SELECT id FROM tenants")
@@ -80,6 +106,22 @@ pub(super) async fn load(
         }
     }
     Ok(loaded)
+}
+
+/// Times in order, in stretches without long pauses: first, last, and the numbers of
+/// each. What is posted late does not make the database look at all that lies between.
+fn of_stretches(near: &BTreeSet<(i64, String)>) -> Vec<((i64, i64), BTreeSet<&str>)> {
+    let mut all: Vec<((i64, i64), BTreeSet<&str>)> = Vec::new();
+    for (at, number) in near {
+        match all.last_mut() {
+            Some(((_, last), numbers)) if *at - *last <= PAUSE_SECONDS => {
+                *last = *at;
+                numbers.insert(number);
+            }
+            _ => all.push(((*at, *at), BTreeSet::from([number.as_str()]))),
+        }
+    }
+    all
 }
 
 /// First and last of some times.

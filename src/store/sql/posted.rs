@@ -14,8 +14,8 @@ use super::value::Value;
 use crate::store::posted::KEY_SECONDS;
 use crate::store::{NewPost, POSTED_MAX, PostOutcome, Waiting};
 
-/// Old keys deleted in one go.
-const KEYS_DELETED_MAX: i64 = 1000;
+/// Old keys deleted in one go, which is once a minute: more than come.
+const KEYS_DELETED_MAX: i64 = 20_000;
 
 /// Writes posts, and says what became of each, and how many wait then.
 pub(super) async fn write(
@@ -24,6 +24,7 @@ pub(super) async fn write(
     creates_dids: bool,
 ) -> Result<(Vec<PostOutcome>, u64), Error> {
     let mut waiting = waiting(tx).await?;
+    let mut of_sources = waiting_of_sources(tx, waiting).await?;
     let now = operator::now(tx).await?;
     let mut outcomes = vec![PostOutcome::Full; posts.len()];
     let tenants: BTreeSet<&str> = posts.iter().map(|post| post.tenant.as_str()).collect();
@@ -31,20 +32,32 @@ pub(super) async fn write(
         let own = posts.iter().zip(&mut outcomes);
         let own: Vec<_> = own.filter(|(post, _)| post.tenant == tenant).collect();
         let tenant_id = commit::tenant(tx, tenant).await?;
-        write_own(tx, tenant_id, own, (creates_dids, now), &mut waiting).await?;
+        let before: u64 = of_sources.values().sum();
+        write_own(tx, tenant_id, own, (creates_dids, now), &mut of_sources).await?;
+        waiting += of_sources.values().sum::<u64>() - before;
     }
     Ok((outcomes, waiting))
 }
 
-/// How many wait; one more than may, where there are more.
+/// How many wait.
 pub(super) async fn waiting(tx: &mut Tx) -> Result<u64, Error> {
-    let most = i64::try_from(POSTED_MAX).unwrap_or(i64::MAX);
-    let count = tx
-        .query("SELECT count(*) FROM (SELECT 1 AS one FROM posted_results LIMIT ")
-        .bind(most.saturating_add(1))
-        .sql(") q");
+    let count = tx.query("SELECT count(*) FROM posted_results");
     let row = tx.fetch_first(count).await?;
     row.ok_or(Error::RowNotFound)?.take()
+}
+
+/// How many wait of each source, where they are so many that it matters: one that
+/// nobody follows keeps no other from taking its own.
+async fn waiting_of_sources(tx: &mut Tx, all: u64) -> Result<BTreeMap<String, u64>, Error> {
+    let mut of_sources = BTreeMap::new();
+    if all < POSTED_MAX / 2 {
+        return Ok(of_sources);
+    }
+    let count = tx.query("SELECT source, count(*) FROM posted_results GROUP BY source");
+    for mut row in tx.fetch(count).await? {
+        of_sources.insert(row.take()?, row.take()?);
+    }
+    Ok(of_sources)
 }
 
 async fn write_own(
@@ -52,7 +65,7 @@ async fn write_own(
     tenant_id: i64,
     own: Vec<(&NewPost, &mut PostOutcome)>,
     (creates_dids, now): (bool, i64),
-    waiting: &mut u64,
+    waiting: &mut BTreeMap<String, u64>,
 ) -> Result<(), Error> {
     const INSERT: Insert<'_> = Insert {
         table: "posted_results",
@@ -94,11 +107,12 @@ async fn write_own(
             };
             continue;
         }
-        if *waiting >= POSTED_MAX {
+        let of_source = waiting.entry(post.source.clone()).or_default();
+        if *of_source >= POSTED_MAX {
             *outcome = PostOutcome::Full;
             continue;
         }
-        *waiting += 1;
+        *of_source += 1;
         *outcome = PostOutcome::Recorded(did_id);
         let body = serde_json::to_string(&post.posted).map_err(|e| Error::Encode(Box::new(e)))?;
         new.push((post.source.as_str(), body));

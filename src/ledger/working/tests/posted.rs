@@ -242,19 +242,16 @@ fn posts_alone_make_a_call_with_the_newest_status() {
 
 #[test]
 fn another_channel_of_the_call_is_the_same_call() {
-    // By the number and the second, where VICIdial's row comes later.
-    for posted in [
-        vec![cause(SEEN, None, START + 40, 16)],
-        vec![cause(SEEN, Some(CODE), START + 40, 16)],
-    ] {
-        let mut details = posted;
-        details.push(row_of(ROW, "NI"));
-        let change = run(&details);
-        assert_eq!(only_call(&change).disposition, "NI");
-        assert_eq!(
-            one_by_one(Prefer::DialLog, &details).did.as_deref(),
-            Some(POSTED_DID)
-        );
+    // By the number and the second, whichever comes first.
+    for code in [None, Some(CODE)] {
+        let details = [cause(SEEN, code, START + 40, 16), row_of(ROW, "NI")];
+        for order in orders(&details) {
+            let whole = run(&order);
+            for call in [only_call(&whole), &one_by_one(Prefer::DialLog, &order)] {
+                assert_eq!(call.disposition, "NI", "{order:?}");
+                assert_eq!(call.did.as_deref(), Some(POSTED_DID), "{order:?}");
+            }
+        }
     }
     // By the caller code, in every order.
     let details = [
