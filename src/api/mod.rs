@@ -49,7 +49,7 @@ use crate::engine::{Desk, Vitals};
 use crate::telemetry::{field, spawn_named};
 use crate::vicidial::Phones;
 
-use self::answer::refusal;
+use self::answer::{later, refusal};
 use self::keys::Keys;
 use self::limits::Limits;
 
@@ -250,7 +250,11 @@ fn moment(seconds: i64) -> String {
 async fn guard(request: Request, next: Next) -> Response {
     let mut response = match timeout(ANSWER_PATIENCE, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long"),
+        Err(_) => later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the answer took too long; come again",
+            1,
+        ),
     };
     let headers = response.headers_mut();
     let no_store = HeaderValue::from_static("no-store");
