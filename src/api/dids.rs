@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
@@ -191,7 +192,10 @@ pub(super) async fn list(
     if let Err(refused) = asked.bad.done() {
         return *refused;
     }
-    let _turn = api.turn().await;
+    let _turn = match api.turn(&holder).await {
+        Ok(turn) => turn,
+        Err(refused) => return refused,
+    };
     let page = store.did_page(&holder.tenant, behind.as_deref(), rows_max);
     match page.await {
         Ok(page) => {
@@ -229,17 +233,22 @@ pub(super) async fn stats(
     State(api): State<Api>,
     Extension(holder): Extension<Arc<KeyHolder>>,
     Extension(store): Extension<SqlStore>,
-    Path(phone): Path<String>,
+    phone: Result<Path<String>, PathRejection>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let mut asked = Parameters::of(&uri, &["since"]);
     let since = asked.time("since");
+    // What is no text is no number either.
+    let phone = phone.map(|Path(phone)| phone).unwrap_or_default();
     let did = named(&api, &phone, &mut asked.bad);
     if let Err(refused) = asked.bad.done() {
         return *refused;
     }
-    let _turn = api.turn().await;
+    let _turn = match api.turn(&holder).await {
+        Ok(turn) => turn,
+        Err(refused) => return refused,
+    };
     match read(&store, &holder.tenant, &did.unwrap_or_default(), since).await {
         Ok(Some(data)) => tagged(
             &headers,

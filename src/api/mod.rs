@@ -24,6 +24,7 @@ mod results;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -46,6 +47,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::engine::{Desk, Vitals};
+use crate::store::KeyHolder;
 use crate::telemetry::{field, spawn_named};
 use crate::vicidial::Phones;
 
@@ -87,6 +89,9 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Requests that read the store at the same time: fewer than it has connections, which
 /// the engine needs too.
 const READS_MAX: usize = 2;
+
+/// Reads with one key that run or wait for it.
+const READS_OF_KEY_MAX: usize = 16;
 
 /// How long requests under way may take once the daemon has ended.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -152,6 +157,8 @@ struct Shared {
     limits: Limits,
     phones: Mutex<Phones>,
     reads: Semaphore,
+    /// How many reads of a key run or wait.
+    reading: Mutex<BTreeMap<i64, usize>>,
 }
 
 impl std::ops::Deref for Api {
@@ -172,6 +179,7 @@ impl Api {
             limits: Limits::new(),
             phones: Mutex::new(phones),
             reads: Semaphore::new(READS_MAX),
+            reading: Mutex::default(),
         })))
     }
 }
@@ -183,9 +191,58 @@ impl Shared {
     }
 
     /// Waits until few enough others read the store.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    ///
+    /// # Errors
+    /// A refusal where too many of the same key wait: those of others would wait behind
+    /// them all.
+    async fn turn(&self, holder: &KeyHolder) -> Result<Turn<'_>, Response> {
+        let place = Place {
+            shared: self,
+            key: holder.key,
+        };
+        let before = {
+            let mut reading = self.reading();
+            let count = reading.entry(holder.key).or_default();
+            *count += 1;
+            *count - 1
+        };
+        if before >= READS_OF_KEY_MAX {
+            drop(place);
+            let message = "too many reads with this key at once; come again later";
+            return Err(later(StatusCode::TOO_MANY_REQUESTS, message, 1));
+        }
         // It is never closed.
-        self.reads.acquire().await.ok()
+        let permit = self.reads.acquire().await.ok();
+        Ok(Turn {
+            _permit: permit,
+            _place: place,
+        })
+    }
+
+    fn reading(&self) -> MutexGuard<'_, BTreeMap<i64, usize>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to read the store, until it is dropped.
+struct Turn<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
+    _place: Place<'a>,
+}
+
+/// A read that is counted for its key.
+struct Place<'a> {
+    shared: &'a Shared,
+    key: i64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut reading = self.shared.reading();
+        if let Some(count) = reading.get_mut(&self.key) {
+            *count -= 1;
+        }
+        reading.retain(|_, count| *count > 0);
     }
 }
 

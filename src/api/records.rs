@@ -165,7 +165,10 @@ pub(super) async fn list(
     if let Err(refused) = asked.bad.done() {
         return *refused;
     }
-    let _turn = api.turn().await;
+    let _turn = match api.turn(&holder).await {
+        Ok(turn) => turn,
+        Err(refused) => return refused,
+    };
     match store.call_records(&holder.tenant, &query).await {
         Ok(page) => {
             let records = Records {

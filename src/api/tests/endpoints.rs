@@ -338,3 +338,22 @@ async fn who_tries_keys_is_slowed_down() {
     );
     site.server.stop().await;
 }
+
+#[tokio::test]
+async fn one_key_does_not_fill_the_queue_of_all() {
+    let site = Site::new().await;
+    let all = (0..200).map(|_| site.get("/api/v1/call-records"));
+    for answer in futures_util::future::join_all(all).await {
+        let status = status(&answer);
+        assert!(["200", "429"].contains(&status), "{answer}");
+    }
+    // Each read gives its place back.
+    for _ in 0..40 {
+        let answer = site.get("/api/v1/dids").await;
+        assert_eq!(status(&answer), "200", "{answer}");
+    }
+    let answer = site.get("/api/v1/dids/%ff/stats").await;
+    assert_eq!(status(&answer), "400", "{answer}");
+    assert!(answer.contains("phone"), "{answer}");
+    site.server.stop().await;
+}
