@@ -44,15 +44,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         if !lonely.is_empty() {
             match look_up.find(&lonely, now).await {
                 Ok(found) => {
-                    let (also_asked, more) = self.load(&found, before).await?;
-                    working.load_more(&more);
-                    asked.uniqueids.extend(also_asked.uniqueids);
-                    // Of the times of these nothing is remembered.
-                    for code in also_asked.caller_codes {
-                        asked.caller_codes.remove(&code);
-                    }
-                    loaded.calls.extend(more.calls);
-                    loaded.dials.extend(more.dials);
+                    let more = self.load(&found, before).await?;
+                    working.load_more(&more.1);
+                    take_over(&mut asked, &mut loaded, more);
                     for fact in &found {
                         working.apply(&mut rules, fact);
                     }
@@ -70,15 +64,9 @@ impl<S: Source, St: Store> Applier<S, St> {
         }
         let posts = self.posts(before).await?;
         if !posts.is_empty() {
-            let (also_asked, more) = self.load(&posts, before).await?;
-            working.load_more(&more);
-            asked.uniqueids.extend(also_asked.uniqueids);
-            // As above.
-            for code in also_asked.caller_codes {
-                asked.caller_codes.remove(&code);
-            }
-            loaded.calls.extend(more.calls);
-            loaded.dials.extend(more.dials);
+            let more = self.load(&posts, before).await?;
+            working.load_more(&more.1);
+            take_over(&mut asked, &mut loaded, more);
             for fact in &posts {
                 working.apply(&mut rules, fact);
             }
@@ -186,4 +174,15 @@ impl<S: Source, St: Store> Applier<S, St> {
         loaded.dids.extend(found.dids);
         Ok(())
     }
+}
+
+/// Takes what was loaded for further facts over to what a batch has.
+fn take_over(asked: &mut Keys, loaded: &mut Loaded, (also_asked, more): (Keys, Loaded)) {
+    asked.uniqueids.extend(also_asked.uniqueids);
+    // Of the times of these nothing is remembered.
+    for code in also_asked.caller_codes {
+        asked.caller_codes.remove(&code);
+    }
+    loaded.calls.extend(more.calls);
+    loaded.dials.extend(more.dials);
 }

@@ -82,11 +82,7 @@ impl Working {
     /// then, where none has the name itself.
     fn vicidials_near(&self, uniqueid: &str, number: &str) -> Option<CallKey> {
         let named = named_second(uniqueid)?;
-        let has_row = self
-            .calls_with(uniqueid)
-            .iter()
-            .any(|key| self.is_vicidials(key));
-        if has_row {
+        if self.has_row(uniqueid) {
             return None;
         }
         let near = self.calls.iter().filter_map(|(key, call)| {
@@ -101,29 +97,23 @@ impl Working {
 
     /// The `uniqueid` by which a call goes now that once had this one.
     fn named(&self, uniqueid: &str, at: i64) -> String {
-        let has_row = self
-            .calls_with(uniqueid)
-            .iter()
-            .any(|key| self.is_vicidials(key));
-        let dial = self.nearest(&post_name(uniqueid), at).filter(|_| !has_row);
+        let dial = self.nearest(&post_name(uniqueid), at);
+        let dial = dial.filter(|_| !self.has_row(uniqueid));
         let dial = dial.and_then(|key| self.dials.get(&key));
         let now = dial.and_then(|dial| dial.uniqueid.clone());
         now.unwrap_or_else(|| uniqueid.to_owned())
     }
 
-    /// Whether it is a call of VICIdial's.
-    fn is_vicidials(&self, key: &CallKey) -> bool {
-        let call = self.calls.get(key);
-        call.is_some_and(|call| call.origin == CallOrigin::Binlog)
+    /// Whether VICIdial tells of a call of this name.
+    fn has_row(&self, uniqueid: &str) -> bool {
+        let named = self.calls_with(uniqueid);
+        let mut named = named.iter().filter_map(|key| self.calls.get(key));
+        named.any(|call| call.origin == CallOrigin::Binlog)
     }
 
     /// The call of this name that only posts tell of, anew from all of them.
     fn posted_call(&mut self, rules: &Rules, uniqueid: &str, code: Option<&String>) {
-        if self
-            .calls_with(uniqueid)
-            .iter()
-            .any(|key| self.is_vicidials(key))
-        {
+        if self.has_row(uniqueid) {
             return;
         }
         let key = CallKey {

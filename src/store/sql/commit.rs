@@ -124,17 +124,9 @@ async fn dids(
     tenant_id: i64,
     change: &ChangeSet,
 ) -> Result<BTreeMap<String, i64>, Error> {
-    let created_at = tx.dialect().now();
-    let create = Insert {
-        table: "dids",
-        columns: &["tenant_id", "phone_number"],
-        fixed: &[("created_at", created_at)],
-        key: &["tenant_id", "phone_number"],
-        then: Conflict::Keep,
-    };
     let entries = change.history.values().flatten();
     let left = entries.filter_map(|entry| entry.left.as_ref());
-    let named: BTreeSet<&String> = change
+    let named = change
         .calls
         .values()
         .filter_map(|call| call.did.as_ref())
@@ -143,15 +135,32 @@ async fn dids(
         .chain(change.daily.keys().map(|key| &key.did))
         .chain(change.audit.iter().filter_map(|entry| entry.did.as_ref()))
         .chain(left)
-        .collect();
+        .map(String::as_str);
+    dids_named(tx, tenant_id, named.collect(), Some(&[])).await
+}
+
+/// The ids of DIDs. Missing ones are made, with these values of further columns; `None`:
+/// they stay missing.
+pub(super) async fn dids_named(
+    tx: &mut Tx,
+    tenant_id: i64,
+    named: BTreeSet<&str>,
+    creates: Option<&[(&str, &str)]>,
+) -> Result<BTreeMap<String, i64>, Error> {
+    let created_at = [("created_at", tx.dialect().now())];
+    let fixed = [&created_at[..], creates.unwrap_or_default()].concat();
+    let create = Insert {
+        table: "dids",
+        columns: &["tenant_id", "phone_number"],
+        fixed: &fixed,
+        key: &["tenant_id", "phone_number"],
+        then: Conflict::Keep,
+    };
     let mut found = BTreeMap::new();
     for is_created in [false, true] {
-        let missing: Vec<&String> = named
-            .iter()
-            .copied()
-            .filter(|did| !found.contains_key(*did))
-            .collect();
-        if missing.is_empty() {
+        let missing = named.iter().copied();
+        let missing: Vec<&str> = missing.filter(|did| !found.contains_key(*did)).collect();
+        if missing.is_empty() || (is_created && creates.is_none()) {
             break;
         }
         if is_created {

@@ -7,7 +7,7 @@ use sqlx::Error;
 
 use super::commit;
 use super::dialect::Conflict;
-use super::insert::{Insert, rows};
+use super::insert::Insert;
 use super::operator;
 use super::session::Tx;
 use super::value::Value;
@@ -82,7 +82,8 @@ async fn write_own(
         then: Conflict::Keep,
     };
     let named = own.iter().filter_map(|(post, _)| did(post));
-    let dids = dids(tx, tenant_id, named.collect(), creates_dids).await?;
+    let creates = creates_dids.then_some(&[("origin", "'reported'")][..]);
+    let dids = commit::dids_named(tx, tenant_id, named.collect(), creates).await?;
     let keys = own.iter().filter_map(|(post, _)| post.once.as_ref());
     let mut known = known(tx, tenant_id, keys.map(|(key, _)| key.as_str()).collect()).await?;
     let (mut new, mut remembered) = (Vec::new(), Vec::new());
@@ -142,45 +143,6 @@ async fn write_own(
 fn did(post: &NewPost) -> Option<&str> {
     let did = post.posted.said.did.as_ref();
     did.map(|(_, did)| did.as_str())
-}
-
-/// The ids of DIDs; missing ones are made where that is asked for.
-async fn dids(
-    tx: &mut Tx,
-    tenant_id: i64,
-    named: BTreeSet<&str>,
-    creates: bool,
-) -> Result<BTreeMap<String, i64>, Error> {
-    let created_at = tx.dialect().now();
-    let create = Insert {
-        table: "dids",
-        columns: &["tenant_id", "phone_number"],
-        fixed: &[("created_at", created_at), ("origin", "'reported'")],
-        key: &["tenant_id", "phone_number"],
-        then: Conflict::Keep,
-    };
-    let mut found = BTreeMap::new();
-    for is_created in [false, true] {
-        let missing = named.iter().copied();
-        let missing: Vec<&str> = missing.filter(|did| !found.contains_key(*did)).collect();
-        if missing.is_empty() || (is_created && !creates) {
-            break;
-        }
-        if is_created {
-            let put = |row: &mut Vec<_>, did| row.extend([tenant_id.into(), Value::from(did)]);
-            tx.insert(&create, rows(missing.iter().copied(), put))
-                .await?;
-        }
-        let find = tx
-            .query("SELECT phone_number, id FROM dids WHERE tenant_id = ")
-            .bind(tenant_id)
-            .sql(" AND phone_number")
-            .among(missing.into_iter().map(Value::from));
-        for mut row in tx.fetch(find).await? {
-            found.insert(row.take()?, row.take()?);
-        }
-    }
-    Ok(found)
 }
 
 /// What came before under some keys: the hash of the body, and the DID's id.
