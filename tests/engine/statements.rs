@@ -184,11 +184,12 @@ fn told_as_text(told: &[Told], turns: &[Turn]) -> Dump {
         world.source.define("vicidial_log_archive", archive);
         let mut turns = turns.iter().cycle();
         let mut engine = None;
-        let mut number = 0;
+        let (mut number, mut seen) = (0, 0);
         while number < told.len() {
             let turn = turns.next().expect("cycles");
             let until = (number + turn.reads).min(told.len());
-            let seen = (until + turn.late).min(told.len());
+            // A table never goes back to what it was.
+            seen = (until + turn.late).min(told.len()).max(seen);
             told[seen - 1].hold(&world.source);
             let mut end = None;
             while number < until {
