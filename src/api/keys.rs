@@ -14,8 +14,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use quick_cache::unsync::Cache;
 
+use super::Api;
 use super::answer::{later, refusal, store_away, store_failed};
-use super::{Api, Peer};
+use super::listen::Peer;
 use crate::store::{ApiKey, KeyHolder, SqlStore, StoreError};
 use crate::telemetry::{field, spawn_named};
 

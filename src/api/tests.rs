@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{ApiError, HEAD_BYTES_MAX, NAMES, Report, SHUTDOWN_GRACE, Server, exposition};
+use super::listen::{HEAD_BYTES_MAX, SHUTDOWN_GRACE, places};
+use super::{ApiError, NAMES, Report, Server, exposition};
 use crate::api::Condition;
 use crate::engine::{Desk, Vitals};
 
@@ -222,7 +223,7 @@ fn the_worst_source_and_the_store_decide() {
 async fn idle_connections_do_no_harm() {
     let server = server(&vitals()).await;
     let mut idle = Vec::new();
-    for _ in 0..super::places().min(300) {
+    for _ in 0..places().min(300) {
         idle.push(TcpStream::connect(server.address()).await.expect("taken"));
     }
     assert_eq!(status(&get(server.address(), "/metrics").await), "200");
