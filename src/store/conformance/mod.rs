@@ -3,6 +3,7 @@
 //! The unit tests run it on memory and SQLite; the live tests take the same files
 //! in, and run them on servers.
 
+pub(crate) mod boards;
 pub(crate) mod change;
 pub(crate) mod commits;
 pub(crate) mod history;
@@ -106,6 +107,7 @@ macro_rules! on_database {
             reading::ways_of_attribution_are_counted,
             reading::numbers_are_counted_anew,
             posted::pages_of_calls_and_dids,
+            boards::dids_are_compared_with_the_days_before,
         }
     };
 }
