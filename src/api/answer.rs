@@ -14,7 +14,7 @@ use crate::telemetry::field;
 const TAG_DIGITS: usize = 32;
 
 /// How long a client should wait for a store that is away, in seconds.
-const STORE_AWAY_SECONDS: u64 = 5;
+pub(super) const STORE_AWAY_SECONDS: u64 = 5;
 
 /// What is wrong with a request, by the name of the field.
 #[derive(Debug, Default)]
@@ -92,9 +92,14 @@ pub(super) fn json(status: StatusCode, document: &impl serde::Serialize) -> Resp
 /// 200 with a tag; 304 where the client has the same already. It may keep the answer,
 /// for itself, and asks each time whether it still holds.
 pub(super) fn tagged(asked: &HeaderMap, document: &impl serde::Serialize) -> Response {
-    let Some(text) = text(document) else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
+    match text(document) {
+        Some(text) => tagged_as(asked, "application/json", text),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The same of a text of any kind.
+pub(super) fn tagged_as(asked: &HeaderMap, kind: &'static str, text: String) -> Response {
     let mut digits = hex::encode(digest(&SHA256, text.as_bytes()).as_ref());
     digits.truncate(TAG_DIGITS);
     let tag = format!("\"{digits}\"");
@@ -111,7 +116,7 @@ pub(super) fn tagged(asked: &HeaderMap, document: &impl serde::Serialize) -> Res
     if is_known {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let kind = [(header::CONTENT_TYPE, kind)];
     (StatusCode::OK, headers, kind, text).into_response()
 }
 

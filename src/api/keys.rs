@@ -53,9 +53,9 @@ impl Keys {
         kept.get(hash).cloned()
     }
 
-    /// Whether this key was valid when it was looked up last.
-    fn has_seen(&self, key: &str) -> bool {
-        self.known(&ApiKey::hash_of(key)).is_some()
+    /// Whether the key of this hash was valid when it was looked up last.
+    fn has_seen(&self, hash: &str) -> bool {
+        self.known(hash).is_some()
     }
 
     fn keep(&self, hash: String, known: Known) {
@@ -68,22 +68,21 @@ impl Keys {
         kept.remove(hash);
     }
 
-    /// Who has this key, if it is valid.
-    async fn holder(
+    /// Who has the key of this hash, if it is valid.
+    pub(super) async fn holder(
         &self,
-        key: &str,
+        hash: &str,
         store: &SqlStore,
         now: Instant,
     ) -> Result<Option<Arc<KeyHolder>>, StoreError> {
-        let hash = ApiKey::hash_of(key);
-        let known = self.known(&hash);
+        let known = self.known(hash);
         if let Some(known) = &known
             && now.saturating_duration_since(known.seen) < REMEMBERED
         {
             return Ok(Some(Arc::clone(&known.holder)));
         }
-        let Some(holder) = store.key_holder(&hash).await? else {
-            self.forget(&hash);
+        let Some(holder) = store.key_holder(hash).await? else {
+            self.forget(hash);
             return Ok(None);
         };
         let noted = known.map(|known| known.noted);
@@ -97,7 +96,7 @@ impl Keys {
             seen: now,
             noted: noted.unwrap_or(now),
         };
-        self.keep(hash, known);
+        self.keep(hash.to_owned(), known);
         Ok(Some(holder))
     }
 }
@@ -123,8 +122,8 @@ pub(super) async fn demand(State(api): State<Api>, mut request: Request, next: N
     if let Err(seconds) = api.limits.address(address, now) {
         return too_often(seconds);
     }
-    let key = sent(request.headers());
-    let is_guess = !key.is_some_and(|key| api.keys.has_seen(key));
+    let key = sent(request.headers()).map(ApiKey::hash_of);
+    let is_guess = !key.as_deref().is_some_and(|key| api.keys.has_seen(key));
     if is_guess && let Err(seconds) = api.limits.guess(address, now) {
         return too_often(seconds);
     }
@@ -134,7 +133,7 @@ pub(super) async fn demand(State(api): State<Api>, mut request: Request, next: N
     let Some(store) = api.desk.store() else {
         return store_away();
     };
-    let holder = match api.keys.holder(key, &store, now).await {
+    let holder = match api.keys.holder(&key, &store, now).await {
         Ok(Some(holder)) => holder,
         Ok(None) => return unknown("this key is not valid: it is none, or was revoked"),
         Err(error) => return store_failed(&error),

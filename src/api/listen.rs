@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Api, ApiError, router};
+use super::{Api, ApiError, dashboard, router};
 use crate::engine::{Desk, Vitals};
 use crate::telemetry::{field, spawn_named};
 
@@ -71,6 +71,7 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let stop = watch::Sender::new(false);
+        spawn_named("courses", dashboard::watch(api.clone(), stop.subscribe()));
         let serving = serve(listener, router(api), stop.subscribe());
         tracing::info!({ field::ADDRESS } = %address, "answering over HTTP");
         Ok(Self {
@@ -143,7 +144,7 @@ async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<
 }
 
 /// The value stays locked as long as it is looked at, so it is let go here.
-async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 

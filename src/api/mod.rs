@@ -12,6 +12,7 @@
 
 mod answer;
 mod ask;
+mod dashboard;
 mod dids;
 mod error;
 mod health;
@@ -43,6 +44,7 @@ use crate::store::KeyHolder;
 use crate::vicidial::Phones;
 
 use self::answer::{later, refusal};
+use self::dashboard::{Boards, Courses, Sessions};
 use self::keys::Keys;
 use self::limits::Limits;
 
@@ -74,6 +76,9 @@ struct Shared {
     desk: Arc<Desk>,
     keys: Keys,
     limits: Limits,
+    sessions: Sessions,
+    boards: Boards,
+    courses: Courses,
     phones: Mutex<Phones>,
     reads: Semaphore,
     /// How many reads of a key run or wait.
@@ -96,6 +101,9 @@ impl Api {
             desk,
             keys: Keys::new(),
             limits: Limits::new(),
+            sessions: Sessions::new(),
+            boards: Boards::new(),
+            courses: Courses::default(),
             phones: Mutex::new(phones),
             reads: Semaphore::new(READS_MAX),
             reading: Mutex::default(),
@@ -197,6 +205,7 @@ fn router(api: Api) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route(OPENAPI, get(openapi::document))
         .merge(with_key)
+        .merge(dashboard::routes(&api))
         .fallback(async || refusal(StatusCode::NOT_FOUND, "no such path"))
         .method_not_allowed_fallback(async || {
             refusal(

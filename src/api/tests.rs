@@ -1,6 +1,7 @@
 //! A server on a free port, asked as any client asks.
 
 mod endpoints;
+mod pages;
 mod posts;
 mod shipped;
 
@@ -68,7 +69,7 @@ async fn every_answer_has_its_status_and_its_form() {
         ("/healthz", "503"),
         ("/readyz", "503"),
         ("/metrics", "200"),
-        ("/", "404"),
+        ("/", "303"),
         ("/metrics/", "404"),
         ("/../etc/passwd", "404"),
     ] {
