@@ -5,26 +5,11 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::statuses::{is_success, sells};
-use crate::support::{Daemon, Server, Site, wait_until};
+use crate::support::{Server, Site, wait_until};
+pub(crate) use crate::support::{address, answering};
 
 /// Longer than any answer takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Lets the site's daemon answer on a free port.
-pub(crate) fn answering(site: &Site) {
-    let config = site.config() + "\n[api]\nlisten = \"127.0.0.1:0\"\n";
-    site.configure(&config);
-}
-
-/// Where the daemon says that it answers.
-#[track_caller]
-pub(crate) fn address(daemon: &mut Daemon) -> String {
-    daemon.wait_for("answering over HTTP");
-    let log = daemon.log();
-    let (_, behind) = log.split_once("answering over HTTP address=").expect("it");
-    let end = behind.find(char::is_whitespace).unwrap_or(behind.len());
-    behind[..end].to_owned()
-}
 
 /// Status and body of what is there.
 #[track_caller]

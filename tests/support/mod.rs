@@ -2,6 +2,7 @@
 //! processes, and the comparison of store and source.
 
 mod acknowledged;
+mod answering;
 mod authority;
 mod compare;
 mod disk;
@@ -11,6 +12,7 @@ mod server;
 mod site;
 
 pub use acknowledged::{Commits, Cut};
+pub use answering::{address, answering};
 pub use authority::Authority;
 pub use compare::{Numbers, differences};
 pub use disk::Disk;
