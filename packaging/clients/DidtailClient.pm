@@ -176,8 +176,9 @@ sub names {
     return @names;
 }
 
-# Posts what waits, the oldest first, for so many seconds. Returns how that ended and
-# what there is to say of it:
+# Posts what waits, the oldest first, for so many seconds; or now, without a pause before
+# the first try and without a second one. Returns how that ended and what there is to say
+# of it:
 #   done    nothing waits any more, or another process is posting it
 #   later   the API is away or busy; all is kept
 #   wrong   it will not go until somebody does something; all is kept
@@ -208,6 +209,7 @@ sub deliver {
             if ($outcome eq 'later') {
                 $pause = pause($failures) unless defined $pause;
                 set_later($spool, $pause, $failures + 1, $said);
+                return ($outcome, $said) if $is_now;
                 redo;
             }
             if ($outcome eq 'refused') {
