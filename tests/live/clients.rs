@@ -2,295 +2,21 @@
 //! against a daemon, and with this test as the Asterisk that runs the AGI script and has
 //! the manager interface.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod dialer;
+mod middle;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use self::dialer::{Dialer, HungUp, NUMBER, SECRET_DIGITS, now};
+use self::middle::{Middle, Way, nobody};
 use crate::monitor::{PATIENCE, address, answering};
-use crate::support::{Daemon, Ended, Server, Site, wait_until};
-
-/// The number that is dialled, and as it must not be in any log.
-const NUMBER: &str = "12025550143";
-const SECRET_DIGITS: &str = "5550143";
-
-/// A dialer: the clients' settings, key and spool.
-struct Dialer {
-    dir: PathBuf,
-}
-
-impl Dialer {
-    fn new(site: &Site, name: &str) -> Self {
-        let dir = site.path(name);
-        std::fs::create_dir(&dir).expect("a folder");
-        let dialer = Self { dir };
-        let key = site.didtail(&["api-key", "create", "--label", name, "--json"]);
-        dialer.secret("client.key", key.json()["key"].as_str().expect("a key"));
-        dialer
-    }
-
-    /// Writes a file that holds a secret.
-    fn secret(&self, name: &str, text: &str) {
-        let file = self.dir.join(name);
-        std::fs::write(&file, format!("{text}\n")).expect("a file");
-        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).expect("a mode");
-    }
-
-    /// Lets the clients post to this address, with further settings.
-    fn posts_to(&self, address: &str, settings: &str) {
-        let dir = self.dir.display();
-        let text = format!(
-            "# of a test\nurl = http://{address}\nkey_file = {dir}/client.key\n\
-             spool = {dir}/spool\nami_secret_file = {dir}/ami.secret\n{settings}\n"
-        );
-        std::fs::write(self.dir.join("client.conf"), text).expect("a configuration");
-    }
-
-    /// A client, ready to be started.
-    fn client(&self, name: &str) -> Command {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/clients");
-        let mut command = Command::new(folder.join(name));
-        command.env_clear().env("PATH", "/usr/bin:/bin");
-        command.env("DIDTAIL_CLIENT_CONFIG", self.dir.join("client.conf"));
-        command
-    }
-
-    fn spool(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.client("didtail-spool").args(arguments))
-    }
-
-    /// Demands that somebody has to do something, which is said, and that all is kept.
-    #[track_caller]
-    fn is_stopped(&self, words: &str) {
-        let before = self.waiting();
-        let ended = self.spool(&["--now"]);
-        assert_eq!(ended.code, 1, "{}", ended.stderr);
-        assert!(ended.stderr.contains(words), "{}", ended.stderr);
-        assert_eq!(self.waiting(), before);
-    }
-
-    /// The results that wait.
-    fn waiting(&self) -> Vec<String> {
-        self.results("spool")
-    }
-
-    fn results(&self, folder: &str) -> Vec<String> {
-        let files = self.dir.join(folder).read_dir().into_iter().flatten();
-        let names = files.map(|file| file.expect("a file").file_name());
-        let names = names.map(|name| name.to_string_lossy().into_owned());
-        let mut found: Vec<String> = names.filter(|name| name.ends_with(".json")).collect();
-        found.sort();
-        found
-    }
-
-    /// Waits until a client posts, and kills it.
-    fn kill_sender(&self, at: &Receiver<()>) {
-        at.recv_timeout(PATIENCE).expect("a client posts");
-        let pid = std::fs::read_to_string(self.dir.join("spool/lock")).expect("a lock");
-        Ended::of(Command::new("kill").args(["-s", "KILL", pid.trim()])).good();
-        wait_until("it is gone", || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-            stat.map_or(true, |stat| stat.contains(") Z "))
-                .then_some(())
-        });
-    }
-
-    /// Plays the Asterisk of one hang-up: what it says first, then its variables.
-    /// Returns what the script wrote to the console; it must end, and well.
-    #[track_caller]
-    fn hang_up(&self, call: &HungUp) -> String {
-        let mut command = self.client("agi-didtail-result.agi");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut script = command.stderr(Stdio::piped()).spawn().expect("perl");
-        let mut to = script.stdin.take().expect("a pipe");
-        let from = BufReader::new(script.stdout.take().expect("a pipe"));
-        write!(
-            to,
-            "agi_network: no\nagi_request: agi-didtail-result.agi\nagi_channel: Local/9{NUMBER}@default-1;2\n\
-             agi_uniqueid: {}\nagi_callerid: {}\nagi_calleridname: {}\nagi_context: default\n\
-             agi_extension: h\nagi_priority: 2\n\n",
-            call.uniqueid, call.caller_id, call.caller_code
-        )
-        .expect("it reads");
-        // It reads until nobody has the other end any more, as Asterisk does.
-        for line in from.lines() {
-            let line = line.expect("text");
-            let name = line.strip_prefix("GET VARIABLE ").expect(&line);
-            let answer = match call.variables.get(name) {
-                Some(value) => format!("200 result=1 ({value})\n"),
-                None => "200 result=0\n".to_owned(),
-            };
-            to.write_all(b"HANGUP\n").expect("it reads");
-            to.write_all(answer.as_bytes()).expect("it reads");
-        }
-        let output = script.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        assert!(!said.contains(SECRET_DIGITS), "{said}");
-        said
-    }
-}
-
-/// A call at the extension h.
-struct HungUp {
-    uniqueid: String,
-    caller_id: &'static str,
-    caller_code: String,
-    variables: BTreeMap<&'static str, String>,
-}
-
-impl HungUp {
-    /// The n-th of now, which nobody answered.
-    fn new(n: u32) -> Self {
-        let variables = [
-            ("DIALSTATUS", "BUSY"),
-            ("HANGUPCAUSE", "17"),
-            ("DIDTAIL_NUMBER", NUMBER),
-            ("DIDTAIL_DID", "3125550177"),
-        ];
-        Self {
-            uniqueid: format!("{}.{n:06}", now()),
-            caller_id: "3125550100",
-            caller_code: format!("V112319{n:03}{:010}", 12_000 + n),
-            variables: variables
-                .map(|(name, value)| (name, value.to_owned()))
-                .into(),
-        }
-    }
-}
-
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.expect("after 1970").as_secs()
-}
-
-/// What stands between the clients and the API.
-#[derive(Clone)]
-enum Way {
-    /// Everything passes.
-    Open,
-    /// It says so and waits, then closes the connection.
-    Stopped(Sender<()>, Arc<Mutex<()>>),
-    /// The same, behind an answer of the API that the client does not get.
-    Swallowed(Sender<()>, Arc<Mutex<()>>),
-    /// This is answered, once.
-    Said(&'static str),
-}
-
-/// A post as it came: its idempotency key, its body, and when.
-type Post = (String, String, Instant);
-
-/// A port that leads to the API.
-struct Middle {
-    address: String,
-    way: Arc<Mutex<Way>>,
-    posts: Arc<Mutex<Vec<Post>>>,
-}
-
-impl Middle {
-    fn new(api: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let way = Arc::new(Mutex::new(Way::Open));
-        let posts = Arc::<Mutex<Vec<Post>>>::default();
-        let middle = Self {
-            address,
-            way: Arc::clone(&way),
-            posts: Arc::clone(&posts),
-        };
-        let api = api.to_owned();
-        std::thread::spawn(move || {
-            for mut client in listener.incoming().flatten() {
-                let (api, way, posts) = (api.clone(), Arc::clone(&way), Arc::clone(&posts));
-                std::thread::spawn(move || {
-                    let Some((head, body)) = request(&client) else {
-                        return;
-                    };
-                    posts.lock().expect("a list").push((
-                        header(&head, "idempotency-key"),
-                        body.clone(),
-                        Instant::now(),
-                    ));
-                    let now = way.lock().expect("a way").clone();
-                    match now {
-                        Way::Open => drop(client.write_all(passed(&api, &head, &body).as_bytes())),
-                        Way::Stopped(here, until) => {
-                            here.send(()).expect("a test");
-                            drop(until.lock());
-                        }
-                        Way::Swallowed(here, until) => {
-                            let answer = passed(&api, &head, &body);
-                            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-                            here.send(()).expect("a test");
-                            drop(until.lock());
-                        }
-                        Way::Said(answer) => {
-                            *way.lock().expect("a way") = Way::Open;
-                            drop(client.write_all(answer.as_bytes()));
-                        }
-                    }
-                });
-            }
-        });
-        middle
-    }
-
-    fn set(&self, way: Way) {
-        *self.way.lock().expect("a way") = way;
-    }
-
-    fn posts(&self) -> Vec<Post> {
-        self.posts.lock().expect("a list").clone()
-    }
-}
-
-/// Head and body of a request; `None` where the client closed before.
-fn request(client: &TcpStream) -> Option<(String, String)> {
-    let mut from = BufReader::new(client);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if from.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let mut body = vec![0; header(&head, "content-length").parse().unwrap_or(0)];
-    from.read_exact(&mut body).ok()?;
-    Some((head, String::from_utf8(body).ok()?))
-}
-
-fn header(head: &str, name: &str) -> String {
-    let lines = head.lines().filter_map(|line| line.split_once(": "));
-    let mut found = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
-    found
-        .next()
-        .map(|(_, value)| value)
-        .unwrap_or_default()
-        .to_owned()
-}
-
-/// What the API answers, in one connection.
-fn passed(api: &str, head: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(api).expect("it answers");
-    let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    stream
-        .write_all(format!("{head}{body}").as_bytes())
-        .expect("asked");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answered");
-    answer
-}
-
-/// An address that nobody answers at.
-fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
-}
+use crate::support::{Daemon, Disk, Server, Site, wait_until};
 
 /// A daemon that follows and answers, a way to it, and a dialer.
 fn site_with_dialer(database: &str) -> (Site, Daemon, Middle, Dialer) {
@@ -385,16 +111,13 @@ fn what_an_api_that_is_down_did_not_take_is_posted_once() {
     for n in 0..8 {
         assert_eq!(dialer.hang_up(&HungUp::new(n)), "");
     }
-    let ended = wait_until("nobody else is trying", || {
-        let ended = dialer.spool(&["--now"]);
-        (ended.code != 0).then_some(ended)
-    });
+    let ended = dialer.now();
     assert_eq!((ended.code, ended.stderr.as_str()), (75, ""));
     let kept = dialer.waiting();
     assert_eq!(kept.len(), 8);
     let said = dialer.spool(&["--status"]).good();
     assert!(
-        said.contains("waiting   8 ") && said.contains("next try"),
+        said.contains("waiting   8 ") && said.contains("trouble   http://"),
         "{said}"
     );
 
@@ -410,7 +133,8 @@ fn what_an_api_that_is_down_did_not_take_is_posted_once() {
     let first = dialer.client("didtail-spool").arg("--loop").spawn();
     let mut first = first.expect("perl");
     there.recv_timeout(PATIENCE).expect("it posts");
-    assert_eq!(dialer.spool(&["--now"]).code, 0);
+    let said = dialer.spool(&["--now"]).good();
+    assert!(said.contains("another process is posting"), "{said}");
     assert_eq!(middle.posts().len(), asked + 1);
     middle.set(Way::Open);
     drop(closed);
@@ -449,7 +173,7 @@ fn who_is_killed_while_it_posts_loses_and_doubles_nothing() {
     assert_eq!(dialer.waiting().len(), 1);
     drop(closed);
     middle.set(Way::Open);
-    dialer.spool(&["--now"]).good();
+    dialer.now().good();
     assert_eq!(dialer.waiting(), Vec::<String>::new());
     let posts = middle.posts();
     let same: BTreeSet<_> = posts.iter().map(|(key, body, _)| (key, body)).collect();
@@ -466,9 +190,7 @@ fn what_cannot_be_posted_is_kept_and_says_why() {
     bad.caller_code += &"0".repeat(60);
     dialer.hang_up(&bad);
     dialer.hang_up(&HungUp::new(2));
-    wait_until("nobody else is trying", || {
-        (dialer.spool(&["--now"]).code != 0).then_some(())
-    });
+    assert_eq!(dialer.now().code, 75);
     assert_eq!(dialer.waiting().len(), 2);
 
     let key = std::fs::read_to_string(dialer.dir.join("client.key")).expect("a key");
@@ -490,7 +212,7 @@ fn what_cannot_be_posted_is_kept_and_says_why() {
         dialer.is_stopped("not as didtail does");
     }
 
-    let ended = dialer.spool(&["--now"]);
+    let ended = dialer.now();
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stderr.contains("refused"), "{}", ended.stderr);
     assert_eq!(dialer.waiting(), Vec::<String>::new());
@@ -535,6 +257,26 @@ fn retry_after_is_waited_for_and_a_full_spool_says_so() {
     assert!(posts[1].2 - posts[0].2 >= Duration::from_secs(2));
     has_calls(&site, 2);
     daemon.stop();
+}
+
+#[test]
+fn a_full_disk_takes_the_newest_result_alone() {
+    let site = Site::new(Server::shared(), "clients_disk");
+    let dialer = Dialer::new(&site, "dialer");
+    dialer.posts_to(&nobody(), "");
+    let disk = Disk::mount(&dialer.dir.join("spool"), "256k");
+    assert_eq!(dialer.hang_up(&HungUp::new(1)), "");
+    let kept = dialer.waiting();
+    assert_eq!(kept.len(), 1);
+    let filler = disk.file("filler");
+    std::fs::write(&filler, vec![0; 1 << 20]).expect_err("the disk is small");
+    let said = dialer.hang_up(&HungUp::new(2));
+    assert!(said.contains("No space left on device"), "{said}");
+    assert_eq!(dialer.waiting(), kept);
+    std::fs::remove_file(&filler).expect("it is there");
+    assert_eq!(dialer.hang_up(&HungUp::new(3)), "");
+    assert_eq!(dialer.waiting().len(), 2);
+    assert_eq!(dialer.waiting()[0], kept[0]);
 }
 
 /// Takes a connection to the manager interface and its login.
@@ -608,7 +350,7 @@ fn the_listener_takes_the_causes_of_outbound_calls() {
     wait_until("another one is kept", || {
         (dialer.waiting().len() == 2).then_some(())
     });
-    dialer.spool(&["--now"]).good();
+    dialer.now().good();
     assert_eq!(dialer.waiting(), Vec::<String>::new());
     has_calls(&site, 2);
     let busy = "SELECT count(*) FROM call_records WHERE outcome = 'busy' AND hangup_cause = 17 \
