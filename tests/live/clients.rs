@@ -130,8 +130,8 @@ fn what_an_api_that_is_down_did_not_take_is_posted_once() {
     let closed = gate.lock().expect("mine");
     middle.set(Way::Stopped(here, Arc::clone(&gate)));
     let asked = middle.posts().len();
-    let first = dialer.client("didtail-spool").arg("--loop").spawn();
-    let mut first = first.expect("perl");
+    let mut command = dialer.client("didtail-spool");
+    let first = Daemon::spawn(command.arg("--loop"), dialer.dir.join("loop.log"));
     there.recv_timeout(PATIENCE).expect("it posts");
     let said = dialer.spool(&["--now"]).good();
     assert!(said.contains("another process is posting"), "{said}");
@@ -141,8 +141,7 @@ fn what_an_api_that_is_down_did_not_take_is_posted_once() {
     wait_until("all is posted", || {
         dialer.waiting().is_empty().then_some(())
     });
-    first.kill().expect("it runs");
-    first.wait().expect("it ends");
+    first.kill();
     let posts = &middle.posts()[asked..];
     let names: Vec<String> = posts.iter().map(|post| post.0.clone() + ".json").collect();
     // The first was stopped, and posted again; the others were posted once, in order.
