@@ -18,6 +18,7 @@ mod backfill_many;
 mod bad_input;
 mod bad_place;
 mod beyond;
+mod clients;
 mod clocks;
 mod commands;
 mod committed;
