@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::config::IdentityError;
+
 /// A server that cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -15,6 +17,9 @@ pub enum ApiError {
         #[source]
         error: io::Error,
     },
+    /// The certificate or its key cannot be used.
+    #[error("[api] {}: {}", .0.key, .0.what)]
+    Identity(#[from] IdentityError),
     /// The configuration was not checked.
     #[error("[attribution] default_country names no country")]
     Country,
@@ -26,6 +31,13 @@ impl ApiError {
     pub fn hint(&self) -> String {
         let (listen, error) = match self {
             Self::Listen { listen, error } => (listen, error),
+            Self::Identity(error) => {
+                return format!(
+                    "`didtail config check`, as the user of the daemon, shows whether [api] {} \
+                     can be used now",
+                    error.key
+                );
+            }
             Self::Country => return "two letters, e.g. US (ISO 3166)".to_owned(),
         };
         let port = listen.port();

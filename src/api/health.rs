@@ -13,6 +13,11 @@
 //! this daemon follows or wants to: the stream waits for it. `/readyz` also asks for
 //! the store where this daemon only stands by.
 //!
+//! `didtail serve` follows nothing. There `standby` says that a daemon has the lease of
+//! the source, and `stopped` that none has it: a lease that ran out is nobody's. Whether
+//! the binlog is read behind a lease is for that daemon to say. `/readyz` asks for the
+//! store alone: what is posted while nobody follows the source is kept for who will.
+//!
 //! A 503 is for whoever watches, and no reason to restart the daemon: it tries again
 //! by itself, and a restart mends neither a source nor a store.
 
@@ -106,11 +111,20 @@ impl Report {
             .iter()
             .map(|source| SourceReport::of(source, store_error.as_deref()))
             .collect();
-        let health = sources.iter().map(|source| source.health).max();
-        let health = health.unwrap_or(Condition::Stopped);
+        let worst = sources.iter().map(|source| source.health).max();
+        let has_store = store_error.is_none() && vitals.has_opened();
+        let health = match worst {
+            _ if vitals.only_serves() && !has_store => Condition::Stopped,
+            None if vitals.only_serves() => Condition::Standby,
+            worst => worst.unwrap_or(Condition::Stopped),
+        };
+        let ready = match vitals.only_serves() {
+            true => has_store,
+            false => health != Condition::Stopped && store_error.is_none(),
+        };
         Self {
             health,
-            ready: health != Condition::Stopped && store_error.is_none(),
+            ready,
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: vitals.started.elapsed().as_secs(),
             store_error,

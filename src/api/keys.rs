@@ -117,7 +117,7 @@ fn note(store: SqlStore, key: i64) {
 /// Lets a request through with its [`KeyHolder`], or refuses it.
 pub(super) async fn demand(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let now = Instant::now();
-    let address = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let address = request.extensions().get::<Peer>().map(|peer| peer.address);
     let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
     if let Err(seconds) = api.limits.address(address, now) {
         return too_often(seconds);

@@ -2,7 +2,8 @@
 //!
 //! Labels are the source's name and words of closed lists; never a number that was
 //! dialled, nor one that was dialled from. So the count of series is bounded by that
-//! of the sources. What is not known yet has no series, rather than a 0.
+//! of the sources. What is not known yet has no series, rather than a 0; of `didtail
+//! serve` there is what it knows of the store and of who follows each source.
 //!
 //! The text is OpenMetrics 1.0, which Prometheus 2.5 and everything newer reads.
 
@@ -178,6 +179,11 @@ impl Collector for Exposition {
             .collect();
         let mut printer = Printer { encoder, looks };
         printer.daemon(&self.0, store_error.is_none())?;
+        printer.health()?;
+        if self.0.only_serves() {
+            // All else is known to who follows the sources.
+            return Ok(());
+        }
         printer.condition()?;
         printer.freshness()?;
         printer.counted()?;
@@ -213,7 +219,7 @@ impl Printer<'_, '_> {
         )
     }
 
-    fn condition(&mut self) -> Result<(), fmt::Error> {
+    fn health(&mut self) -> Result<(), fmt::Error> {
         let mut health = begin(&mut self.encoder, &HEALTH)?;
         for look in &self.looks {
             for condition in Condition::ALL {
@@ -225,6 +231,10 @@ impl Printer<'_, '_> {
                 gauge(health.encode_family(&labels)?, is)?;
             }
         }
+        Ok(())
+    }
+
+    fn condition(&mut self) -> Result<(), fmt::Error> {
         self.gauges(&CONNECTED, |look| Some(flag(look.vitals.connected())))?;
         self.gauges(&LEASE, |look| Some(flag(look.vitals.lease_held())))?;
         self.gauges(&IDLE, |look| Some(flag(look.vitals.is_idle())))

@@ -23,6 +23,7 @@ mod metrics;
 mod openapi;
 mod records;
 mod results;
+mod stall;
 #[cfg(test)]
 mod tests;
 
@@ -50,7 +51,7 @@ use self::limits::Limits;
 
 pub use error::ApiError;
 pub use health::{Condition, Report, SourceReport};
-pub use listen::Server;
+pub use listen::{Server, Tls};
 pub use metrics::{NAMES, exposition};
 
 /// How long an answer may take to be made.

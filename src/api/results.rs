@@ -210,7 +210,7 @@ fn read(
 fn source(own: &[&str], named: Option<&str>) -> Result<String, String> {
     let listed = own.join(", ");
     match (own, named) {
-        ([], _) => Err("no source of this key's tenant is followed here".to_owned()),
+        ([], _) => Err("no source of this key's tenant is in the configuration".to_owned()),
         (_, Some(named)) if own.contains(&named) => Ok(named.to_owned()),
         (_, Some(_)) => Err(format!("no such source: there are {listed}")),
         ([only], None) => Ok((*only).to_owned()),

@@ -25,7 +25,7 @@ fn vitals() -> Arc<Vitals> {
 
 async fn server(vitals: &Arc<Vitals>) -> Server {
     let listen = "127.0.0.1:0".parse().expect("an address");
-    Server::start(listen, Arc::clone(vitals), desk())
+    Server::start(listen, None, Arc::clone(vitals), desk())
         .await
         .expect("it listens")
 }
@@ -129,7 +129,7 @@ async fn a_client_that_says_nothing_does_not_hold_up_the_end() {
 #[tokio::test]
 async fn an_address_that_is_taken_says_so_and_what_to_do() {
     let server = server(&vitals()).await;
-    let again = Server::start(server.address(), vitals(), desk()).await;
+    let again = Server::start(server.address(), None, vitals(), desk()).await;
     let error = again.expect_err("it is taken");
     assert!(error.to_string().contains(&server.address().to_string()));
     assert!(error.hint().contains("ss -ltnp"), "{}", error.hint());
@@ -138,7 +138,7 @@ async fn an_address_that_is_taken_says_so_and_what_to_do() {
     };
     assert!(error.to_string().contains("in use"), "{error}");
     let nowhere = "192.0.2.1:5000".parse().expect("an address");
-    let error = Server::start(nowhere, vitals(), desk())
+    let error = Server::start(nowhere, None, vitals(), desk())
         .await
         .expect_err("not here");
     assert!(error.hint().contains("has no address 192.0.2.1"));

@@ -20,6 +20,7 @@ mod reload;
 mod replay;
 mod run;
 mod screen;
+mod serve;
 mod service;
 mod shell;
 mod skipped;
@@ -134,6 +135,7 @@ struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Serve(serve::Arguments),
     Doctor(doctor::Arguments),
     Status(status::Arguments),
     Stats(stats::StatsArgs),
@@ -182,6 +184,7 @@ impl Options {
             start_at: self.start_at.clone(),
             log_level: level.map(str::to_owned),
             without_secrets: false,
+            only_serves: false,
             environment: Overrides::process_environment(),
         }
     }
@@ -199,6 +202,14 @@ impl Options {
             ..self.overrides()
         };
         self.begin(Config::load(&overrides)?)
+    }
+
+    /// For who only serves the store: no source is connected to, and none need be named.
+    fn overrides_of_serving(&self) -> Overrides {
+        Overrides {
+            only_serves: true,
+            ..self.overrides()
+        }
     }
 
     fn begin(&self, mut config: Config) -> Result<Config, Failure> {
@@ -297,6 +308,7 @@ impl Cli {
         let options = &self.options;
         match self.command {
             Command::Run(arguments) => run::run(options, &arguments),
+            Command::Serve(arguments) => serve::run(options, &arguments),
             Command::Doctor(arguments) => doctor::run(options, &arguments),
             Command::Status(arguments) => status::run(options, &arguments),
             Command::Stats(arguments) => {

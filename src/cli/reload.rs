@@ -8,8 +8,8 @@ use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::Options;
 use super::failure::Failure;
+use crate::api::Tls;
 use crate::config::{Config, DispositionsConfig, Effective, LogConfig, Overrides};
 use crate::telemetry;
 use crate::telemetry::field;
@@ -21,6 +21,9 @@ const AT_ONCE: [&str; 3] = [
     "log.level",
 ];
 
+/// Keys that hold as soon as they are read where the API has a certificate already.
+const OF_IDENTITY: [&str; 2] = ["api.tls_cert", "api.tls_key"];
+
 /// What is in force, and whom to tell of changes.
 pub(super) struct Reload {
     overrides: Overrides,
@@ -28,12 +31,17 @@ pub(super) struct Reload {
     secrets: Vec<(String, String)>,
     log: LogConfig,
     dispositions: watch::Sender<DispositionsConfig>,
+    /// The certificate of the API, where it has one.
+    tls: Option<Tls>,
 }
 
 impl Reload {
     /// Begins with what is in force.
-    pub(super) fn new(options: &Options, config: &Config) -> Result<Self, Failure> {
-        let overrides = options.overrides();
+    pub(super) fn new(
+        overrides: Overrides,
+        config: &Config,
+        tls: Option<Tls>,
+    ) -> Result<Self, Failure> {
         let (_, values) = Config::load_explained(&overrides)?;
         Ok(Self {
             overrides,
@@ -41,6 +49,7 @@ impl Reload {
             secrets: secrets(config),
             log: config.log.clone(),
             dispositions: watch::Sender::new(config.dispositions.clone()),
+            tls,
         })
     }
 
@@ -82,9 +91,10 @@ impl Reload {
             tracing::warn!("{warning}");
         }
         let mut waiting = changed(&self.values, &values);
-        let at_once: Vec<String> = waiting
-            .extract_if(.., |key| AT_ONCE.contains(&key.as_str()))
-            .collect();
+        let has_new_identity = self.read_identity(config);
+        let holds =
+            |key: &str| AT_ONCE.contains(&key) || (has_new_identity && OF_IDENTITY.contains(&key));
+        let at_once: Vec<String> = waiting.extract_if(.., |key| holds(key)).collect();
         waiting.extend(changed_secrets(&self.secrets, &secrets(config)));
         if self.log.level != config.log.level {
             self.log.level.clone_from(&config.log.level);
@@ -99,13 +109,14 @@ impl Reload {
         });
         // What waits for a restart is told again at the next SIGHUP.
         for value in values {
-            if AT_ONCE.contains(&value.key.as_str()) {
+            if holds(&value.key) {
                 self.values.retain(|known| known.key != value.key);
                 self.values.push(value);
             }
         }
         tracing::info!(changed = ?at_once, "the configuration was read again");
-        if is_new {
+        // Who only serves judges no calls.
+        if is_new && self.dispositions.receiver_count() > 0 {
             tracing::info!(
                 "calls that change from now on are judged by the new [dispositions]; `didtail recount` judges all others"
             );
@@ -116,6 +127,31 @@ impl Reload {
                 { field::HINT } = "systemctl restart didtail",
                 "these keys have changed too, and hold from the next start on"
             );
+        }
+    }
+}
+
+impl Reload {
+    /// Reads the API's certificate again, which may be another one in the same files;
+    /// true when new connections get it.
+    fn read_identity(&self, config: &Config) -> bool {
+        let identity = config.api.as_ref().and_then(|api| api.tls.as_ref());
+        let (Some(tls), Some(identity)) = (&self.tls, identity) else {
+            return false;
+        };
+        match tls.read_again(identity) {
+            Ok(()) => {
+                tracing::info!("new connections get the certificate that is in tls_cert now");
+                true
+            }
+            Err(error) => {
+                tracing::error!(
+                    { field::ERROR } = %error,
+                    { field::HINT } = error.hint(),
+                    "the API's certificate stays the old one"
+                );
+                false
+            }
         }
     }
 }

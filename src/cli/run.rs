@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::failure::Failure;
 use super::reload::Reload;
 use super::{Options, output, service};
-use crate::api::Server;
+use crate::api::{Server, Tls};
+use crate::config::Config;
 use crate::engine::{self, Desk, Steering, Summary};
 use crate::telemetry::{self, field, spawn_named};
 
@@ -23,8 +24,8 @@ use crate::telemetry::{self, field, spawn_named};
 /// daemon has its lease; of several one that cannot be followed does not count. Its
 /// watchdog is fed as long as the loops turn, also while a source or the store is away.
 ///
-/// SIGHUP reads the configuration again: `[dispositions]` and the log level hold at
-/// once, and a log line names the changed keys that hold from the next start on. A
+/// SIGHUP reads the configuration again: `[dispositions]`, the log level and the API's
+/// certificate hold at once, and a log line names the changed keys that hold from the next start on. A
 /// configuration that is wrong changes nothing.
 ///
 /// With `[api] listen` it answers over HTTP meanwhile: `/healthz` and `/readyz`
@@ -53,7 +54,8 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     let summaries = runtime.block_on(async {
         let until_caught_up = arguments.until_caught_up;
         let vitals = engine::vitals_of(&config);
-        let reload = Reload::new(options, &config)?;
+        let tls = identity(&config)?;
+        let reload = Reload::new(options.overrides(), &config, tls.clone())?;
         let steering = Steering {
             shutdown: shutdown_signal()?,
             dispositions: reload.dispositions(),
@@ -69,14 +71,16 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
             // Whoever ends by itself is not watched.
             Some(api) if !until_caught_up => {
                 let desk = Arc::clone(&steering.desk);
-                Some(Server::start(api.listen, Arc::clone(&vitals), desk).await?)
+                Some(Server::start(api.listen, tls, Arc::clone(&vitals), desk).await?)
             }
             Some(_) | None => None,
         };
-        let done = engine::run(config, until_caught_up, steering).await;
-        if let Some(server) = server {
-            server.stop().await;
-        }
+        let farewell = async {
+            if let Some(server) = server {
+                server.stop().await;
+            }
+        };
+        let done = engine::run(config, until_caught_up, steering, farewell).await;
         telemetry::tell_repeats(true);
         done.map_err(Failure::from)
     })?;
@@ -98,6 +102,12 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
     }
     let texts: Vec<String> = summaries.iter().map(text).collect();
     Ok(output::print(&texts.concat())?)
+}
+
+/// The certificate with which the API is to answer.
+pub(super) fn identity(config: &Config) -> Result<Option<Tls>, Failure> {
+    let identity = config.api.as_ref().and_then(|api| api.tls.as_ref());
+    Ok(identity.map(Tls::read).transpose()?)
 }
 
 /// What a daemon did, said when it has stopped in order.

@@ -82,6 +82,8 @@ pub(super) const KEYS: &[Key] = &[
     key("log", "format", Kind::Text, Some("text")),
     key("log", "level", Kind::Text, Some("info")),
     key("api", "listen", Kind::Text, None),
+    key("api", "tls_cert", Kind::Text, None),
+    key("api", "tls_key", Kind::Text, None),
 ];
 
 /// Looks up a key.

@@ -29,6 +29,9 @@ pub struct Overrides {
     pub start_at: Option<String>,
     /// Passwords, certificates and keys are not read: nobody connects.
     pub without_secrets: bool,
+    /// Nobody connects to a source here: there may be none, and theirs of the former
+    /// are not read.
+    pub only_serves: bool,
     /// Log level from `-v` and `-q`.
     pub log_level: Option<String>,
     /// Environment variables. Only `DIDTAIL_*` and `CREDENTIALS_DIRECTORY` are looked at.

@@ -12,6 +12,7 @@
 
 mod address;
 mod error;
+mod identity;
 mod keys;
 mod layers;
 mod read;
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 
 pub use address::{SourceUrl, StoreUrl, mask_password};
 pub use error::{ConfigError, Origin, Problem};
+pub use identity::{Identity, IdentityError};
 pub use layers::{DEFAULT_PATH, Overrides};
 pub(crate) use values::{start_at as read_start_at, success as read_success};
 
@@ -39,7 +41,8 @@ pub struct Config {
     pub state: StateConfig,
     /// Where the numbers go.
     pub store: StoreConfig,
-    /// The VICIdial databases to follow; at least one.
+    /// The VICIdial databases to follow; at least one, unless nobody follows any here
+    /// ([`Overrides::only_serves`]).
     pub sources: Vec<SourceConfig>,
     /// What a disposition means.
     pub dispositions: DispositionsConfig,
@@ -55,7 +58,7 @@ pub struct Config {
     pub api: Option<ApiConfig>,
     /// What works and should be mended all the same; for the log and `config check`.
     pub warnings: Vec<String>,
-    /// Password files in use that other users of the machine may read, or change.
+    /// Files with passwords or keys in use that other users of the machine may read, or change.
     pub exposed_files: Vec<PathBuf>,
 }
 
@@ -270,6 +273,8 @@ pub enum LogFormat {
 pub struct ApiConfig {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// With what to encrypt; `None`, the default: nothing is encrypted.
+    pub tls: Option<Identity>,
 }
 
 /// A value in force, for `config check`.

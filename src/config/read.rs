@@ -11,7 +11,7 @@ use super::keys;
 use super::layers::{DEFAULT_PATH, Layers, Overrides, full_key};
 use super::{
     ApiConfig, AttributionConfig, BadRow, Config, DispositionsConfig, Effective, ErrorsConfig,
-    LogConfig, LogFormat, Prefer, RetentionConfig, SourceConfig, SourceUrl, StateConfig,
+    Identity, LogConfig, LogFormat, Prefer, RetentionConfig, SourceConfig, SourceUrl, StateConfig,
     StoreConfig, StoreUrl, Success, TlsConfig, TlsMode, UnknownDid, values,
 };
 
@@ -24,6 +24,7 @@ pub(super) fn read(overrides: &Overrides) -> Result<(Config, Vec<Effective>), Co
             .get("CREDENTIALS_DIRECTORY")
             .map(PathBuf::from),
         without_secrets: overrides.without_secrets,
+        only_serves: overrides.only_serves,
         warnings: Vec::new(),
         exposed_files: Vec::new(),
     };
@@ -44,6 +45,7 @@ struct Reader {
     layers: Layers,
     credentials: Option<PathBuf>,
     without_secrets: bool,
+    only_serves: bool,
     warnings: Vec<String>,
     exposed_files: Vec<PathBuf>,
 }
@@ -93,18 +95,65 @@ impl Reader {
     }
 
     fn api(&mut self) -> Option<ApiConfig> {
+        let tls = self.identity();
         let listen: SocketAddr = self.parsed("api", 0, "listen", |text| {
             text.parse()
                 .map_err(|_| "expected ADDRESS:PORT, e.g. 127.0.0.1:5000".to_owned())
         })?;
         if !listen.ip().is_loopback() {
+            let how = match tls {
+                Some(_) => " without a password",
+                None => {
+                    ", unencrypted and without a password, and keys of the API go to it \
+                     unencrypted (tls_cert, tls_key)"
+                }
+            };
             self.warnings.push(format!(
                 "[api] listen = \"{listen}\": whoever can reach this address may read /metrics \
-                 and /healthz, unencrypted and without a password; a firewall should let in \
-                 Prometheus alone"
+                 and /healthz{how}; a firewall should let in Prometheus alone"
             ));
         }
-        Some(ApiConfig { listen })
+        Some(ApiConfig { listen, tls })
+    }
+
+    /// Both files, which must fit each other.
+    fn identity(&mut self) -> Option<Identity> {
+        self.demand_both("api", 0, ["tls_cert", "tls_key"]);
+        let cert = self.parsed("api", 0, "tls_cert", values::path);
+        let key = self.parsed("api", 0, "tls_key", values::path);
+        let identity = Identity {
+            cert: cert?,
+            key: key?,
+        };
+        if !self.without_secrets {
+            self.note_exposed(&identity.key);
+            if let Err(error) = identity.read() {
+                let origin = self.layers.origin("api", 0, error.key);
+                let key = full_key("api", 0, error.key);
+                self.layers.problem(&origin, &key, error.what);
+            }
+        }
+        Some(identity)
+    }
+
+    /// Each of two keys needs the other.
+    fn demand_both(&mut self, section: &'static str, index: usize, [one, other]: [&str; 2]) {
+        for (have, need) in [(one, other), (other, one)] {
+            let set = |name| self.layers.setting(section, index, name).is_some();
+            if set(have) && !set(need) {
+                let origin = self.layers.origin(section, index, have);
+                let key = full_key(section, index, have);
+                self.layers
+                    .problem(&origin, &key, format!("it needs {need} too"));
+            }
+        }
+    }
+
+    /// Takes note of a file that is not for everybody, and which everybody may read.
+    fn note_exposed(&mut self, file: &Path) {
+        if values::is_exposed(file) && !self.exposed_files.iter().any(|known| known == file) {
+            self.exposed_files.push(file.to_owned());
+        }
     }
 
     fn store(&mut self) -> Option<StoreConfig> {
@@ -117,7 +166,7 @@ impl Reader {
     }
 
     fn sources(&mut self) -> Vec<SourceConfig> {
-        if self.layers.sources == 0 {
+        if self.layers.sources == 0 && !self.only_serves {
             let message = match &self.layers.file {
                 Some(file) => format!(
                     "{} names no source: add [[source]] with its url, or pass --source-url",
@@ -183,6 +232,11 @@ impl Reader {
         })
     }
 
+    /// Whether what only a connection to a source needs is left alone.
+    fn without_source_secrets(&self) -> bool {
+        self.without_secrets || self.only_serves
+    }
+
     /// Picks the password of a section; the order is that of
     /// [`SourceConfig::password`]. `name` is that of the systemd credential.
     fn password(
@@ -192,7 +246,7 @@ impl Reader {
         name: &str,
         in_url: Option<SecretString>,
     ) -> Option<SecretString> {
-        if self.without_secrets && section == "source" {
+        if section == "source" && self.without_source_secrets() {
             return None;
         }
         let origin = self.layers.origin(section, index, "url");
@@ -221,9 +275,7 @@ impl Reader {
             .is_some()
         {
             let file = self.parsed(section, index, "password_file", values::path)?;
-            if values::is_exposed(&file) && !self.exposed_files.contains(&file) {
-                self.exposed_files.push(file);
-            }
+            self.note_exposed(&file);
             return self.parsed(section, index, "password_file", |text| {
                 values::read_password(Path::new(text))
             });
@@ -249,7 +301,7 @@ impl Reader {
             ("verify-identity", TlsMode::VerifyIdentity),
         ];
         let mode = self.choice("source", index, "tls", &modes);
-        let file = if self.without_secrets {
+        let file = if self.without_source_secrets() {
             values::path
         } else {
             values::readable
@@ -257,15 +309,7 @@ impl Reader {
         let ca = self.parsed("source", index, "tls_ca", file);
         let cert = self.parsed("source", index, "tls_cert", file);
         let key = self.parsed("source", index, "tls_key", file);
-        for (have, need) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
-            let set = |name| self.layers.setting("source", index, name).is_some();
-            if set(have) && !set(need) {
-                let origin = self.layers.origin("source", index, have);
-                let key = full_key("source", index, have);
-                self.layers
-                    .problem(&origin, &key, format!("it needs {need} too"));
-            }
-        }
+        self.demand_both("source", index, ["tls_cert", "tls_key"]);
         let has_ca = self.layers.setting("source", index, "tls_ca").is_some();
         let verifies = matches!(mode, Some(TlsMode::VerifyCa | TlsMode::VerifyIdentity));
         // A socket has no TLS, whatever is set.

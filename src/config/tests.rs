@@ -329,6 +329,8 @@ fn nothing_listens_by_default_and_for_all_only_with_a_warning() {
         let config = load_with(&text, &[]).expect(listen);
         assert_eq!(config.api.expect("set").listen.to_string(), listen);
         assert_eq!(config.warnings.len(), warnings, "{:?}", config.warnings);
+        let is_told = config.warnings.iter().all(|w| w.contains("unencrypted"));
+        assert!(is_told, "{:?}", config.warnings);
     }
     for listen in ["5000", "localhost:5000", "127.0.0.1", "127.0.0.1:70000"] {
         let text = format!("{MINIMAL}[api]\nlisten = \"{listen}\"\n");
@@ -337,6 +339,78 @@ fn nothing_listens_by_default_and_for_all_only_with_a_warning() {
             found,
             [":4: api.listen: expected ADDRESS:PORT, e.g. 127.0.0.1:5000"]
         );
+    }
+}
+
+#[test]
+fn a_certificate_needs_its_key_and_files_that_are_what_they_should_be() {
+    let folder = folder();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let empty = file("empty.pem", "nothing here\n");
+    let missing = folder.path().join("missing.pem").display().to_string();
+    let api = |lines: &str| format!("{MINIMAL}[api]\nlisten = \"127.0.0.1:5000\"\n{lines}");
+    for (lines, problem) in [
+        (
+            format!("tls_cert = \"{empty}\"\n"),
+            ":5: api.tls_cert: it needs tls_key too".to_owned(),
+        ),
+        (
+            format!("tls_key = \"{empty}\"\n"),
+            ":5: api.tls_key: it needs tls_cert too".to_owned(),
+        ),
+        (
+            format!("tls_cert = \"{empty}\"\ntls_key = \"{empty}\"\n"),
+            format!(":5: api.tls_cert: {empty} holds no certificate in PEM form"),
+        ),
+        (
+            format!("tls_cert = \"{missing}\"\ntls_key = \"{empty}\"\n"),
+            format!(":5: api.tls_cert: cannot read {missing}: No such file"),
+        ),
+    ] {
+        let found = short_problems(load_with(&api(&lines), &[]));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&problem), "{found:?}");
+    }
+    // Who only looks at the store may not be let read the key.
+    let whole = api(&format!(
+        "tls_cert = \"{missing}\"\ntls_key = \"{missing}\"\n"
+    ));
+    let looks = Overrides {
+        config: Some(file("didtail.toml", &whole).into()),
+        without_secrets: true,
+        ..Overrides::default()
+    };
+    assert!(Config::load(&looks).is_ok());
+    let serves = Overrides {
+        without_secrets: false,
+        only_serves: true,
+        ..looks
+    };
+    assert!(Config::load(&serves).is_err());
+}
+
+#[test]
+fn who_only_serves_needs_no_source_and_no_password_of_one() {
+    let folder = folder();
+    let path = folder.path().join("didtail.toml");
+    for (text, sources) in [
+        ("[api]\nlisten = \"127.0.0.1:5000\"\n".to_owned(), 0),
+        (format!("{MINIMAL}password_file = \"/not/here\"\n"), 1),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        let mut overrides = Overrides {
+            config: Some(path.clone()),
+            only_serves: true,
+            ..Overrides::default()
+        };
+        let config = Config::load(&overrides).expect("enough to serve");
+        assert_eq!(config.sources.len(), sources);
+        overrides.only_serves = false;
+        assert!(Config::load(&overrides).is_err(), "too little to follow");
     }
 }
 

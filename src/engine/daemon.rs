@@ -47,22 +47,28 @@ pub struct Steering {
 /// A single source that cannot be followed ends it. One of several does not keep
 /// the others from going on, and is tried again later.
 ///
+/// Between the last commit and the store's end it awaits `farewell`, which is to see to
+/// it that nobody asks the desk any more.
+///
 /// # Errors
 /// [`EngineError`] when it cannot go on; everything applied so far is durable.
 pub async fn run(
     config: Config,
     until_caught_up: bool,
     steering: Steering,
+    farewell: impl Future<Output = ()>,
 ) -> Result<Vec<Summary>, EngineError> {
     let state = StateFile::open_exclusive(&config.state.path)?;
     let opened = open_store(&config, until_caught_up, &steering);
     let Some(store) = opened.await? else {
+        farewell.await;
         return Ok(Vec::new());
     };
     let store = Arc::new(store);
     let desk = Arc::clone(&steering.desk);
     desk.open(&store, &steering.vitals);
     let ended = run_all(config, &state, &store, until_caught_up, steering).await;
+    farewell.await;
     desk.close().await;
     store.close().await;
     ended
@@ -107,7 +113,11 @@ fn is_away(config: &Config, error: &StoreError) -> bool {
 }
 
 /// Waits before another try, or until it is time to stop.
-async fn wait(error: &StoreError, pause: Duration, shutdown: &mut watch::Receiver<bool>) {
+pub(super) async fn wait(
+    error: &StoreError,
+    pause: Duration,
+    shutdown: &mut watch::Receiver<bool>,
+) {
     tracing::warn!(
         { field::ERROR } = %error,
         { field::CAUSE } = error.cause(),

@@ -68,7 +68,8 @@ impl Pulse {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Every source is followed, or another daemon does it; of several one that
-    /// cannot be followed does not count, as long as it is not the only one left.
+    /// cannot be followed does not count, as long as it is not the only one left. Who
+    /// only serves: the store was opened.
     pub is_ready: bool,
     /// What is done, in one line for people.
     pub status: String,
@@ -120,7 +121,7 @@ impl Watcher {
         let hanging = sources.iter().zip(&seen).filter(|(_, seen)| is_still(seen));
         let hanging = hanging.map(|(source, _)| source.name().to_owned());
         let report = Report {
-            is_ready: is_ready(sources),
+            is_ready: is_ready(&self.vitals),
             status: status(&self.vitals),
             hanging: hanging.collect(),
         };
@@ -150,7 +151,11 @@ fn see(before: Option<&Seen>, source: &SourceVitals, now: Instant) -> Seen {
     }
 }
 
-fn is_ready(sources: &[Arc<SourceVitals>]) -> bool {
+fn is_ready(vitals: &Vitals) -> bool {
+    if vitals.only_serves() {
+        return vitals.has_opened();
+    }
+    let sources = vitals.sources();
     let is_on = |source: &SourceVitals| match source.phase().0 {
         Phase::Standby | Phase::Following => true,
         Phase::Starting | Phase::Lost | Phase::Stopped => source.has_followed(),
@@ -165,6 +170,9 @@ fn status(vitals: &Vitals) -> String {
     let store = store.map(|why| format!("waiting for the store: {why}"));
     if vitals.patience().is_none() {
         return one_line(&store.unwrap_or_else(|| "opening the store".to_owned()));
+    }
+    if vitals.only_serves() {
+        return one_line(&serving(vitals, store));
     }
     let each = vitals.sources().iter().map(|source| {
         let (phase, why) = source.phase();
@@ -183,6 +191,15 @@ fn status(vitals: &Vitals) -> String {
         format!("{}: {what}", source.name())
     });
     one_line(&each.collect::<Vec<_>>().join("; "))
+}
+
+fn serving(vitals: &Vitals, store: Option<String>) -> String {
+    let mut parts = vec![store.unwrap_or_else(|| "serving".to_owned())];
+    parts.extend(vitals.sources().iter().map(|source| {
+        let (_, why) = source.phase();
+        format!("{}: {}", source.name(), why.unwrap_or_default())
+    }));
+    parts.join("; ")
 }
 
 /// Most characters of a status.

@@ -47,6 +47,7 @@ pub struct Vitals {
     pub(crate) started_at: i64,
     store: Arc<StoreVitals>,
     sources: Vec<Arc<SourceVitals>>,
+    only_serves: bool,
 }
 
 /// How the store is, which all sources share.
@@ -164,7 +165,23 @@ impl Vitals {
             started_at: clock(),
             sources: sources.into_iter().map(source).collect(),
             store,
+            only_serves: false,
         }
+    }
+
+    /// Of who serves a store to which others bring these sources.
+    #[must_use]
+    pub fn of_serving<'a>(sources: impl IntoIterator<Item = &'a str>, clock: Clock) -> Self {
+        Self {
+            only_serves: true,
+            ..Self::new(sources, clock)
+        }
+    }
+
+    /// Whether others follow the sources, and this one tells of the store alone.
+    #[must_use]
+    pub fn only_serves(&self) -> bool {
+        self.only_serves
     }
 
     /// The sources, in the order of the configuration.
@@ -221,6 +238,17 @@ impl Vitals {
     pub(super) fn store_opened(&self, patience: Duration) {
         self.store.patience.get_or_init(|| patience);
         self.store.works();
+    }
+
+    /// The store answers.
+    pub(super) fn store_works(&self) {
+        self.store.works();
+    }
+
+    /// Whether the store has been opened.
+    #[must_use]
+    pub fn has_opened(&self) -> bool {
+        self.patience().is_some()
     }
 
     /// How long a statement of the store may take; `None` until it is open.

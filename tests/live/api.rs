@@ -1,37 +1,14 @@
 //! The HTTP API of a running daemon, on each kind of store: results posted for the calls
 //! that the binlog brings too, while it brings them, twice and in another order.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use crate::monitor::{PATIENCE, address, answering, metric};
+use crate::client::{RESULTS, ask};
+use crate::monitor::{address, answering, metric};
 use crate::support::{Server, Site, wait_until};
 
 /// Calls of a day.
 const CALLS: u32 = 60;
-
-const RESULTS: &str = "/api/v1/call-results";
-
-/// Status and body of an answer.
-#[track_caller]
-fn ask(address: &str, method: &str, path: &str, key: &str, body: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(address).expect("it answers");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nx-api-key: {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).expect("asked");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answered");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let body = serde_json::from_str(body).expect("JSON");
-    (status.expect("a status"), body)
-}
 
 /// Results of every call of the source, each three times, in another order than that of
 /// the calls. Of what VICIdial knows nothing of it may be kept.

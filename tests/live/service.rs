@@ -43,7 +43,11 @@ impl Manager {
     }
 
     fn daemon(&self, site: &Site, log: &str) -> Daemon {
-        let mut command = site.command(&["run"]);
+        self.started(site, "run", log)
+    }
+
+    fn started(&self, site: &Site, command: &str, log: &str) -> Daemon {
+        let mut command = site.command(&[command]);
         command.env("NOTIFY_SOCKET", self.socket());
         command.env("WATCHDOG_USEC", WATCHDOG_US);
         Daemon::spawn(&mut command, site.path(log))
@@ -136,4 +140,32 @@ fn a_daemon_is_ready_when_it_follows_and_alive_while_it_waits() {
     manager.wait_for(0, "STOPPING=1");
     site.catch_up();
     site.assert_equals_source();
+}
+
+#[test]
+fn who_only_serves_is_ready_once_the_store_is_open() {
+    let source = Server::start("service-serve-source", &[]);
+    let store = Server::start("service-serve-store", &[]);
+    let site = Site::new(&source, "asterisk").on_store(&store.store_url("optimizer"));
+    crate::monitor::answering(&site);
+    site.catch_up();
+    // Nobody needs the source.
+    source.stop();
+    store.stop();
+    let manager = Manager::new();
+    let serving = manager.started(&site, "serve", "serve.log");
+    manager.wait_for(0, "STATUS=waiting for the store: ");
+    manager.lives_on();
+    assert_eq!(manager.count("READY=1"), 0, "there is nothing to serve yet");
+    store.start_again();
+    manager.wait_for(0, "READY=1");
+    manager.wait_for(0, "STATUS=serving; main: nobody follows it");
+    let seen = manager.seen();
+    store.stop();
+    manager.wait_for(seen, "STATUS=waiting for the store: ");
+    manager.lives_on();
+    store.start_again();
+    manager.wait_for(seen, "STATUS=serving; main: nobody follows it");
+    assert_eq!(serving.end().code, 0);
+    manager.wait_for(0, "STOPPING=1");
 }

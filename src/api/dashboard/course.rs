@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::api::Api;
-use crate::api::listen::asked_to_stop;
+use crate::api::listen::is_told;
 
 /// Minutes that are kept: six hours.
 pub(super) const MINUTES: usize = 360;
@@ -89,7 +89,7 @@ pub(crate) async fn watch(api: Api, mut stop: watch::Receiver<bool>) {
                 .note(source.name(), now, source.lag_seconds(), changes);
         }
         tokio::select! {
-            () = asked_to_stop(&mut stop) => return,
+            () = is_told(&mut stop) => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }

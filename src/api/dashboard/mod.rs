@@ -120,7 +120,7 @@ async fn enter(State(api): State<Api>, mut request: Request, next: Next) -> Resp
 
 fn address(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
-    peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0)
+    peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address)
 }
 
 /// `GET /`.
@@ -280,8 +280,8 @@ async fn login(
             "This came from a page of another site. Log in here.",
         );
     }
-    let guess = api.limits.address(peer.0, now);
-    if let Err(seconds) = guess.and_then(|()| api.limits.guess(peer.0, now)) {
+    let guess = api.limits.address(peer.address, now);
+    if let Err(seconds) = guess.and_then(|()| api.limits.guess(peer.address, now)) {
         return busy(seconds);
     }
     let mut fields = url::form_urlencoded::parse(&body);
@@ -294,7 +294,7 @@ async fn login(
     };
     let hash = ApiKey::hash_of(&key);
     match api.keys.holder(&hash, &store, now).await {
-        Ok(Some(_)) => api.limits.guessed(peer.0, now),
+        Ok(Some(_)) => api.limits.guessed(peer.address, now),
         Ok(None) => {
             return refuse(
                 StatusCode::UNAUTHORIZED,
@@ -328,9 +328,9 @@ async fn logout(
 
 /// Whether the browser speaks TLS, to this server or to a proxy before it. Who claims
 /// it falsely gets a cookie that a browser does not take.
-fn is_tls(_peer: Peer, headers: &HeaderMap) -> bool {
+fn is_tls(peer: Peer, headers: &HeaderMap) -> bool {
     let proxied = headers.get("x-forwarded-proto");
-    proxied.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
+    peer.is_tls || proxied.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
 /// Where one wants to go after the login: a path of this server, whatever was asked.

@@ -67,7 +67,7 @@ fn source(card: &Card) -> Markup {
 fn state(health: Condition) -> (&'static str, &'static str) {
     match health {
         Condition::Running => ("good", "running"),
-        Condition::Standby => ("good", "standing by"),
+        Condition::Standby => ("good", "followed elsewhere"),
         Condition::Incomplete => ("watch", "incomplete"),
         Condition::Stopped => ("bad", "stopped"),
     }

@@ -42,7 +42,7 @@ impl Site {
         }
         let listen = "127.0.0.1:0".parse().expect("an address");
         let vitals = vitals();
-        let server = Server::start(listen, Arc::clone(&vitals), Arc::clone(&desk));
+        let server = Server::start(listen, None, Arc::clone(&vitals), Arc::clone(&desk));
         let server = server.await.expect("it listens");
         desk.open(&store, &vitals);
         Self {

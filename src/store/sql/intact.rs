@@ -5,7 +5,8 @@
 //! A log that is there when a daemon starts, which alone writes the store, was left by
 //! a crash, a kill or a power cut. SQLite mends that by itself, unless the disk or its
 //! cache lied about what it had written; the look finds that before numbers are built
-//! on it.
+//! on it. Where another process has the store open, such as `didtail serve`, the log is
+//! there too, and the look is made without need.
 //!
 //! # How long
 //! The look reads the whole file. After [`CHECK_MAX`] it is left off and the daemon

@@ -116,6 +116,25 @@ impl SqlStore {
         open::for_writing(url, true).await
     }
 
+    /// Opens an existing store for writing beside the daemon that keeps it. Its schema is
+    /// not changed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; among others when there is none, or its schema is not
+    /// exactly the one of this program.
+    pub async fn open_beside(url: &str) -> Result<Self, StoreError> {
+        open::beside(url).await
+    }
+
+    /// Demands that the schema is still exactly the one of this program.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerSchema`], [`StoreError::OlderSchema`], or what keeps it from
+    /// being looked at.
+    pub async fn demand_current(&self) -> Result<(), StoreError> {
+        migrate::demand_current(&self.name, &self.readers).await
+    }
+
     /// Opens an existing store for reading; it may be in use by a daemon.
     ///
     /// # Errors

@@ -132,6 +132,27 @@ pub(super) async fn for_writing(url: &str, is_alone: bool) -> Result<SqlStore, S
     })
 }
 
+/// Opens an existing store of exactly this version's schema for writing.
+pub(super) async fn beside(url: &str) -> Result<SqlStore, StoreError> {
+    let (name, readers) = connect(url).await?;
+    migrate::demand_current(&name, &readers).await?;
+    let writer = match readers.dialect() {
+        Dialect::Sqlite => {
+            let path = path_of(url)?;
+            make_private(&path, &name)?;
+            Pool::Sqlite(pool(1).connect_lazy_with(writing(&path)))
+        }
+        Dialect::Postgres | Dialect::MySql => server(url)?,
+    };
+    Ok(SqlStore {
+        name,
+        writer: Some(writer),
+        turn: None,
+        readers,
+        partitions: Partitions::default(),
+    })
+}
+
 /// Opens an existing store of exactly this version's schema for reading.
 pub(super) async fn for_reading(url: &str) -> Result<SqlStore, StoreError> {
     let (name, pool) = connect(url).await?;
@@ -207,14 +228,7 @@ async fn sqlite_for_writing(url: &str, is_alone: bool) -> Result<SqlStore, Store
     let name = path.display().to_string();
     let is_doubtful = is_alone && intact::is_doubtful(&path);
     make_private(&path, &name)?;
-    let options = settings(&path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .pragma("cache_size", WRITER_CACHE_KIB)
-        .pragma("wal_autocheckpoint", WAL_PAGES)
-        .pragma("journal_size_limit", WAL_BYTES_KEPT)
-        // Where all calls are sorted it is left to files, or the sort is all in memory.
-        .pragma("temp_store", "memory")
-        .synchronous(SqliteSynchronous::Normal);
+    let options = writing(&path);
     let turn = options.clone().busy_timeout(Duration::ZERO);
     let writer = pool(1)
         .connect_with(options)
@@ -304,6 +318,18 @@ fn settings(path: &Path) -> SqliteConnectOptions {
         .row_buffer_size(ROWS_BUFFERED)
         .pragma("mmap_size", MMAP_BYTES)
         .disable_statement_logging()
+}
+
+/// Of the one connection that writes.
+fn writing(path: &Path) -> SqliteConnectOptions {
+    settings(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .pragma("cache_size", WRITER_CACHE_KIB)
+        .pragma("wal_autocheckpoint", WAL_PAGES)
+        .pragma("journal_size_limit", WAL_BYTES_KEPT)
+        // Where all calls are sorted it is left to files, or the sort is all in memory.
+        .pragma("temp_store", "memory")
+        .synchronous(SqliteSynchronous::Normal)
 }
 
 fn pool(connections_max: u32) -> SqlitePoolOptions {

@@ -1,0 +1,95 @@
+//! The certificate by which clients of the API know this machine, and its key: read
+//! when the configuration is checked, and again by who listens.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{Error, ServerConfig};
+
+/// The one protocol that is spoken.
+const ALPN: &[u8] = b"http/1.1";
+
+/// `[api] tls_cert` and `tls_key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// PEM file of the certificate, and behind it those of the authorities between it
+    /// and one that clients know.
+    pub cert: PathBuf,
+    /// PEM file of its key, without a passphrase.
+    pub key: PathBuf,
+}
+
+/// Files that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct IdentityError {
+    /// The key of `[api]` that names the file.
+    pub key: &'static str,
+    /// What is wrong with it, and how to mend it.
+    pub what: String,
+}
+
+impl Identity {
+    /// Reads both files: TLS 1.2 and 1.3 with this certificate.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when one of them cannot be read, or they are not of one another.
+    pub fn read(&self) -> Result<Arc<ServerConfig>, IdentityError> {
+        let of_cert = |what| IdentityError {
+            key: "tls_cert",
+            what,
+        };
+        let of_key = |what| IdentityError {
+            key: "tls_key",
+            what,
+        };
+        let certificates = certificates(&self.cert).map_err(of_cert)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)
+            .map_err(|error| of_key(unreadable(&self.key, "private key", &error)))?;
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| of_cert(error.to_string()))?
+            .with_no_client_auth();
+        let mut config =
+            builder
+                .with_single_cert(certificates, key)
+                .map_err(|error| match error {
+                    Error::InconsistentKeys(_) => of_key(format!(
+                        "{} is not the key of the certificate in {}: `openssl pkey -pubout -in` \
+                         that and `openssl x509 -pubkey -noout -in` this must print the same",
+                        self.key.display(),
+                        self.cert.display()
+                    )),
+                    Error::General(what) => {
+                        of_key(format!("{} cannot be used: {what}", self.key.display()))
+                    }
+                    other => of_cert(format!("{} cannot be used: {other}", self.cert.display())),
+                })?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let all = all.map_err(|error| unreadable(path, "certificate", &error))?;
+    if all.is_empty() {
+        return Err(unreadable(path, "certificate", &pem::Error::NoItemsFound));
+    }
+    Ok(all)
+}
+
+/// What is wrong with a file that should hold a `what`.
+fn unreadable(path: &Path, what: &str, error: &pem::Error) -> String {
+    let path = path.display();
+    match error {
+        pem::Error::Io(error) => format!("cannot read {path}: {error}"),
+        pem::Error::NoItemsFound => format!(
+            "{path} holds no {what} in PEM form (-----BEGIN …-----); one with a passphrase is none"
+        ),
+        other => format!("{path} holds no {what} that can be read: {other}"),
+    }
+}
