@@ -33,7 +33,7 @@
 //!  state/       position, its history, quarantined rows: for operators and restarts
 //!      │
 //!  cli/         reads both, moves the position when told to
-//!  api/         tells over HTTP how the daemon is
+//!  api/         over HTTP: how the daemon is, results and numbers, a dashboard
 //! ```
 //!
 //! # The modules, and what each must never know
@@ -51,7 +51,7 @@
 //! | [`engine`] | the loop, and the one table from failure to action | bytes, columns, SQL |
 //! | [`config`] | one checked tree of settings | what they are for |
 //! | [`telemetry`] | the log and its field names | values of rows |
-//! | [`api`] | HTTP: health and metrics, read from [`engine::Vitals`]; posts and reads by [`engine::Desk`] | how either comes about |
+//! | [`api`] | HTTP: health and metrics, read from [`engine::Vitals`]; posts, reads and the dashboard by [`engine::Desk`] | how either comes about |
 //! | [`cli`] | the commands; nobody imports it | |
 //!
 //! Traits stand at the two ends only, [`source::Source`] and [`store::Store`], each
