@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
-use thirtyfour::prelude::Key;
-
 use crate::support::{Daemon, Server, Site, address, answering, wait_until};
-use crate::window::Browser;
+use crate::window::{ENTER, TAB, Window};
+use serde_json::json;
 
 const DESK: (u32, u32) = (1280, 1400);
 
@@ -134,7 +132,7 @@ impl Shown {
         }
     }
 
-    fn log_in(&self, browser: &Browser) {
+    fn log_in(&self, browser: &Window) {
         browser.go(&self.base);
         assert!(
             browser.address().ends_with("/login"),
@@ -150,7 +148,7 @@ impl Shown {
 }
 
 /// The numbers of the rows, as they stand.
-fn rows(browser: &Browser) -> Vec<String> {
+fn rows(browser: &Window) -> Vec<String> {
     let rows = browser.texts("#dids tbody th a");
     rows.iter()
         .map(|number| number.replace("+1312555", ""))
@@ -158,7 +156,7 @@ fn rows(browser: &Browser) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_rows(browser: &Browser, expected: &[&str]) {
+fn assert_rows(browser: &Window, expected: &[&str]) {
     let mut seen = Vec::new();
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         wait_until("the table is so", || {
@@ -172,7 +170,7 @@ fn assert_rows(browser: &Browser, expected: &[&str]) {
 #[test]
 fn an_operator_looks_sorts_finds_and_watches() {
     let shown = Shown::new("dashboard");
-    let browser = Browser::open("operator", DESK);
+    let browser = Window::open("operator", DESK);
     shown.log_in(&browser);
 
     // What turned bad stands first, and says why.
@@ -223,9 +221,9 @@ fn an_operator_looks_sorts_finds_and_watches() {
         if browser.run(is_link) == true {
             break;
         }
-        browser.press(Key::Tab);
+        browser.press(TAB);
     }
-    browser.press(Key::Enter);
+    browser.press(ENTER);
     wait_until("the page of the DID", || {
         let title = browser.texts("h1");
         title
@@ -293,7 +291,7 @@ fn pictures() -> Option<PathBuf> {
 #[test]
 fn it_is_read_in_both_themes_on_a_phone_and_without_scripts() {
     let shown = Shown::new("dashboard-themes");
-    let browser = Browser::open("themes", DESK);
+    let browser = Window::open("themes", DESK);
     shown.log_in(&browser);
     let did = format!("{}/dids/%2B13125550102", shown.base);
     let mut backs = Vec::new();
@@ -339,7 +337,7 @@ fn it_is_read_in_both_themes_on_a_phone_and_without_scripts() {
 
 /// Texts whose colour stands out less from what is behind them than a reader needs
 /// (WCAG 2.2, 1.4.3), with how much they do.
-fn contrasts_below(browser: &Browser, least: f64) -> serde_json::Value {
+fn contrasts_below(browser: &Window, least: f64) -> serde_json::Value {
     browser.run(&format!(
         "const part = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
          const numbers = (color) => color.match(/[\\d.]+/g).map(Number);

@@ -1,15 +1,20 @@
 //! A real browser: Chromium without a window, driven by ChromeDriver.
+//!
+//! ChromeDriver is spoken to by hand, in the few commands of
+//! [WebDriver](https://www.w3.org/TR/webdriver2/) that are needed: the libraries for it
+//! turn on features of serde_json in the whole test build, and what is tested would be
+//! another program than the one that is shipped.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
-use axum::body::Body as Sent;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use thirtyfour::prelude::*;
-use thirtyfour::session::http::{Body, HttpClient};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
@@ -17,6 +22,14 @@ use crate::support::{wait_until, workspace};
 
 /// Longest answer of ChromeDriver: a picture of a long page.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How an element is named in answers (WebDriver, 12.1).
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// Keys as WebDriver has them (17.4.2).
+pub(crate) const TAB: &str = "\u{e004}";
+/// As [`TAB`].
+pub(crate) const ENTER: &str = "\u{e007}";
 
 /// What a machine without a window, a sandbox and a way out needs.
 const ARGUMENTS: [&str; 9] = [
@@ -32,13 +45,15 @@ const ARGUMENTS: [&str; 9] = [
 ];
 
 /// A window; it closes with the value.
-pub(crate) struct Browser {
+pub(crate) struct Window {
     runtime: Runtime,
-    driver: Option<WebDriver>,
     chromedriver: Child,
+    port: u16,
+    /// The path of every command about this window.
+    session: String,
 }
 
-impl Browser {
+impl Window {
     /// Opens a window of so many pixels, with nothing remembered.
     pub(crate) fn open(name: &str, (width, height): (u32, u32)) -> Self {
         let mut chromedriver = Command::new("chromedriver")
@@ -50,194 +65,178 @@ impl Browser {
         let said = BufReader::new(chromedriver.stdout.take().expect("piped"));
         let port = said.lines().map_while(Result::ok).find_map(|line| {
             let (_, port) = line.split_once("started successfully on port ")?;
-            port.trim_end_matches('.').parse::<u16>().ok()
+            port.trim_end_matches('.').parse().ok()
         });
-        let port = port.expect("it says where it listens");
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
-        let profile = workspace().join(format!("browser-{name}"));
-        let driver = runtime.block_on(async {
-            let mut wanted = DesiredCapabilities::chrome();
-            for argument in ARGUMENTS {
-                wanted.add_arg(argument).expect("an argument");
-            }
-            for argument in [
-                format!("--user-data-dir={}", profile.display()),
-                format!("--window-size={width},{height}"),
-            ] {
-                wanted.add_arg(&argument).expect("an argument");
-            }
-            let url = format!("http://127.0.0.1:{port}");
-            let builder = WebDriver::builder(url, wanted).client(Client(port));
-            builder.connect().await.expect("Chromium starts")
-        });
-        Self {
+        let mut window = Self {
             runtime,
-            driver: Some(driver),
             chromedriver,
-        }
-    }
-
-    fn driver(&self) -> &WebDriver {
-        self.driver.as_ref().expect("it is open")
+            port: port.expect("it says where it listens"),
+            session: String::new(),
+        };
+        let profile = workspace().join(format!("browser-{name}"));
+        let mut arguments = ARGUMENTS.map(str::to_owned).to_vec();
+        arguments.push(format!("--user-data-dir={}", profile.display()));
+        arguments.push(format!("--window-size={width},{height}"));
+        let wanted = json!({ "goog:chromeOptions": { "args": arguments } });
+        let wanted = json!({ "capabilities": { "alwaysMatch": wanted } });
+        let session = window.told("session", &wanted);
+        let id = session["sessionId"].as_str().expect("a session");
+        window.session = format!("session/{id}/");
+        window
     }
 
     /// Goes to an address.
     pub(crate) fn go(&self, url: &str) {
-        self.runtime
-            .block_on(self.driver().goto(url))
-            .expect("a page");
+        self.told("url", &json!({ "url": url }));
     }
 
     /// Where it is.
     pub(crate) fn address(&self) -> String {
-        let url = self.runtime.block_on(self.driver().current_url());
-        url.expect("an address").to_string()
+        let address = self.run("return location.href");
+        address.as_str().expect("an address").to_owned()
     }
 
     /// What a script of ours returns.
     pub(crate) fn run(&self, script: &str) -> Value {
-        let ran = self.driver().execute(script, Vec::new());
-        let ran = self.runtime.block_on(ran).expect("it runs");
-        ran.json().clone()
+        self.told("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
     /// The texts of all elements of a selector, as they are seen.
     pub(crate) fn texts(&self, selector: &str) -> Vec<String> {
+        let selector = json!(selector);
         let script = format!(
-            "return [...document.querySelectorAll({})].map((e) => e.innerText.trim())",
-            json!(selector)
+            "return [...document.querySelectorAll({selector})].map((e) => e.innerText.trim())"
         );
         serde_json::from_value(self.run(&script)).expect("texts")
     }
 
     /// Clicks on an element, as a person does: it must be visible.
     pub(crate) fn click(&self, selector: &str) {
-        self.with(selector, async |element| element.click().await);
+        self.with(selector, "click", &json!({}));
     }
 
     /// Types into an element.
     pub(crate) fn write(&self, selector: &str, text: &str) {
-        self.with(selector, async |element| element.send_keys(text).await);
+        self.with(selector, "value", &json!({ "text": text }));
     }
 
     /// Presses a key wherever the focus is.
-    pub(crate) fn press(&self, key: Key) {
-        let pressed = async {
-            let focused = self.driver().active_element().await?;
-            focused.send_keys(key).await
-        };
-        self.runtime.block_on(pressed).expect("pressed");
+    pub(crate) fn press(&self, key: &str) {
+        self.with(
+            ":focus, body:not(:has(:focus))",
+            "value",
+            &json!({ "text": key }),
+        );
     }
 
-    fn with(&self, selector: &str, act: impl AsyncFn(WebElement) -> WebDriverResult<()>) {
+    fn with(&self, selector: &str, command: &str, body: &Value) {
+        let named = json!({ "using": "css selector", "value": selector });
         // What is read again meanwhile is another element.
         wait_until(&format!("`{selector}` can be used"), || {
-            let acted = async {
-                let found = self.driver().find(By::Css(selector)).await?;
-                act(found).await
-            };
-            self.runtime.block_on(acted).ok()
+            let element = self.tell(Method::POST, "element", &named).ok()?;
+            let element = element[ELEMENT].as_str()?;
+            let path = format!("element/{element}/{command}");
+            self.tell(Method::POST, &path, body).ok()
         });
     }
 
     /// A picture of what the window shows.
     pub(crate) fn picture(&self, file: &Path) {
-        let taken = self.driver().screenshot(file);
-        self.runtime.block_on(taken).expect("a picture");
+        let taken = self.tell(Method::GET, "screenshot", &Value::Null);
+        let taken = taken.expect("a picture");
+        let picture = BASE64_STANDARD.decode(taken.as_str().expect("a picture"));
+        std::fs::write(file, picture.expect("base64")).expect("written");
     }
 
     /// Lets pages think that the reader wants another theme: `light` or `dark`.
     pub(crate) fn theme(&self, theme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": theme }]);
         self.devtools(
             "Emulation.setEmulatedMedia",
-            json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] }),
+            &json!({ "features": features }),
         );
     }
 
     /// Lets pages run scripts, or not.
     pub(crate) fn scripts(&self, run: bool) {
-        self.devtools(
-            "Emulation.setScriptExecutionDisabled",
-            json!({ "value": !run }),
-        );
+        let off = json!({ "value": !run });
+        self.devtools("Emulation.setScriptExecutionDisabled", &off);
     }
 
     /// Lets pages be as wide and high as a device.
     pub(crate) fn device(&self, width: u32, height: u32) {
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
-            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true }),
+            &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true }),
         );
     }
 
-    fn devtools(&self, command: &str, parameters: Value) {
-        let devtools = self.driver().cdp();
-        let sent = devtools.send_raw(command, parameters);
-        self.runtime.block_on(sent).expect("it does so");
+    fn devtools(&self, command: &str, parameters: &Value) {
+        let command = json!({ "cmd": command, "params": parameters });
+        self.told("goog/cdp/execute", &command);
     }
-}
 
-impl Drop for Browser {
-    fn drop(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            // A test that failed says so itself.
-            drop(self.runtime.block_on(driver.quit()));
+    #[track_caller]
+    fn told(&self, command: &str, body: &Value) -> Value {
+        let told = self.tell(Method::POST, command, body);
+        told.unwrap_or_else(|why| panic!("{command}: {why}"))
+    }
+
+    /// Tells ChromeDriver a command; what it answers, or why not.
+    fn tell(&self, method: Method, command: &str, body: &Value) -> Result<Value, String> {
+        let answered = self.runtime.block_on(self.answered(method, command, body));
+        let (is_good, mut answer) = answered.map_err(|error| error.to_string())?;
+        match is_good {
+            true => Ok(answer["value"].take()),
+            false => Err(answer["value"].to_string()),
         }
-        drop(self.chromedriver.kill());
-        drop(self.chromedriver.wait());
     }
-}
 
-/// Speaks HTTP with ChromeDriver: one connection a command, all on this machine.
-#[derive(Debug)]
-struct Client(u16);
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-impl Client {
+    /// One connection a command: all are on this machine.
     async fn answered(
         &self,
-        request: axum::http::Request<Body<'_>>,
-    ) -> Result<axum::http::Response<axum::body::Bytes>, Failure> {
-        let stream = TcpStream::connect(("127.0.0.1", self.0)).await?;
+        method: Method,
+        command: &str,
+        body: &Value,
+    ) -> Result<(bool, Value), Box<dyn std::error::Error>> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
         let (mut sender, connection) = handshake.await?;
-        let request = request.map(|body| match body {
-            Body::Empty => Sent::empty(),
-            Body::Json(json) => Sent::from(json.to_string()),
-        });
-        let (mut head, body) = request.into_parts();
-        let path = head.uri.path().to_owned();
-        head.uri = path.parse()?;
-        head.headers.insert("host", "127.0.0.1".parse()?);
-        let request = axum::http::Request::from_parts(head, body);
-        let answered = async move {
-            let (head, body) = sender.send_request(request).await?.into_parts();
-            let body = axum::body::to_bytes(Sent::new(body), ANSWER_BYTES_MAX).await?;
-            Ok::<_, Failure>(axum::http::Response::from_parts(head, body))
+        let body = match body {
+            Value::Null => Body::empty(),
+            body => Body::from(body.to_string()),
         };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/{}{command}", self.session))
+            .header("host", "127.0.0.1")
+            .body(body)?;
         // The connection ends when its sender is dropped.
-        let (answer, ended) = tokio::join!(answered, connection);
+        let (answer, ended) = tokio::join!(
+            async move {
+                let answer = sender.send_request(request).await?;
+                let is_good = answer.status().is_success();
+                let body = to_bytes(Body::new(answer.into_body()), ANSWER_BYTES_MAX).await?;
+                Ok((is_good, serde_json::from_slice(&body)?))
+            },
+            connection
+        );
         ended?;
         answer
     }
 }
 
-#[async_trait::async_trait]
-impl HttpClient for Client {
-    async fn send(
-        &self,
-        request: axum::http::Request<Body<'_>>,
-    ) -> WebDriverResult<axum::http::Response<axum::body::Bytes>> {
-        let answered = self.answered(request).await;
-        answered.map_err(|error| WebDriverError::HttpError(error.to_string()))
-    }
-
-    async fn new(&self) -> Arc<dyn HttpClient> {
-        Arc::new(Self(self.0))
+impl Drop for Window {
+    fn drop(&mut self) {
+        // A test that failed says so itself.
+        let session = self.session.trim_end_matches('/').to_owned();
+        self.session.clear();
+        drop(self.tell(Method::DELETE, &session, &Value::Null));
+        drop(self.chromedriver.kill());
+        drop(self.chromedriver.wait());
     }
 }
