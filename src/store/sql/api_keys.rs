@@ -125,7 +125,7 @@ impl SqlStore {
         };
         let pool = self.writer()?;
         let write = async {
-            let mut tx = pool.begin_writing().await?;
+            let mut tx = pool.begin_lasting().await?;
             let tenant_id = commit::tenant(&mut tx, tenant).await?;
             let now = operator::now(&mut tx).await?;
             let mut values: Vec<Value<'_>> = vec![tenant_id.into()];
@@ -173,7 +173,7 @@ impl SqlStore {
     pub async fn revoke_api_key(&self, id: i64) -> Result<Option<ApiKeyRecord>, StoreError> {
         let pool = self.writer()?;
         let write = async {
-            let mut tx = pool.begin_writing().await?;
+            let mut tx = pool.begin_lasting().await?;
             let found = find(&mut tx, None, Some(id)).await?.into_iter().next();
             if let Some(key) = found.as_ref().filter(|key| key.revoked_at.is_none()) {
                 let now = operator::now(&mut tx).await?;

@@ -123,7 +123,7 @@ impl SqlStore {
     pub async fn import_dids(&self, entries: &DidEntries) -> Result<DidImport, StoreError> {
         let pool = self.writer()?;
         let write = async {
-            let mut tx = pool.begin_writing().await?;
+            let mut tx = pool.begin_lasting().await?;
             let mut total = DidImport::default();
             for (tenant, entries) in by_tenant(entries) {
                 let tenant_id = commit::tenant(&mut tx, tenant).await?;

@@ -9,8 +9,9 @@
 //! # SQLite
 //! The embedded default: one file beside the daemon. Write-ahead log,
 //! `synchronous=NORMAL`: a power cut may take back the newest commits, rows and
-//! position together, and they are read again from the binlog. One connection
-//! writes; a few read, and never wait for it.
+//! position together, and they are read again from the binlog. What only a client or
+//! an operator knows is on the disk before they are answered (`begin_lasting`), and
+//! with it everything before. One connection writes; a few read, and never wait for it.
 //!
 //! # Servers
 //! Writers of one source meet at its row of `source_leases` and take turns;
@@ -422,7 +423,7 @@ impl Store for SqlStore {
     ) -> Result<(Vec<PostOutcome>, u64), StoreError> {
         let pool = self.writer()?;
         let write = async {
-            let mut tx = pool.begin_writing().await?;
+            let mut tx = pool.begin_lasting().await?;
             let written = Box::pin(posted::write(&mut tx, posts, creates_dids)).await?;
             tx.finish(written).await
         };

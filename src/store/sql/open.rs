@@ -81,16 +81,30 @@ pub(super) fn begin_loading(dialect: Dialect) -> &'static str {
 /// when it comes.
 pub(super) fn begin_writing(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::Sqlite => "BEGIN IMMEDIATE",
+        Dialect::Sqlite => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
         Dialect::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off",
         Dialect::MySql => "START TRANSACTION",
     }
 }
 
+/// The same for what no binlog brings again: once committed it outlives a power cut.
+/// Servers see to that by themselves.
+fn begin_lasting(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+        Dialect::Postgres | Dialect::MySql => begin_writing(dialect),
+    }
+}
+
 impl Pool {
-    /// Begins a transaction that writes.
+    /// Begins a transaction that writes what can be read again from the source.
     pub(super) async fn begin_writing(&self) -> Result<Tx, sqlx::Error> {
         self.begin(begin_writing(self.dialect()), PATIENCE).await
+    }
+
+    /// Begins one that writes what only its client or an operator knows.
+    pub(super) async fn begin_lasting(&self) -> Result<Tx, sqlx::Error> {
+        self.begin(begin_lasting(self.dialect()), PATIENCE).await
     }
 }
 

@@ -42,7 +42,7 @@ impl SqlStore {
     ) -> Result<(), StoreError> {
         let pool = self.writer()?;
         let write = async {
-            let mut tx = pool.begin_writing().await?;
+            let mut tx = pool.begin_lasting().await?;
             let tenant_id = commit::tenant(&mut tx, tenant).await?;
             audit(&mut tx, tenant_id, action.as_str(), details).await?;
             tx.commit().await

@@ -400,3 +400,28 @@ async fn nothing_is_looked_up_by_reading_a_table() {
         }
     }
 }
+
+/// What `PRAGMA synchronous` said of the last transaction that was written: 1 where a
+/// power cut may take it back, 2 where it may not.
+async fn synchronous(store: &SqlStore) -> i64 {
+    let asked = sqlx::query_scalar("PRAGMA synchronous");
+    asked.fetch_one(writer(store)).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_no_binlog_brings_again_outlives_a_power_cut() {
+    let (store, _folder) = sqlite("").await;
+    let change = honest(&Dump::default(), empty(&Dump::default()));
+    store.commit(&change).await.unwrap();
+    assert_eq!(synchronous(&store).await, 1);
+    store.post(&[], true).await.unwrap();
+    assert_eq!(synchronous(&store).await, 2, "posts");
+    store.forget_post_keys().await.unwrap();
+    assert_eq!(synchronous(&store).await, 1);
+    store.create_api_key("default", "x", "hash").await.unwrap();
+    assert_eq!(synchronous(&store).await, 2, "keys");
+    store.note_key_used(1).await.unwrap();
+    assert_eq!(synchronous(&store).await, 1);
+    store.revoke_api_key(1).await.unwrap();
+    assert_eq!(synchronous(&store).await, 2, "revoked keys");
+}
