@@ -279,7 +279,24 @@ fn an_operator_looks_sorts_finds_and_watches() {
             .contains("/dids/%2B13125550103")
             .then_some(())
     });
+
+    // What is wrong is said by itself, and what is shown is said to be old.
+    browser.go(&shown.base);
+    shown.server.stop();
+    wait_until("the source is told to be lost", || {
+        let cards = browser.texts("#sources .card.bad");
+        cards
+            .first()
+            .filter(|card| card.contains("stopped"))
+            .map(drop)
+    });
     let log = shown.daemon.stop();
+    wait_until("the page is told to be old", || {
+        let told = browser.texts("#stale:not([hidden])");
+        told.first()
+            .filter(|told| told.contains("Not refreshed since"))
+            .map(drop)
+    });
     assert!(!log.contains(&shown.key), "the key is in the log");
 }
 
