@@ -29,8 +29,8 @@ use crate::telemetry::{self, field, spawn_named};
 /// configuration that is wrong changes nothing.
 ///
 /// With `[api] listen` it answers over HTTP meanwhile: `/healthz` and `/readyz`
-/// whether it is well, `/metrics` for Prometheus, and the API under `/api/v1`, for
-/// who has a key (`didtail api-key create`).
+/// whether it is well, `/metrics` for Prometheus, and for who has a key
+/// (`didtail api-key create`) the dashboard at `/` and the API under `/api/v1`.
 ///
 /// Examples:
 ///   didtail run

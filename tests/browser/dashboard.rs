@@ -310,6 +310,13 @@ fn it_is_read_in_both_themes_on_a_phone_and_without_scripts() {
     let shown = Shown::new("dashboard-themes");
     let browser = Window::open("themes", DESK);
     shown.log_in(&browser);
+    wait_until("what was applied is in the chart", || {
+        let charts = browser.texts("#sources figcaption");
+        charts
+            .iter()
+            .any(|chart| chart.contains("behind: now 0 s"))
+            .then_some(())
+    });
     let did = format!("{}/dids/%2B13125550102", shown.base);
     let mut backs = Vec::new();
     for theme in ["light", "dark"] {
