@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::answer::{BadFields, refusal, store_failed, tagged};
 use super::ask::{Parameters, sealed};
 use super::{Api, moment};
-use crate::ledger::Counters;
+use crate::ledger::{Counters, share};
 use crate::store::{DidRow, Filter, KeyHolder, Split, SqlStore, StoreError};
 
 /// How often it happened.
@@ -119,7 +119,7 @@ impl From<Counters> for Numbers {
             dnc,
             talk_seconds,
         } = counters;
-        let percent = |part| ratio(part, total_calls).map(|ratio| 100.0 * ratio);
+        let percent = |part| share(part, total_calls).map(|share| 100.0 * share);
         Self {
             dials,
             total_calls,
@@ -137,14 +137,9 @@ impl From<Counters> for Numbers {
             success_rate: percent(successful_calls),
             answer_rate: percent(answered),
             block_rate: percent(blocked),
-            average_talk_seconds: ratio(talk_seconds, answered),
+            average_talk_seconds: share(talk_seconds, answered),
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a rate of that many calls")]
-fn ratio(part: i64, whole: i64) -> Option<f64> {
-    (whole != 0).then(|| part as f64 / whole as f64)
 }
 
 impl From<DidRow> for Did {

@@ -123,6 +123,13 @@ impl Counters {
     }
 }
 
+/// A part of a whole, e.g. 0.25; `None` of nothing.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a share of that many calls")]
+pub fn share(part: i64, whole: i64) -> Option<f64> {
+    (whole != 0).then(|| part as f64 / whole as f64)
+}
+
 impl AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         self.combine(&other, 1);

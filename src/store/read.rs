@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::{Counters, Outcome, Pruned};
+use crate::ledger::{Counters, Outcome, Pruned, share};
 use crate::store::sql::{Dialect, Query, Row, Tx};
 use crate::store::{SqlStore, StoreError};
 
@@ -169,12 +169,7 @@ pub(in crate::store) fn counters(row: &mut Row) -> Result<Counters, sqlx::Error>
 
 /// A part of a whole in percent.
 fn percent(part: i64, whole: i64) -> Option<f64> {
-    ratio(part, whole).map(|ratio| 100.0 * ratio)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a rate of that many calls")]
-fn ratio(part: i64, whole: i64) -> Option<f64> {
-    (whole != 0).then(|| part as f64 / whole as f64)
+    share(part, whole).map(|share| 100.0 * share)
 }
 
 impl SqlStore {
@@ -414,7 +409,7 @@ fn summary(row: &mut Row) -> Result<DidSummary, sqlx::Error> {
         success_rate: percent(successful_calls, total_calls),
         answer_rate: percent(answered, total_calls),
         block_rate: percent(blocked, total_calls),
-        average_talk_seconds: ratio(talk_seconds, answered),
+        average_talk_seconds: share(talk_seconds, answered),
         last_call_at: row.take()?,
     })
 }

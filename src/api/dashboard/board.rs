@@ -12,7 +12,8 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use quick_cache::unsync::Cache;
 
-use super::trend::{Judgement, Level, judge, share};
+use super::trend::{Judgement, Level, judge};
+use crate::ledger::share;
 use crate::store::{Compared, SqlStore, StoreError, Stretches, Tally};
 
 /// DIDs of the table; of more those that were called from last.

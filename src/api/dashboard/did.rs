@@ -6,8 +6,8 @@ use super::board::{Days, back};
 use super::chart;
 use super::overview::{judged, tiles};
 use super::page::{number, percent, time};
-use super::trend::{judge, share};
-use crate::ledger::Counters;
+use super::trend::judge;
+use crate::ledger::{Counters, share};
 use crate::store::{
     CallRecord, Compared, DidRow, Filter, RecordPage, RecordQuery, Split, SqlStore, StoreError,
     Stretches, Tally,

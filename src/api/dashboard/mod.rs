@@ -33,7 +33,7 @@ use maud::{Markup, html};
 
 use super::health::Report;
 use super::listen::Peer;
-use super::{Api, answer};
+use super::{Api, Turn, answer};
 use crate::store::{ApiKey, KeyHolder, SqlStore, StoreError, Tally};
 use crate::telemetry::field;
 
@@ -133,8 +133,9 @@ async fn overview(
     let view = View::of(uri.query().unwrap_or_default());
     let now = api.vitals.now();
     let read = async {
+        let _turn = turn(&api, &holder).await?;
+        // Whoever had the turn before may just have read it.
         let kept = api.boards.kept(&holder.tenant, view.days, Instant::now());
-        let _turn = api.turn(&holder).await.map_err(Box::new)?;
         let board = match kept {
             Some(board) => board,
             None => {
@@ -161,6 +162,12 @@ async fn overview(
         (table)
     };
     shown("Overview", &holder, &content)
+}
+
+/// The right to read the store, or a page that says to come again.
+async fn turn<'a>(api: &'a Api, holder: &KeyHolder) -> Result<Turn<'a>, Box<Response>> {
+    let turn = api.turn(holder).await;
+    turn.map_err(|_| Box::new(busy(1)))
 }
 
 /// The last days of some DIDs.
@@ -229,9 +236,9 @@ async fn did(
     let Some(number) = api.phones().normalise(&asked) else {
         return no_did(&holder);
     };
-    let _turn = match api.turn(&holder).await {
+    let _turn = match turn(&api, &holder).await {
         Ok(turn) => turn,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let read = async {
         let newest = store.newest_day(&holder.tenant).await?;

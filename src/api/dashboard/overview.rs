@@ -6,8 +6,9 @@ use super::board::{Board, Days, Row, Seen, Sort, View};
 use super::chart::{self, Spark};
 use super::course::Minute;
 use super::page::{ago, minutes, number, percent, span};
-use super::trend::{Judgement, Level, share};
+use super::trend::{Judgement, Level};
 use crate::api::health::{Condition, SourceReport};
+use crate::ledger::share;
 use crate::store::Tally;
 
 /// A source on the page.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::ledger::share;
 use crate::store::Tally;
 
 /// Calls from which on the share of blocked ones is looked at.
@@ -116,8 +117,8 @@ fn blocked(before: &Tally, recent: &Tally) -> Option<(Level, Sign)> {
     if recent.calls < CALLS_MIN {
         return None;
     }
+    let earlier = share(before.blocked, before.calls).filter(|_| before.calls >= CALLS_MIN);
     let share = share(recent.blocked, recent.calls)?;
-    let earlier = self::share(before.blocked, before.calls).filter(|_| before.calls >= CALLS_MIN);
     let surely = at_least(recent.blocked, recent.calls);
     let has_doubled = earlier.is_some_and(|earlier| {
         let apart = standard_errors(
@@ -141,8 +142,8 @@ fn answers(before: &Tally, recent: &Tally) -> Option<(Level, Sign)> {
     if before.calls.min(recent.calls) < CALLS_COMPARED_MIN {
         return None;
     }
+    let earlier = share(before.answered, before.calls)?;
     let share = share(recent.answered, recent.calls)?;
-    let earlier = self::share(before.answered, before.calls)?;
     let apart = standard_errors(
         (before.answered, before.calls),
         (recent.answered, recent.calls),
@@ -159,11 +160,6 @@ fn answers(before: &Tally, recent: &Tally) -> Option<(Level, Sign)> {
     };
     let before = earlier;
     Some((level, Sign::FewerAnswers { share, before }))
-}
-
-/// A part of a whole, from 0 to 1; `None` of nothing.
-pub(super) fn share(part: i64, whole: i64) -> Option<f64> {
-    (whole > 0).then(|| float(part) / float(whole))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share of that many calls")]
