@@ -55,8 +55,11 @@ pub(super) struct Did {
     /// observed, imported or reported.
     origin: String,
     /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     last_call_at: Option<String>,
+    #[schema(format = DateTime)]
     last_dial_at: Option<String>,
     numbers: Numbers,
 }
@@ -87,6 +90,7 @@ pub(super) struct Part {
 pub(super) struct Stats {
     phone_number: String,
     /// From when on it was counted; null: of all time. RFC 3339, UTC.
+    #[schema(format = DateTime)]
     since: Option<String>,
     total: Numbers,
     by_day: Vec<Part>,
@@ -161,12 +165,16 @@ impl From<DidRow> for Did {
 #[utoipa::path(
     get,
     path = "/api/v1/dids",
+    operation_id = "listDids",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "DIDs of a page; 100"),
         ("cursor" = Option<String>, Query, description = "The nextCursor of the page before"),
     ),
     responses(
-        (status = 200, description = "A page of DIDs", body = Dids),
+        (status = 200, description = "A page of DIDs", body = Dids, links(
+            ("next" = (operation_id = "listDids", parameters(("cursor" = "$response.body#/nextCursor")))),
+            ("stats" = (operation_id = "didStats", parameters(("phone" = "$response.body#/data/0/phoneNumber")))),
+        )),
         (status = 304, description = "As the client has it, by its If-None-Match"),
         (status = 400, description = "Parameters that are not understood", body = super::openapi::Refusal),
         (status = 401, description = "No valid key", body = super::openapi::Refusal),
@@ -209,8 +217,9 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/api/v1/dids/{phone}/stats",
+    operation_id = "didStats",
     params(
-        ("phone" = String, Path, description = "The DID, in any form"),
+        ("phone" = String, Path, description = "The DID, in any form", example = "+12125550100"),
         ("since" = Option<String>, Query, description = "Only calls and dials from then on: RFC 3339, or seconds since 1970"),
     ),
     responses(

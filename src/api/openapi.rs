@@ -6,7 +6,10 @@ use std::sync::OnceLock;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa::OpenApi;
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{RefOr, Response as Told};
 
 use super::answer::tagged;
 
@@ -34,7 +37,7 @@ pub(super) struct Refusal {
         super::dids::stats,
         document,
     ),
-    modifiers(&Keys)
+    modifiers(&Keys, &Headers)
 )]
 struct Document;
 
@@ -56,11 +59,58 @@ pub(super) fn document_now() -> &'static serde_json::Value {
     DOCUMENT.get_or_init(|| serde_json::to_value(Document::openapi()).unwrap_or_default())
 }
 
+/// What a client goes by beside the text of an answer.
+struct Headers;
+
+impl utoipa::Modify for Headers {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for path in document.paths.paths.values_mut() {
+            let operations = [path.get.as_mut(), path.post.as_mut()];
+            for operation in operations.into_iter().flatten() {
+                let is_tagged = operation.responses.responses.contains_key("304");
+                for (status, told) in &mut operation.responses.responses {
+                    if let RefOr::T(told) = told {
+                        add_headers(told, status, is_tagged);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn add_headers(told: &mut Told, status: &str, is_tagged: bool) {
+    let header = |kind, description: &str| -> Header {
+        let schema = Object::with_type(kind);
+        let header = HeaderBuilder::new().schema(Some(schema));
+        header.description(Some(description)).build()
+    };
+    let (name, header) = match status {
+        "200" | "304" if is_tagged => {
+            let description = "Send it back as If-None-Match: 304 where nothing has changed";
+            ("ETag", header(Type::String, description))
+        }
+        "401" => (
+            "WWW-Authenticate",
+            header(Type::String, "Bearer; x-api-key serves as well"),
+        ),
+        "429" | "503" => (
+            "Retry-After",
+            header(Type::Integer, "When to come again, in seconds"),
+        ),
+        _ => return,
+    };
+    told.headers.insert(name.to_owned(), RefOr::T(header));
+}
+
 /// This document; no key is needed.
 #[utoipa::path(
     get,
     path = "/api/v1/openapi.json",
-    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)),
+    operation_id = "openapi",
+    responses(
+        (status = 200, description = "OpenAPI 3.1", body = serde_json::Value),
+        (status = 304, description = "As the client has it, by its If-None-Match"),
+    ),
 )]
 pub(super) async fn document(headers: HeaderMap) -> Response {
     tagged(&headers, document_now())

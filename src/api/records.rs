@@ -54,8 +54,11 @@ pub(super) struct Record {
     sip_reason: String,
     called_count: Option<u32>,
     /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
     started_at: String,
+    #[schema(format = DateTime)]
     ended_at: Option<String>,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -112,17 +115,20 @@ impl From<CallRecord> for Record {
 #[utoipa::path(
     get,
     path = "/api/v1/call-records",
+    operation_id = "listCallRecords",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Calls of a page; 100"),
         ("cursor" = Option<String>, Query, description = "The nextCursor of the page before"),
-        ("did" = Option<String>, Query, description = "Only calls from this DID"),
+        ("did" = Option<String>, Query, description = "Only calls from this DID", example = "+12125550100"),
         ("campaign" = Option<String>, Query, description = "Only calls of this campaign"),
         ("disposition" = Option<String>, Query, description = "Only calls with this disposition"),
-        ("since" = Option<String>, Query, description = "Only calls that began then or later: RFC 3339, or seconds since 1970"),
+        ("since" = Option<String>, Query, description = "Only calls that began then or later: RFC 3339, or seconds since 1970", example = "2026-01-31T09:00:00Z"),
         ("until" = Option<String>, Query, description = "Only calls that began before: RFC 3339, or seconds since 1970"),
     ),
     responses(
-        (status = 200, description = "A page of calls", body = Records),
+        (status = 200, description = "A page of calls", body = Records, links(
+            ("next" = (operation_id = "listCallRecords", parameters(("cursor" = "$response.body#/nextCursor")))),
+        )),
         (status = 304, description = "As the client has it, by its If-None-Match"),
         (status = 400, description = "Parameters that are not understood", body = super::openapi::Refusal),
         (status = 401, description = "No valid key", body = super::openapi::Refusal),

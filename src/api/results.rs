@@ -46,38 +46,64 @@ const FULL_SECONDS: u64 = 30;
 /// As [`FULL_SECONDS`].
 const BUSY_SECONDS: u64 = 1;
 
-/// The result of a call. Numbers may come as texts.
+/// A text, or a number that is taken as one.
 #[derive(utoipa::ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[serde(untagged)]
+#[expect(dead_code, reason = "as CallResult")]
+enum Text {
+    Text(String),
+    Number(f64),
+}
+
+/// A whole number, or its digits as a text.
+#[derive(utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "as CallResult")]
+enum Whole {
+    Number(u32),
+    Text(String),
+}
+
+/// The result of a call. What is optional may also be null or empty; other fields are
+/// passed over.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({
+    "uniqueid": "1769850000.1234",
+    "phoneNumber": "2025550143",
+    "didUsed": "2125550100",
+    "disposition": "SALE",
+    "duration": 83,
+    "campaignId": "SOLAR",
+    "agentId": "6001",
+    "timestamp": "2026-01-31T09:01:30Z",
+}))]
 #[expect(
     dead_code,
     reason = "the shape of what is read field by field, for the document"
 )]
 pub(super) struct CallResult {
-    /// Asterisk's, of the channel that the client saw.
-    #[schema(max_length = 64)]
-    uniqueid: String,
+    /// Asterisk's, of the channel that the client saw; at most 64 characters.
+    uniqueid: Text,
     /// The number that was dialled.
-    phone_number: String,
+    phone_number: Text,
     /// The DID that the call went out with.
-    did_used: Option<String>,
-    /// VICIdial's status, or a Q.850 cause.
-    #[schema(max_length = 20)]
-    disposition: String,
-    /// Seconds.
-    #[schema(minimum = 0, maximum = 604_800)]
-    duration: Option<i64>,
-    campaign_id: Option<String>,
-    agent_id: Option<String>,
+    did_used: Option<Text>,
+    /// VICIdial's status, at most 20 characters, or a Q.850 cause.
+    disposition: Text,
+    /// Seconds, at most a week.
+    duration: Option<Whole>,
+    /// At most 64 characters.
+    campaign_id: Option<Text>,
+    /// At most 64 characters.
+    agent_id: Option<Text>,
     /// Seconds since 1970, or RFC 3339.
-    timestamp: String,
+    timestamp: Text,
     /// VICIdial's caller code, V… or M….
-    caller_code: Option<String>,
-    /// Q.850.
-    #[schema(minimum = 0, maximum = 127)]
-    hangup_cause: Option<i64>,
-    /// Asterisk's DIALSTATUS.
-    dial_status: Option<String>,
+    caller_code: Option<Text>,
+    /// Q.850, 0 to 127.
+    hangup_cause: Option<Whole>,
+    /// Asterisk's DIALSTATUS, at most 20 characters.
+    dial_status: Option<Text>,
 }
 
 /// What was recorded.
@@ -105,6 +131,7 @@ pub(super) struct RecordedAnswer {
 #[utoipa::path(
     post,
     path = "/api/v1/call-results",
+    operation_id = "postCallResult",
     params(
         ("source" = Option<String>, Query, description = "The VICIdial database that the call is in; needed where the tenant has several"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same for the same result; remembered for a day"),

@@ -4,6 +4,7 @@ mod endpoints;
 mod pages;
 mod posts;
 mod shipped;
+mod statuses;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::store::{Dump, Store as _};
 const OWN: &str = "Sec-Fetch-Site: same-origin\r\n";
 
 /// The value of a header.
-fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let lines = answer.lines().take_while(|line| !line.is_empty());
     let mut pairs = lines.filter_map(|line| line.split_once(": "));
     let found = pairs.find(|(found, _)| found.eq_ignore_ascii_case(name));

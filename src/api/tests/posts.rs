@@ -7,7 +7,7 @@ use crate::store::{POSTED_MAX, Store as _};
 
 const PATH: &str = "/api/v1/call-results";
 
-fn body() -> serde_json::Value {
+pub(super) fn body() -> serde_json::Value {
     serde_json::json!({
         "uniqueid": "1700000000.1", "phoneNumber": "2025550143", "didUsed": "2025550100",
         "disposition": "SALE", "duration": 83, "campaignId": "SOLAR", "agentId": "6001",
