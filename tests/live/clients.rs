@@ -187,7 +187,7 @@ fn who_is_killed_while_it_posts_loses_and_doubles_nothing() {
 fn what_cannot_be_posted_is_kept_and_says_why() {
     let (site, daemon, middle, dialer) = site_with_dialer("clients_refused");
     let mut bad = HungUp::new(1);
-    bad.variables.insert("DIDTAIL_NUMBER", "123".to_owned());
+    bad.uniqueid = "9999999999.1".to_owned();
     dialer.hang_up(&bad);
     dialer.hang_up(&HungUp::new(2));
     assert_eq!(dialer.now().code, 75);
@@ -222,7 +222,7 @@ fn what_cannot_be_posted_is_kept_and_says_why() {
     assert_eq!(refused.len(), 1);
     let answer = dialer.dir.join("spool/refused").join(&refused[0]);
     let answer = std::fs::read_to_string(answer.with_extension("answer")).expect("an answer");
-    assert!(answer.contains("phoneNumber"), "{answer}");
+    assert!(answer.contains("uniqueid"), "{answer}");
     let said = dialer.spool(&["--again"]).good();
     assert!(said.contains("1 of the refused"), "{said}");
     assert_eq!(dialer.results("spool/refused"), refused);
