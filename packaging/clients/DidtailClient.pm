@@ -13,7 +13,7 @@ package DidtailClient;
 use strict;
 use warnings;
 
-use Fcntl qw(:DEFAULT :flock);
+use Fcntl qw(:DEFAULT :flock :mode);
 use File::Path qw(make_path);
 use HTTP::Tiny;
 use IO::Handle;
@@ -34,6 +34,10 @@ my $WRONG_PAUSE = 30;
 
 # Bytes of a body that the API takes, and of an answer that is read.
 my $BYTES_MAX = 64 * 1024;
+
+# Characters that the API takes. Of the fields that may be absent one with more is left out.
+my %NEEDED_MAX   = (uniqueid => 64, phoneNumber => 40);
+my %OPTIONAL_MAX = (callerCode => 64, didUsed => 40, dialStatus => 20);
 
 # Refused results that are kept; the oldest go first.
 my $REFUSED_MAX = 10_000;
@@ -122,14 +126,15 @@ my $kept = 0;
 sub keep {
     my ($settings, $result) = @_;
     my $spool = folder($settings);
+    my $text  = JSON::PP->new->canonical->ascii->encode(fitting($result));
     die "$spool is full: $settings->{spool_max} results wait (spool_max), the newest is given up;"
         . " didtail-spool --status says why they wait\n"
-        if names($spool) >= $settings->{spool_max};
+        if has($spool, $settings->{spool_max});
     (my $host = hostname()) =~ s/[^A-Za-z0-9.-]/-/g;
     my ($second, $micro) = Time::HiRes::gettimeofday();
     my $name = sprintf '%010d.%06d-%.64s-%d-%d', $second, $micro, $host, $$, ++$kept;
     my $new  = "$spool/.$name.new";
-    write_whole($new, JSON::PP->new->canonical->ascii->encode($result));
+    write_whole($new, $text);
     if (!rename $new, "$spool/$name.json") {
         my $why = $!;
         unlink $new;
@@ -139,18 +144,59 @@ sub keep {
     return $name;
 }
 
+# The result without what the API would refuse all of it for.
+sub fitting {
+    my ($result) = @_;
+    my %fitting = %$result;
+    for my $field (grep { defined $fitting{$_} } keys %OPTIONAL_MAX) {
+        delete $fitting{$field} unless $fitting{$field} =~ /\A[^\x00-\x1f\x7f]{0,$OPTIONAL_MAX{$field}}\z/;
+    }
+    for my $field (sort keys %NEEDED_MAX) {
+        die "its $field is empty, has more than $NEEDED_MAX{$field} characters or one that is none:"
+            . " the dialplan or the event has it so\n"
+            unless ($fitting{$field} // '') =~ /\A[^\x00-\x1f\x7f]{1,$NEEDED_MAX{$field}}\z/;
+    }
+    return \%fitting;
+}
+
+# The spool, made where there is none.
 sub folder {
     my ($settings) = @_;
     my $spool = $settings->{spool};
-    return $spool if -d $spool;
-    make_path($spool, { mode => 0700, error => \my $errors });
-    -d $spool or die "cannot make $spool: " . join('; ', map { values %$_ } @{ $errors || [] }) . "\n";
-    return $spool;
+    my $errors;
+    make_path($spool, { mode => 0700, error => \$errors }) unless lstat $spool;
+    return $spool if is_own($spool);
+    die "cannot make $spool: " . join('; ', map { values %$_ } @{ $errors || [] }) . "\n";
 }
 
+# Whether a folder is there. Dies where somebody else could put links into it, through
+# which another file would be written or posted.
+sub is_own {
+    my ($folder) = @_;
+    my (undef, undef, $mode, undef, $owner) = lstat $folder or return 0;
+    die "$folder is no folder, or a link to one: set spool to the folder itself\n" unless S_ISDIR($mode);
+    if ($owner != $>) {
+        my $user = getpwuid($owner) // "#$owner";
+        my $self = getpwuid($>)     // "#$>";
+        die "$folder belongs to $user, and this is run by $self: run it as Asterisk's user,"
+            . " who has the spool (sudo -u $user)\n";
+    }
+    die "others than its owner can write into $folder: chmod 700 $folder\n" if $mode & (S_IWGRP | S_IWOTH);
+    return 1;
+}
+
+# Opens a plain file of the spool for reading.
+sub open_plain {
+    my ($file) = @_;
+    # Of a pipe it would wait for a writer.
+    sysopen my $in, $file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK or return;
+    return -f $in ? $in : undef;
+}
+
+# Writes a file that is not there yet.
 sub write_whole {
     my ($file, $text) = @_;
-    sysopen my $out, $file, O_WRONLY | O_CREAT | O_TRUNC, 0600 or die "cannot write $file: $!\n";
+    sysopen my $out, $file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600 or die "cannot write $file: $!\n";
     return if (print {$out} $text) && $out->flush && $out->sync && close $out;
     my $why = $!;
     # Half a file is no result, and takes room on a full disk.
@@ -161,19 +207,30 @@ sub write_whole {
 # An old Perl cannot sync a folder: there a power cut may take the newest results.
 sub sync_folder {
     my ($folder) = @_;
-    open my $in, '<', $folder or return;
+    sysopen my $in, $folder, O_RDONLY | O_NOFOLLOW or return;
     $in->sync;
     return;
 }
 
-# The results that wait, in no order; in scalar context how many.
+# The results that wait, in no order; in scalar context how many. What is no plain file
+# is none.
 sub names {
     my ($folder) = @_;
     my @names;
     if (opendir my $in, $folder) {
-        @names = map { /$NAME/ ? $1 : () } readdir $in;
+        @names = grep { lstat "$folder/$_.json" and -f _ } map { /$NAME/ ? $1 : () } readdir $in;
     }
     return @names;
+}
+
+# Whether so many wait. Each call that ends asks: no file is looked at.
+sub has {
+    my ($folder, $count) = @_;
+    opendir my $in, $folder or return 0;
+    while (defined(my $file = readdir $in)) {
+        return 1 if substr($file, -5) eq '.json' && --$count <= 0;
+    }
+    return 0;
 }
 
 # Posts what waits, the oldest first, for so many seconds; or now, without a pause before
@@ -189,12 +246,7 @@ sub deliver {
     my $lock  = lock_of($spool) or return ('done', "another process is posting from $spool");
     remove_unfinished($spool);
     unlink "$spool/later" if $is_now;
-    my $http = HTTP::Tiny->new(
-        timeout    => $PATIENCE,
-        max_size   => $BYTES_MAX,
-        verify_SSL => 1,
-        agent      => 'didtail-client',
-    );
+    my $http = http();
     while (my @names = sort { $a cmp $b } names($spool)) {
         for my $name (@names) {
             return ('later', 'more wait than the time is enough for') if time >= $end;
@@ -222,6 +274,17 @@ sub deliver {
     return ('done', 'nothing waits');
 }
 
+# What asks the API. The key goes to no other address, whatever an answer says.
+sub http {
+    return HTTP::Tiny->new(
+        timeout      => $PATIENCE,
+        max_size     => $BYTES_MAX,
+        max_redirect => 0,
+        verify_SSL   => 1,
+        agent        => 'didtail-client',
+    );
+}
+
 sub pause {
     my ($failures) = @_;
     my $pause = 2**($failures < 20 ? $failures : 20);
@@ -231,7 +294,9 @@ sub pause {
 # The lock on a spool, for as long as the value lives. It names who has it.
 sub lock_of {
     my ($spool) = @_;
-    sysopen my $lock, "$spool/lock", O_RDWR | O_CREAT, 0600 or die "cannot write $spool/lock: $!\n";
+    sysopen my $lock, "$spool/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600
+        or die "cannot write $spool/lock: $!\n";
+    die "$spool/lock is no plain file: remove it\n" unless -f $lock;
     flock $lock, LOCK_EX | LOCK_NB or return;
     # On a full disk it has no name.
     truncate $lock, 0 and syswrite $lock, "$$\n";
@@ -242,7 +307,7 @@ sub remove_unfinished {
     my ($spool) = @_;
     opendir my $in, $spool or return;
     for my $file (grep { /\A\..*\.new\z/ } readdir $in) {
-        my $changed = (stat "$spool/$file")[9] // time;
+        my $changed = (lstat "$spool/$file")[9] // time;
         unlink "$spool/$file" if $changed < time - $UNFINISHED_MAX;
     }
     return;
@@ -251,7 +316,7 @@ sub remove_unfinished {
 # When the next try is due, the failures so far, and the last one's words.
 sub later {
     my ($spool) = @_;
-    open my $in, '<', "$spool/later" or return (0, 0, '');
+    my $in = open_plain("$spool/later") or return (0, 0, '');
     my ($at, $failures, $why) = (<$in> // '') =~ /\A(\d+) (\d+) (.*)/;
     return (0, 0, '') unless defined $at;
     # A clock that was set back is not waited for.
@@ -262,10 +327,14 @@ sub later {
 sub set_later {
     my ($spool, $pause, $failures, $why) = @_;
     $why =~ s/\s+/ /g;
+    my $new = "$spool/.later-$$.new";
+    # Of a process that had this one's number.
+    unlink $new;
     # On a full disk the next try is only sooner.
-    open my $out, '>', "$spool/later" or return;
-    printf {$out} "%d %d %s\n", time + $pause + 0.999, $failures, $why;
-    close $out;
+    eval {
+        write_whole($new, sprintf "%d %d %s\n", time + $pause + 0.999, $failures, $why);
+        rename $new, "$spool/later" or unlink $new;
+    };
     return;
 }
 
@@ -274,13 +343,13 @@ sub set_later {
 sub post {
     my ($settings, $http, $name) = @_;
     my $body = do {
-        open my $in, '<:raw', "$settings->{spool}/$name.json"
+        my $in = open_plain("$settings->{spool}/$name.json")
             or return ('wrong', "cannot read $settings->{spool}/$name.json: $!");
         local $/ = \($BYTES_MAX + 1);
         <$in> // '';
     };
     my $path = '/api/v1/call-results';
-    $path .= "?source=$settings->{source}" if $settings->{source} ne '';
+    $path .= '?source=' . escaped($settings->{source}) if $settings->{source} ne '';
     my ($answer, $document) = request($settings, $http, 'POST', $path, $body, $name);
     return ('wrong', $document) unless defined $answer;
     my ($status, $message) = ($answer->{status}, $document->{message} // '');
@@ -303,7 +372,23 @@ sub post {
     my $is_refused = $status == 400 || $status == 413 || $status == 422
         || ($status == 404 && $message eq 'DID not found');
     return ('refused', $answer->{content}) if $is_api && $is_refused;
-    return ('wrong', "$settings->{url} answers $status, and not as didtail does: is url right?");
+    return ('wrong', "$settings->{url} " . foreign($status));
+}
+
+# Any text as a value of a URL.
+sub escaped {
+    my ($text) = @_;
+    $text =~ s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ge;
+    return $text;
+}
+
+# What to do about an answer that is not didtail's.
+sub foreign {
+    my ($status) = @_;
+    return "answers $status and sends to another address, which is not followed:"
+        . ' set url to the address of didtail itself'
+        if $status =~ /\A3/;
+    return "answers $status, and not as didtail does: is url right?";
 }
 
 # An answer, and its JSON; without the key nothing but what is wrong with it.
@@ -337,6 +422,9 @@ sub refuse {
     my ($spool, $name, $answer) = @_;
     my $refused = "$spool/refused";
     mkdir $refused, 0700;
+    is_own($refused) or die "cannot make $refused: $!\n";
+    # One who died here before may have left it.
+    unlink "$refused/$name.answer";
     write_whole("$refused/$name.answer", $answer);
     rename "$spool/$name.json", "$refused/$name.json" or die "cannot write into $refused: $!\n";
     my @kept = sort { $a cmp $b } names($refused);
@@ -351,6 +439,7 @@ sub again {
     my ($settings) = @_;
     my $spool = folder($settings);
     my $moved = 0;
+    return $moved unless is_own("$spool/refused");
     for my $name (names("$spool/refused")) {
         next unless rename "$spool/refused/$name.json", "$spool/$name.json";
         unlink "$spool/refused/$name.answer";
@@ -362,13 +451,13 @@ sub again {
 # Asks the API whether it is there and knows the key. Returns as `deliver` does.
 sub check {
     my ($settings) = @_;
-    my $http = HTTP::Tiny->new(timeout => $PATIENCE, verify_SSL => 1, agent => 'didtail-client');
-    my ($answer, $document) = request($settings, $http, 'GET', '/api/v1/dids?limit=1');
+    my ($answer, $document) = request($settings, http(), 'GET', '/api/v1/dids?limit=1');
     return ('wrong', $document) unless defined $answer;
     my $status = $answer->{status};
     return ('done', "$settings->{url} answers and knows the key") if $status == 200 && $document->{success};
     return ('later', "$settings->{url}: " . first_line($answer->{content})) if $status == 599;
-    return ('wrong', "$settings->{url} answers $status: " . ($document->{message} // 'not as didtail does'));
+    return ('wrong', "$settings->{url} answers $status: $document->{message}") if defined $document->{message};
+    return ('wrong', "$settings->{url} " . foreign($status));
 }
 
 1;

@@ -2,6 +2,7 @@
 //! against a daemon, and with this test as the Asterisk that runs the AGI script and has
 //! the manager interface.
 
+mod attack;
 mod dialer;
 mod middle;
 
@@ -186,7 +187,7 @@ fn who_is_killed_while_it_posts_loses_and_doubles_nothing() {
 fn what_cannot_be_posted_is_kept_and_says_why() {
     let (site, daemon, middle, dialer) = site_with_dialer("clients_refused");
     let mut bad = HungUp::new(1);
-    bad.caller_code += &"0".repeat(60);
+    bad.uniqueid = "9999999999.1".to_owned();
     dialer.hang_up(&bad);
     dialer.hang_up(&HungUp::new(2));
     assert_eq!(dialer.now().code, 75);
@@ -198,6 +199,8 @@ fn what_cannot_be_posted_is_kept_and_says_why() {
     dialer.is_stopped("does not know the key");
     dialer.secret("client.key", key.trim());
     dialer.posts_to(&middle.address, "source = elsewhere");
+    dialer.is_stopped("no such source: there are main");
+    dialer.posts_to(&middle.address, "source = main&limit=1");
     dialer.is_stopped("no such source: there are main");
     dialer.posts_to(&middle.address, "colour = blue");
     dialer.is_stopped("line 6: expected NAME = VALUE");
@@ -219,7 +222,7 @@ fn what_cannot_be_posted_is_kept_and_says_why() {
     assert_eq!(refused.len(), 1);
     let answer = dialer.dir.join("spool/refused").join(&refused[0]);
     let answer = std::fs::read_to_string(answer.with_extension("answer")).expect("an answer");
-    assert!(answer.contains("callerCode"), "{answer}");
+    assert!(answer.contains("uniqueid"), "{answer}");
     let said = dialer.spool(&["--again"]).good();
     assert!(said.contains("1 of the refused"), "{said}");
     assert_eq!(dialer.results("spool/refused"), refused);

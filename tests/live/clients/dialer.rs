@@ -126,11 +126,12 @@ impl Dialer {
         // It reads until nobody has the other end any more, as Asterisk does.
         for line in from.lines() {
             let line = line.expect("text");
-            let name = line.strip_prefix("GET VARIABLE ").expect(&line);
-            let answer = match call.variables.get(name) {
-                Some(value) => format!("200 result=1 ({value})\n"),
-                None => "200 result=0\n".to_owned(),
-            };
+            let text = line.strip_prefix("GET FULL VARIABLE ").expect(&line);
+            let (before, rest) = text.split_once("${").expect(text);
+            let (name, behind) = rest.split_once('}').expect(text);
+            // One that is not set is empty, as Asterisk has it.
+            let value = call.variables.get(name).map_or("", String::as_str);
+            let answer = format!("200 result=1 ({before}{value}{behind})\n");
             to.write_all(b"HANGUP\n").expect("it reads");
             to.write_all(answer.as_bytes()).expect("it reads");
         }
