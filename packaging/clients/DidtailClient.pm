@@ -50,6 +50,7 @@ my $NAME = qr/\A(\d{10}\.\d{6}-[A-Za-z0-9.-]+-\d+-\d+)\.json\z/;
 my %DEFAULTS = (
     url             => 'http://127.0.0.1:5000',
     key_file        => '/etc/didtail/client.key',
+    ca_file         => '',
     source          => '',
     spool           => '/var/spool/didtail',
     spool_max       => 100_000,
@@ -246,7 +247,7 @@ sub deliver {
     my $lock  = lock_of($spool) or return ('done', "another process is posting from $spool");
     remove_unfinished($spool);
     unlink "$spool/later" if $is_now;
-    my $http = http();
+    my $http = http($settings);
     while (my @names = sort { $a cmp $b } names($spool)) {
         for my $name (@names) {
             return ('later', 'more wait than the time is enough for') if time >= $end;
@@ -276,7 +277,11 @@ sub deliver {
 
 # What asks the API. The key goes to no other address, whatever an answer says.
 sub http {
+    my ($settings) = @_;
+    # Without one: what the system trusts.
+    my @authority = $settings->{ca_file} ? (SSL_options => { SSL_ca_file => $settings->{ca_file} }) : ();
     return HTTP::Tiny->new(
+        @authority,
         timeout      => $PATIENCE,
         max_size     => $BYTES_MAX,
         max_redirect => 0,
@@ -451,7 +456,7 @@ sub again {
 # Asks the API whether it is there and knows the key. Returns as `deliver` does.
 sub check {
     my ($settings) = @_;
-    my ($answer, $document) = request($settings, http(), 'GET', '/api/v1/dids?limit=1');
+    my ($answer, $document) = request($settings, http($settings), 'GET', '/api/v1/dids?limit=1');
     return ('wrong', $document) unless defined $answer;
     my $status = $answer->{status};
     return ('done', "$settings->{url} answers and knows the key") if $status == 200 && $document->{success};
