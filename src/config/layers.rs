@@ -95,6 +95,9 @@ const SHORT_VARIABLES: &[(&str, &str, &str)] = &[
 
 const CONFIG_VARIABLE: &str = "DIDTAIL_CONFIG";
 
+/// What the variables of the API's clients begin with, which may run beside didtail.
+const CLIENT_VARIABLES: &str = "DIDTAIL_CLIENT_";
+
 /// Variables with a password, and whose it is.
 const PASSWORD_VARIABLES: [(&str, &str); 2] = [
     ("DIDTAIL_SOURCE_PASSWORD", "source"),
@@ -292,7 +295,7 @@ impl Layers {
             let short = SHORT_VARIABLES.iter().find(|(name, ..)| name == variable);
             let password = PASSWORD_VARIABLES.iter().find(|(name, _)| name == variable);
             let origin = Origin::Environment(variable.clone());
-            if variable == CONFIG_VARIABLE {
+            if variable == CONFIG_VARIABLE || variable.starts_with(CLIENT_VARIABLES) {
                 continue;
             } else if let Some((_, section)) = password {
                 self.passwords.insert(section, text.clone());

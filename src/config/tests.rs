@@ -232,6 +232,8 @@ fn the_environment_sets_any_key_and_its_typos_are_refused() {
         found,
         ["DIDTAIL_STORE_ULR: unknown environment variable; did you mean `DIDTAIL_STORE_URL`?"]
     );
+    // Of the clients that are shipped with it.
+    load_with(MINIMAL, &[("DIDTAIL_CLIENT_CONFIG", "x")]).expect("not meant for it");
 }
 
 #[test]
