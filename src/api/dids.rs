@@ -253,7 +253,8 @@ pub(super) async fn stats(
         Ok(turn) => turn,
         Err(refused) => return refused,
     };
-    match read(&store, &holder.tenant, &did.unwrap_or_default(), since).await {
+    let named = (phone.as_str(), did.as_deref());
+    match read(&store, &holder.tenant, named, since).await {
         Ok(Some(data)) => tagged(
             &headers,
             &StatsAnswer {
@@ -277,10 +278,10 @@ fn named(api: &Api, phone: &str, bad: &mut BadFields) -> Option<String> {
 async fn read(
     store: &SqlStore,
     tenant: &str,
-    did: &str,
+    (said, normal): (&str, Option<&str>),
     since: Option<i64>,
 ) -> Result<Option<Stats>, StoreError> {
-    let Some(row) = store.did_row(tenant, did).await? else {
+    let Some(row) = store.did_named(tenant, said, normal).await? else {
         return Ok(None);
     };
     let filter = Filter {

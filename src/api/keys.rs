@@ -54,7 +54,7 @@ impl Keys {
     }
 
     /// Whether the key of this hash was valid when it was looked up last.
-    fn has_seen(&self, hash: &str) -> bool {
+    pub(super) fn has_seen(&self, hash: &str) -> bool {
         self.known(hash).is_some()
     }
 
@@ -135,7 +135,7 @@ pub(super) async fn demand(State(api): State<Api>, mut request: Request, next: N
     };
     let holder = match api.keys.holder(&key, &store, now).await {
         Ok(Some(holder)) => holder,
-        Ok(None) => return unknown("this key is not valid: it is none, or was revoked"),
+        Ok(None) => return unknown("this key is unknown, or was revoked"),
         Err(error) => return store_failed(&error),
     };
     if is_guess {

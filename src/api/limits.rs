@@ -62,23 +62,31 @@ impl Limits {
     /// # Errors
     /// The seconds to wait where it is one too many; as of all here.
     pub(super) fn address(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
-        self.addresses.take(address, now)
+        self.addresses.take(network(address), now)
     }
 
     /// A request whose key was not valid of late: who has a good one is not kept out by
     /// others behind the same proxy who try theirs.
     pub(super) fn guess(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
-        self.unknown.take(address, now)
+        self.unknown.take(network(address), now)
     }
 
     /// The key of a [`Limits::guess`] was valid.
     pub(super) fn guessed(&self, address: IpAddr, now: Instant) {
-        self.unknown.put_back(address, now);
+        self.unknown.put_back(network(address), now);
     }
 
     /// A request with a valid key.
     pub(super) fn key(&self, key: i64, now: Instant) -> Result<(), u64> {
         self.keys.take(key, now)
+    }
+}
+
+/// What one client has of addresses: of IPv6 a whole network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
     }
 }
 
@@ -181,6 +189,11 @@ mod tests {
         }
         assert_eq!(limits.guess(address, now), Err(1));
         assert_eq!(limits.guess(IpAddr::from([192, 0, 2, 2]), now), Ok(()));
+        let of_network = |host| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
+        for host in 0..300 {
+            assert_eq!(limits.guess(of_network(host), now), Ok(()));
+        }
+        assert_eq!(limits.guess(of_network(300), now), Err(1));
         assert_eq!(limits.address(address, now), Ok(()), "a good key is let in");
     }
 }

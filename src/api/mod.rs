@@ -16,6 +16,7 @@ mod dashboard;
 mod dids;
 mod error;
 mod health;
+mod kept;
 mod keys;
 mod limits;
 mod listen;
@@ -26,8 +27,8 @@ mod results;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +38,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::engine::{Desk, Vitals};
@@ -46,8 +46,10 @@ use crate::vicidial::Phones;
 
 use self::answer::{later, refusal};
 use self::dashboard::{Boards, Courses, Sessions};
+use self::kept::Kept;
 use self::keys::Keys;
 use self::limits::Limits;
+use self::turns::{TooMany, Turn, Turns};
 
 pub use error::ApiError;
 pub use health::{Condition, Report, SourceReport};
@@ -60,13 +62,6 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of the body of a request.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Requests that read the store at the same time: fewer than it has connections, which
-/// the engine needs too.
-const READS_MAX: usize = 2;
-
-/// Reads with one key that run or wait for it.
-const READS_OF_KEY_MAX: usize = 16;
-
 /// What every answer is made with. Clones share it.
 #[derive(Clone, Debug)]
 struct Api(Arc<Shared>);
@@ -77,13 +72,12 @@ struct Shared {
     desk: Arc<Desk>,
     keys: Keys,
     limits: Limits,
+    kept: Kept,
     sessions: Sessions,
     boards: Boards,
     courses: Courses,
     phones: Mutex<Phones>,
-    reads: Semaphore,
-    /// How many reads of a key run or wait.
-    reading: Mutex<BTreeMap<i64, usize>>,
+    turns: Turns,
 }
 
 impl std::ops::Deref for Api {
@@ -102,12 +96,12 @@ impl Api {
             desk,
             keys: Keys::new(),
             limits: Limits::new(),
+            kept: Kept::default(),
             sessions: Sessions::new(),
             boards: Boards::new(),
             courses: Courses::default(),
             phones: Mutex::new(phones),
-            reads: Semaphore::new(READS_MAX),
-            reading: Mutex::default(),
+            turns: Turns::new(),
         })))
     }
 }
@@ -118,59 +112,16 @@ impl Shared {
         self.phones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until few enough others read the store.
+    /// Waits until it is the tenant's turn to read the store.
     ///
     /// # Errors
-    /// A refusal where too many of the same key wait: those of others would wait behind
-    /// them all.
+    /// A refusal where too many of its reads wait.
     async fn turn(&self, holder: &KeyHolder) -> Result<Turn<'_>, Response> {
-        let place = Place {
-            shared: self,
-            key: holder.key,
-        };
-        let before = {
-            let mut reading = self.reading();
-            let count = reading.entry(holder.key).or_default();
-            *count += 1;
-            *count - 1
-        };
-        if before >= READS_OF_KEY_MAX {
-            drop(place);
-            let message = "too many reads with this key at once; come again later";
-            return Err(later(StatusCode::TOO_MANY_REQUESTS, message, 1));
-        }
-        // It is never closed.
-        let permit = self.reads.acquire().await.ok();
-        Ok(Turn {
-            _permit: permit,
-            _place: place,
+        let turn = self.turns.turn(&holder.tenant).await;
+        turn.map_err(|TooMany| {
+            let message = "too many reads of this tenant at once; come again later";
+            later(StatusCode::TOO_MANY_REQUESTS, message, 1)
         })
-    }
-
-    fn reading(&self) -> MutexGuard<'_, BTreeMap<i64, usize>> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The right to read the store, until it is dropped.
-struct Turn<'a> {
-    _permit: Option<SemaphorePermit<'a>>,
-    _place: Place<'a>,
-}
-
-/// A read that is counted for its key.
-struct Place<'a> {
-    shared: &'a Shared,
-    key: i64,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut reading = self.shared.reading();
-        if let Some(count) = reading.get_mut(&self.key) {
-            *count -= 1;
-        }
-        reading.retain(|_, count| *count > 0);
     }
 }
 

@@ -7,6 +7,7 @@
 //! Q.850 cause; fields that nobody here knows are passed over.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Extension;
 use axum::body::Bytes;
@@ -16,13 +17,13 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::answer::{BadFields, json, later, refusal, store_away};
+use super::answer::{BadFields, json, later, refusal, store_away, store_failed};
 use super::ask::{Parameters, time};
 use super::records::record_id;
 use super::{Api, BODY_BYTES_MAX};
 use crate::engine::NotKept;
 use crate::ledger::named_second;
-use crate::store::{ApiKey, KeyHolder, NewPost, PostOutcome};
+use crate::store::{ApiKey, KeyHolder, NewPost, PostOutcome, SqlStore};
 use crate::vicidial::{Phones, Posted, Said};
 
 /// Longest texts, in characters: with room above VICIdial's own columns.
@@ -139,7 +140,7 @@ pub(super) struct RecordedAnswer {
     request_body = CallResult,
     responses(
         (status = 200, description = "Call result recorded", body = RecordedAnswer),
-        (status = 400, description = "Fields that are not understood", body = super::openapi::Refusal),
+        (status = 400, description = "Fields that are not understood, or a call that is older than what retention keeps", body = super::openapi::Refusal),
         (status = 401, description = "No valid key", body = super::openapi::Refusal),
         (status = 404, description = "DID not found", body = super::openapi::Refusal),
         (status = 413, description = "The body is too large", body = super::openapi::Refusal),
@@ -152,6 +153,7 @@ pub(super) struct RecordedAnswer {
 pub(super) async fn post(
     State(api): State<Api>,
     Extension(holder): Extension<Arc<KeyHolder>>,
+    Extension(store): Extension<SqlStore>,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -168,6 +170,11 @@ pub(super) async fn post(
         Ok(post) => post,
         Err(refused) => return *refused,
     };
+    match api.kept.since(&store, Instant::now()).await {
+        Ok(since) if is_passed_over(&post.posted, since) => return too_old(&post.posted),
+        Ok(_) => {}
+        Err(error) => return store_failed(&error),
+    }
     let record_id = record_id(&post.source, &post.posted.uniqueid);
     match api.desk.post(post).await {
         Ok(PostOutcome::Recorded(did_id)) => {
@@ -195,6 +202,23 @@ pub(super) async fn post(
         ),
         Err(NotKept::Away) => store_away(),
     }
+}
+
+/// Whether the call began before what retention keeps.
+fn is_passed_over(posted: &Posted, since: Option<i64>) -> bool {
+    let began = named_second(&posted.uniqueid).unwrap_or(posted.at);
+    since.is_some_and(|since| began < since)
+}
+
+fn too_old(posted: &Posted) -> Response {
+    let field = match named_second(&posted.uniqueid) {
+        Some(_) => "uniqueid",
+        None => "timestamp",
+    };
+    let mut bad = BadFields::default();
+    bad.add(field, "the call is older than what [retention] keeps");
+    bad.done()
+        .map_or_else(|refused| *refused, |()| store_away())
 }
 
 /// Reads a request whole, so that every bad field is named.

@@ -107,11 +107,13 @@ pub struct DidDay {
 }
 
 impl SqlStore {
-    /// The day of a tenant's newest call, in the dialer's zone; `None` without calls.
+    /// The day of a tenant's newest call that began at `until` (seconds since 1970, UTC)
+    /// or before, in the dialer's zone; `None` without one. A clock that is ahead
+    /// somewhere must not decide which day it is.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn newest_day(&self, tenant: &str) -> Result<Option<String>, StoreError> {
+    pub async fn newest_day(&self, tenant: &str, until: i64) -> Result<Option<String>, StoreError> {
         let read = async {
             let mut tx = self.begin_look().await?;
             let look = tx
@@ -120,7 +122,9 @@ impl SqlStore {
                      (SELECT id FROM tenants WHERE name = ",
                 )
                 .bind(tenant)
-                .sql(") ORDER BY started_at DESC LIMIT 1");
+                .sql(") AND started_at <= ")
+                .bind(until)
+                .sql(" ORDER BY started_at DESC LIMIT 1");
             let day = match tx.fetch_first(look).await? {
                 Some(mut row) => Some(row.take()?),
                 None => None,

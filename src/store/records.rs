@@ -175,6 +175,27 @@ impl SqlStore {
         Ok(found.into_iter().next())
     }
 
+    /// The DID that somebody names: the one that is written so in the store, e.g. in an
+    /// answer of ours, or else that of this number in its one form (`normal`). A number
+    /// that is none is kept by its digits, which can be another's without country code.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn did_named(
+        &self,
+        tenant: &str,
+        said: &str,
+        normal: Option<&str>,
+    ) -> Result<Option<DidRow>, StoreError> {
+        if let Some(row) = self.did_row(tenant, said).await? {
+            return Ok(Some(row));
+        }
+        match normal {
+            Some(normal) => self.did_row(tenant, normal).await,
+            None => Ok(None),
+        }
+    }
+
     async fn did_rows<'a>(
         &self,
         tenant: &'a str,

@@ -88,8 +88,8 @@ pub(super) fn back(day: Date, days: i64) -> Date {
     day.checked_sub(days.days()).unwrap_or(Date::MIN)
 }
 
-/// The day that a tenant's recent days end with: that of the newest call, if it can be
-/// today anywhere on earth; else today in UTC. `now`: seconds since 1970 (UTC).
+/// The day that a tenant's recent days end with: that of the newest call until now, if
+/// it can be today anywhere on earth; else today in UTC. `now`: seconds since 1970 (UTC).
 pub(super) fn last_day(newest: Option<&str>, now: i64) -> Date {
     let today = jiff::Timestamp::from_second(now).unwrap_or_default();
     let today = today.to_zoned(jiff::tz::TimeZone::UTC).date();
@@ -314,8 +314,11 @@ impl Row {
             return false;
         }
         // However a number is written, its digits are the same.
+        let is_number = |c: char| c.is_ascii_digit() || "+-(). ".contains(c);
         let digits: String = view.search.chars().filter(char::is_ascii_digit).collect();
-        let by_number = !digits.is_empty() && self.did.phone_number.contains(&digits);
+        let by_number = view.search.chars().all(is_number)
+            && !digits.is_empty()
+            && self.did.phone_number.contains(&digits);
         let status = self.did.status.to_lowercase();
         let by_status = status.contains(&view.search.to_lowercase());
         view.search.is_empty() || by_number || by_status
@@ -385,7 +388,7 @@ impl Boards {
         days: Days,
         now: i64,
     ) -> Result<Arc<Board>, StoreError> {
-        let newest = store.newest_day(tenant).await?;
+        let newest = store.newest_day(tenant, now).await?;
         let last_day = last_day(newest.as_deref(), now);
         let stretches = days.until(last_day);
         let dids = store.compared(tenant, &stretches, DIDS_MAX + 1).await?;
@@ -457,6 +460,7 @@ mod tests {
         assert_seen("q=(312)+555-0101", &["0101"]);
         assert_seen("q=PAUSED", &["0102"]);
         assert_seen("q=nothing", &[]);
+        assert_seen("q=x1", &[]);
         assert_seen("signs=1", &["0101"]);
         assert_seen(
             "sort=nonsense&days=9&page=7",

@@ -16,6 +16,9 @@ use crate::api::listen::is_told;
 /// Minutes that are kept: six hours.
 pub(super) const MINUTES: usize = 360;
 
+/// Minutes that a clock is set back without more ado.
+const AHEAD_MAX: i64 = 2;
+
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -57,6 +60,10 @@ impl Courses {
         let applied = changes.saturating_sub(course.changes);
         course.changes = changes;
         let at = now.div_euclid(60);
+        // Minutes of a clock that was far ahead, and was set right, never were.
+        while (course.minutes.back()).is_some_and(|last| last.at > at + AHEAD_MAX) {
+            course.minutes.pop_back();
+        }
         match course.minutes.back_mut() {
             // The clock may have been set back: that is no new minute.
             Some(last) if last.at >= at => {
@@ -119,6 +126,16 @@ mod tests {
         };
         assert_eq!(courses.of("main"), [minute(10, 7, 20), minute(11, 2, 2)]);
         assert_eq!(courses.of("other"), []);
+    }
+
+    #[test]
+    fn a_clock_that_was_an_hour_ahead_leaves_nothing() {
+        let courses = Courses::default();
+        for now in [600, 4200, 660] {
+            courses.note("main", now, None, 0);
+        }
+        let at: Vec<i64> = courses.of("main").iter().map(|minute| minute.at).collect();
+        assert_eq!(at, [10, 11]);
     }
 
     #[test]

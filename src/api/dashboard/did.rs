@@ -34,16 +34,13 @@ pub(super) struct Story {
 }
 
 impl Story {
-    /// Reads it; `None` where the tenant has no such DID.
+    /// Reads what there is of a tenant's DID.
     pub(super) async fn read(
         store: &SqlStore,
         tenant: &str,
-        number: &str,
+        row: DidRow,
         (days, last_day): (Days, Date),
-    ) -> Result<Option<Self>, StoreError> {
-        let Some(row) = store.did_row(tenant, number).await? else {
-            return Ok(None);
-        };
+    ) -> Result<Self, StoreError> {
         let stretches = days.until(last_day);
         let first = back(last_day, 2 * DAYS - 1).to_string();
         let read = store.days_of(tenant, &[row.id], &first).await?;
@@ -91,7 +88,7 @@ impl Story {
             ..RecordQuery::default()
         };
         let calls = store.call_records(tenant, &query).await?;
-        Ok(Some(Self {
+        Ok(Self {
             row,
             compared,
             stretches,
@@ -99,7 +96,7 @@ impl Story {
             campaigns,
             dispositions,
             calls,
-        }))
+        })
     }
 
     /// The page's content.
@@ -132,6 +129,7 @@ impl Story {
                 h2 { "By disposition, of the calls that are kept" }
                 (parts("Disposition", &self.dispositions))
                 h2 { "Recent calls" }
+                p.note { "Times are in your own zone, days in the dialer's." }
                 (self.table_of_calls())
             }
         }
@@ -204,13 +202,18 @@ fn call(record: &CallRecord) -> Markup {
             th scope="row" { (time(call.started_at)) }
             td { (call.phone_number) }
             td { (call.disposition) }
-            td { @if call.counted { (call.outcome.as_str()) } @else { "not yet" } }
+            td { @if call.counted { (words(call.outcome.as_str())) } @else { "not yet" } }
             td.figure { @if let Some(seconds) = call.duration_seconds { (number(seconds)) } }
             td.wide { (call.campaign_id) }
             td.wide { (call.agent_id) }
-            td.wide { (call.attribution.as_str()) }
+            td.wide { (words(call.attribution.as_str())) }
         }
     }
+}
+
+/// A name of the store as people write it.
+fn words(name: &str) -> String {
+    name.replace('_', " ")
 }
 
 /// The numbers of some parts, those with the most calls first.

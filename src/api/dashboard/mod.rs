@@ -33,7 +33,8 @@ use maud::{Markup, html};
 
 use super::health::Report;
 use super::listen::Peer;
-use super::{Api, Turn, answer};
+use super::turns::Turn;
+use super::{Api, answer};
 use crate::store::{ApiKey, KeyHolder, SqlStore, StoreError, Tally};
 use crate::telemetry::field;
 
@@ -98,16 +99,16 @@ async fn enter(State(api): State<Api>, mut request: Request, next: Next) -> Resp
     if let Err(seconds) = api.limits.address(address(&request), now) {
         return busy(seconds);
     }
-    let token = session::token(request.headers());
+    let token = session::token(request.headers(), by_tls(&request));
     let Some(key) = token.and_then(|token| api.sessions.key(token, now)) else {
-        return to_login(request.uri());
+        return to_login(request.uri(), token.is_some());
     };
     let Some(store) = api.desk.store() else {
         return away();
     };
     let holder = match api.keys.holder(&key, &store, now).await {
         Ok(Some(holder)) => holder,
-        Ok(None) => return to_login(request.uri()),
+        Ok(None) => return to_login(request.uri(), true),
         Err(error) => return failed(&error),
     };
     if let Err(seconds) = api.limits.key(holder.key, now) {
@@ -121,6 +122,12 @@ async fn enter(State(api): State<Api>, mut request: Request, next: Next) -> Resp
 fn address(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
     peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address)
+}
+
+/// As [`is_tls`], of a request.
+fn by_tls(request: &Request) -> bool {
+    let peer = request.extensions().get::<Peer>();
+    peer.is_some_and(|peer| is_tls(*peer, request.headers()))
 }
 
 /// `GET /`.
@@ -233,17 +240,21 @@ async fn did(
 ) -> Response {
     let days = View::of(uri.query().unwrap_or_default()).days;
     let asked = number.map(|Path(number)| number).unwrap_or_default();
-    let Some(number) = api.phones().normalise(&asked) else {
-        return no_did(&holder);
-    };
+    let normal = api.phones().normalise(&asked);
     let _turn = match turn(&api, &holder).await {
         Ok(turn) => turn,
         Err(refused) => return *refused,
     };
     let read = async {
-        let newest = store.newest_day(&holder.tenant).await?;
-        let last_day = board::last_day(newest.as_deref(), api.vitals.now());
-        Story::read(&store, &holder.tenant, &number, (days, last_day)).await
+        let now = api.vitals.now();
+        let newest = store.newest_day(&holder.tenant, now).await?;
+        let last_day = board::last_day(newest.as_deref(), now);
+        let row = store.did_named(&holder.tenant, &asked, normal.as_deref());
+        let Some(row) = row.await? else {
+            return Ok(None);
+        };
+        let story = Story::read(&store, &holder.tenant, row, (days, last_day));
+        story.await.map(Some)
     };
     match read.await {
         Ok(Some(story)) => shown(&story.row.phone_number, &holder, &story.content(days)),
@@ -267,8 +278,15 @@ fn no_did(holder: &KeyHolder) -> Response {
 
 /// `GET /login`.
 async fn login_page(uri: Uri) -> Response {
-    let next = asked_next(uri.query().unwrap_or_default().as_bytes());
-    written(StatusCode::OK, &login_form(&next, None))
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let next = asked_next(query);
+    let mut fields = url::form_urlencoded::parse(query);
+    let has_ended = fields.any(|(name, _)| name == "ended");
+    let why = has_ended.then_some(
+        "You are logged out: your key was revoked, didtail was started again, or twelve \
+         hours are over. Log in again.",
+    );
+    written(StatusCode::OK, &login_form(&next, why))
 }
 
 /// `POST /login`: begins a session of who has the key.
@@ -287,28 +305,36 @@ async fn login(
             "This came from a page of another site. Log in here.",
         );
     }
-    let guess = api.limits.address(peer.address, now);
-    if let Err(seconds) = guess.and_then(|()| api.limits.guess(peer.address, now)) {
-        return busy(seconds);
-    }
     let mut fields = url::form_urlencoded::parse(&body);
     let key = fields.find(|(name, _)| name == "key");
-    let key = key
-        .map(|(_, key)| key.trim().to_owned())
-        .unwrap_or_default();
+    let key = key.map(|(_, key)| key.into_owned()).unwrap_or_default();
+    let hash = ApiKey::hash_of(key.trim());
+    let is_guess = !api.keys.has_seen(&hash);
+    let mut limit = api.limits.address(peer.address, now);
+    if is_guess {
+        limit = limit.and_then(|()| api.limits.guess(peer.address, now));
+    }
+    if let Err(seconds) = limit {
+        return busy(seconds);
+    }
     let Some(store) = api.desk.store() else {
         return away();
     };
-    let hash = ApiKey::hash_of(&key);
-    match api.keys.holder(&hash, &store, now).await {
-        Ok(Some(_)) => api.limits.guessed(peer.address, now),
+    let holder = match api.keys.holder(&hash, &store, now).await {
+        Ok(Some(holder)) => holder,
         Ok(None) => {
             return refuse(
                 StatusCode::UNAUTHORIZED,
-                "This key is not valid: it is none, or was revoked.",
+                "This key is unknown, or was revoked.",
             );
         }
         Err(error) => return failed(&error),
+    };
+    if is_guess {
+        api.limits.guessed(peer.address, now);
+    }
+    if let Err(seconds) = api.limits.key(holder.key, now) {
+        return busy(seconds);
     }
     let token = api.sessions.begin(hash, now);
     let cookie = token.and_then(|token| session::cookie(Some(&token), is_tls(peer, &headers)));
@@ -327,7 +353,7 @@ async fn logout(
     if !session::is_of_this_site(&headers) {
         return written(StatusCode::FORBIDDEN, &login_form("/", None));
     }
-    if let Some(token) = session::token(&headers) {
+    if let Some(token) = session::token(&headers, is_tls(peer, &headers)) {
         api.sessions.end(token);
     }
     sent_to("/login", session::cookie(None, is_tls(peer, &headers)))
@@ -345,8 +371,8 @@ fn asked_next(query: &[u8]) -> String {
     let mut fields = url::form_urlencoded::parse(query);
     let next = fields.find(|(name, _)| name == "next");
     let next = next.map(|(_, next)| next.into_owned()).unwrap_or_default();
-    let is_path = next.starts_with('/')
-        && !next.starts_with("//")
+    let is_page = next.starts_with("/?") || next.starts_with("/dids/");
+    let is_path = is_page
         && next.len() <= NEXT_BYTES_MAX
         // Browsers take a backslash for a slash, and drop what is no character.
         && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
@@ -376,9 +402,14 @@ fn login_form(next: &str, wrong: Option<&str>) -> Markup {
     page(frame, &content)
 }
 
-fn to_login(asked: &Uri) -> Response {
+/// Sends somebody to the login, who comes back here then; `has_ended`: whose session is
+/// over.
+fn to_login(asked: &Uri, has_ended: bool) -> Response {
     let asked = asked.path_and_query().map_or("/", |asked| asked.as_str());
     let mut query = url::form_urlencoded::Serializer::new(String::new());
+    if has_ended {
+        query.append_pair("ended", "1");
+    }
     if asked != "/" {
         query.append_pair("next", asked);
     }
@@ -488,6 +519,7 @@ mod tests {
         for (asked, next) in [
             ("next=%2Fdids%2F%252B1312", "/dids/%2B1312"),
             ("next=%2F%3Fsort%3Dcalls", "/?sort=calls"),
+            ("next=/logout", "/"),
             ("next=https://evil.example/", "/"),
             ("next=//evil.example/", "/"),
             ("next=/%5Cevil.example/", "/"),

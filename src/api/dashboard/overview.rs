@@ -6,7 +6,7 @@ use super::board::{Board, Days, Row, Seen, Sort, View};
 use super::chart::{self, Spark};
 use super::course::Minute;
 use super::page::{ago, minutes, number, percent, span};
-use super::trend::{Judgement, Level};
+use super::trend::{Judgement, Level, says_nothing};
 use crate::api::health::{Condition, SourceReport};
 use crate::ledger::share;
 use crate::store::Tally;
@@ -54,13 +54,20 @@ fn source(card: &Card) -> Markup {
                     "; last event " (span(i64::try_from(age).unwrap_or(i64::MAX))) " ago"
                 }
             }
-            div.courses {
-                (chart::minutes("Seconds behind", "lag", &card.minutes, |minute| minute.lag_seconds, span))
-                (chart::minutes("Changes a minute", "changes", &card.minutes,
-                    |minute| i64::try_from(minute.changes).ok(), number))
-            }
-            p.note { "The last six hours, as far as this daemon has run." }
+            // Whoever only looks on has applied nothing.
+            @if report.health != Condition::Standby { (courses(card)) }
         }
+    }
+}
+
+fn courses(card: &Card) -> Markup {
+    html! {
+        div.courses {
+            (chart::minutes("Seconds behind", "lag", &card.minutes, |minute| minute.lag_seconds, span))
+            (chart::minutes("Changes a minute", "changes", &card.minutes,
+                |minute| i64::try_from(minute.changes).ok(), number))
+        }
+        p.note { "The last six hours, as far as this daemon has run." }
     }
 }
 
@@ -70,7 +77,7 @@ fn state(health: Condition) -> (&'static str, &'static str) {
         Condition::Running => ("good", "running"),
         Condition::Standby => ("good", "followed elsewhere"),
         Condition::Incomplete => ("watch", "incomplete"),
-        Condition::Stopped => ("bad", "stopped"),
+        Condition::Stopped => ("bad", "not followed"),
     }
 }
 
@@ -182,7 +189,7 @@ pub(super) fn tiles(tally: &Tally) -> Markup {
         ("Answered", percent(share(tally.answered, tally.calls))),
         ("Blocked", percent(share(tally.blocked, tally.calls))),
         ("Successful", percent(share(tally.successful, tally.calls))),
-        ("Talk time", talk),
+        ("Average talk", talk),
     ];
     html! {
         dl.tiles {
@@ -237,7 +244,9 @@ fn line(row: &Row, view: &View, days: &[Tally], now: i64) -> Markup {
     let share = |part| percent(share(part, recent.calls));
     html! {
         tr.(row.judgement.level.as_str()) {
-            td.judged { (judged(&row.judgement)) }
+            td.judged {
+                @if says_nothing(recent) { span.chip { "few calls" } } @else { (judged(&row.judgement)) }
+            }
             th scope="row" {
                 a href=(did_address(&row.did.phone_number, view.days)) { (row.did.phone_number) }
                 @if row.did.status != "active" { " " span.chip { (row.did.status) } }

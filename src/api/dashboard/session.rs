@@ -9,11 +9,11 @@
 //! are followed (`SameSite=Lax`); and whatever changes something is a POST that must
 //! come from a page of this server ([`is_of_this_site`]).
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use quick_cache::unsync::Cache;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::store::ApiKey;
@@ -21,8 +21,11 @@ use crate::store::ApiKey;
 /// How long one stays logged in.
 const LASTS: Duration = Duration::from_secs(12 * 3600);
 
-/// Sessions at a time; of more the one used least recently ends.
+/// Sessions at a time; of more the oldest ends.
 const SESSIONS_MAX: usize = 1024;
+
+/// Sessions of one key at a time, so that nobody's logins end those of others.
+const SESSIONS_OF_KEY_MAX: usize = 32;
 
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 32;
@@ -35,7 +38,7 @@ const COOKIE_TLS: &str = "__Host-didtail_session";
 
 /// The sessions, by the hashes of their tokens.
 #[derive(Debug)]
-pub(crate) struct Sessions(Mutex<Cache<String, Session>>);
+pub(crate) struct Sessions(Mutex<BTreeMap<String, Session>>);
 
 #[derive(Clone, Debug)]
 struct Session {
@@ -46,7 +49,7 @@ struct Session {
 
 impl Sessions {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Cache::new(SESSIONS_MAX)))
+        Self(Mutex::default())
     }
 
     /// Begins a session of who has the key of this hash; its token. `None` where the
@@ -55,9 +58,16 @@ impl Sessions {
         let mut bytes = [0; TOKEN_BYTES];
         SystemRandom::new().fill(&mut bytes).ok()?;
         let token = hex::encode(bytes);
+        let mut sessions = self.lock();
+        sessions.retain(|_, session| session.until > now);
+        let of_key = |session: &Session| session.key == key;
+        if sessions.values().filter(|session| of_key(session)).count() >= SESSIONS_OF_KEY_MAX {
+            end_oldest(&mut sessions, of_key);
+        } else if sessions.len() >= SESSIONS_MAX {
+            end_oldest(&mut sessions, |_| true);
+        }
         let until = now + LASTS;
-        self.lock()
-            .insert(ApiKey::hash_of(&token), Session { key, until });
+        sessions.insert(ApiKey::hash_of(&token), Session { key, until });
         Some(token)
     }
 
@@ -78,27 +88,31 @@ impl Sessions {
         self.lock().remove(&ApiKey::hash_of(token));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Cache<String, Session>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Session>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The token in the cookies of a request.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+/// Ends the oldest of some sessions.
+fn end_oldest(sessions: &mut BTreeMap<String, Session>, of: impl Fn(&Session) -> bool) {
+    let of = sessions.iter().filter(|(_, session)| of(session));
+    let oldest = of.min_by_key(|(_, session)| session.until);
+    if let Some(token) = oldest.map(|(token, _)| token.clone()) {
+        sessions.remove(&token);
+    }
+}
+
+/// The token in the cookies of a request. Over TLS only the cookie counts that nobody
+/// but this very host can have set.
+pub(super) fn token(headers: &HeaderMap, is_tls: bool) -> Option<&str> {
+    let wanted = if is_tls { COOKIE_TLS } else { COOKIE };
     let cookies = headers.get_all(header::COOKIE).iter();
-    let pairs = cookies
+    let mut pairs = cookies
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='));
-    let mut found = None;
-    for (name, value) in pairs {
-        match name {
-            COOKIE_TLS => return Some(value),
-            COOKIE => found = Some(value),
-            _ => {}
-        }
-    }
-    found
+    let found = pairs.find(|(name, _)| *name == wanted);
+    found.map(|(_, value)| value)
 }
 
 /// The cookie that keeps a token, or with `None` the one that removes it.
@@ -120,6 +134,9 @@ pub(super) fn cookie(token: Option<&str>, is_tls: bool) -> Option<HeaderValue> {
 /// cookies that others could use.
 pub(super) fn is_of_this_site(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    if headers.get_all("origin").iter().count() > 1 {
+        return false;
+    }
     match (text("sec-fetch-site"), text("origin")) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
         (None, Some(origin)) => {
@@ -159,17 +176,34 @@ mod tests {
     }
 
     #[test]
+    fn logins_with_one_key_end_no_session_of_another() {
+        let sessions = Sessions::new();
+        let now = Instant::now();
+        let begin = |key: &str, after: u64| {
+            let begun = sessions.begin(key.to_owned(), now + Duration::from_secs(after));
+            begun.expect("random")
+        };
+        let (other, first) = (begin("other", 0), begin("key", 1));
+        let rest: Vec<String> = (2..=u64::try_from(SESSIONS_OF_KEY_MAX).expect("few") + 1)
+            .map(|after| begin("key", after))
+            .collect();
+        assert_eq!(sessions.key(&other, now).as_deref(), Some("other"));
+        assert_eq!(sessions.key(&first, now), None, "the oldest of the key");
+        assert!(rest.iter().all(|token| sessions.key(token, now).is_some()));
+    }
+
+    #[test]
     fn the_token_is_found_among_cookies() {
-        for (given, found) in [
-            (&[("cookie", "a=b; didtail_session=t")][..], Some("t")),
-            (
-                &[("cookie", "didtail_session=t; __Host-didtail_session=s")],
-                Some("s"),
-            ),
-            (&[("cookie", "xdidtail_session=t")], None),
-            (&[], None),
+        let both = "a=b; didtail_session=t; __Host-didtail_session=s";
+        for (given, is_tls, found) in [
+            (both, false, Some("t")),
+            (both, true, Some("s")),
+            ("didtail_session=t", true, None),
+            ("xdidtail_session=t", false, None),
+            ("", false, None),
         ] {
-            assert_eq!(token(&headers(given)), found, "{given:?}");
+            let headers = headers(&[("cookie", given)]);
+            assert_eq!(token(&headers, is_tls), found, "{given}");
         }
     }
 

@@ -100,6 +100,11 @@ pub(super) struct Judgement {
     pub(super) signs: Vec<Sign>,
 }
 
+/// Whether there are too few calls to say anything.
+pub(super) fn says_nothing(recent: &Tally) -> bool {
+    recent.calls < CALLS_MIN
+}
+
 /// Compares a DID's recent days with those before.
 pub(super) fn judge(before: &Tally, recent: &Tally) -> Judgement {
     let mut judgement = Judgement::default();
@@ -114,7 +119,7 @@ pub(super) fn judge(before: &Tally, recent: &Tally) -> Judgement {
 }
 
 fn blocked(before: &Tally, recent: &Tally) -> Option<(Level, Sign)> {
-    if recent.calls < CALLS_MIN {
+    if says_nothing(recent) {
         return None;
     }
     let earlier = share(before.blocked, before.calls).filter(|_| before.calls >= CALLS_MIN);

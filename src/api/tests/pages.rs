@@ -42,14 +42,17 @@ async fn nobody_sees_anything_without_a_login() {
         ("/?sort=calls", "/login?next=%2F%3Fsort%3Dcalls"),
         ("/dids/2025550100", "/login?next=%2Fdids%2F2025550100"),
     ] {
-        let forged = "Cookie: didtail_session=0000\r\n";
-        for head in ["", forged, "x-api-key: nonsense\r\n"] {
+        for head in ["", "x-api-key: nonsense\r\n"] {
             let answer = site.ask("GET", path, head, "").await;
             assert_eq!(status(&answer), "303", "{answer}");
             assert_eq!(header(&answer, "location"), Some(login));
             assert!(!answer.contains(DID), "{answer}");
         }
     }
+    let forged = site.ask("GET", "/", "Cookie: didtail_session=0000\r\n", "");
+    let forged = forged.await;
+    assert_eq!(header(&forged, "location"), Some("/login?ended=1"));
+    assert!(!forged.contains(DID), "{forged}");
     let wrong = log_in(&site, "didtail_nonsense").await;
     assert_eq!(status(&wrong), "401", "{wrong}");
     assert_eq!(header(&wrong, "set-cookie"), None);
@@ -152,6 +155,53 @@ async fn a_session_ends_with_the_logout_and_with_the_key() {
     panic!("who has a revoked key is still let in");
 }
 
+/// A number that is none is kept by its digits, which may be another number's.
+#[tokio::test]
+async fn a_link_leads_to_the_did_that_it_names() {
+    let site = Site::new().await;
+    let mut change = ChangeSet {
+        source: "odd".to_owned(),
+        ..empty(&Dump::default())
+    };
+    change
+        .calls
+        .insert(key("1.60", 9), answered("2025550100", 60));
+    let change = honest(&Dump::default(), change);
+    site.store.commit(&change).await.expect("kept");
+    let cookie = cookie(&site, &site.keys[0]).await;
+    for (path, title) in [
+        ("/dids/2025550100", "2025550100 "),
+        ("/dids/%2B12025550100", "+12025550100 "),
+        ("/dids/(202)555-0100", "+12025550100 "),
+    ] {
+        let page = site.ask("GET", path, &cookie, "").await;
+        assert!(
+            page.contains(&format!("<h1 id=\"did-title\">{title}")),
+            "{path}: {page}"
+        );
+    }
+    let stats = site.get("/api/v1/dids/2025550100/stats").await;
+    assert!(stats.contains("\"phoneNumber\":\"2025550100\""), "{stats}");
+    site.server.stop().await;
+}
+
+#[tokio::test]
+async fn many_wrong_keys_do_not_keep_out_who_has_a_good_one() {
+    let site = Site::new().await;
+    let first = log_in(&site, &site.keys[0]).await;
+    assert_eq!(status(&first), "303", "{first}");
+    for _ in 0..400 {
+        let wrong = log_in(&site, "didtail_nonsense").await;
+        if status(&wrong) == "429" {
+            let again = log_in(&site, &site.keys[0]).await;
+            assert_eq!(status(&again), "303", "{again}");
+            site.server.stop().await;
+            return;
+        }
+    }
+    panic!("keys can be tried without end");
+}
+
 #[tokio::test]
 async fn behind_tls_the_cookie_goes_over_tls_alone() {
     let site = Site::new().await;
@@ -160,6 +210,15 @@ async fn behind_tls_the_cookie_goes_over_tls_alone() {
     let answer = site.ask("POST", "/login", &head, &body).await;
     let cookie = header(&answer, "set-cookie").expect("a cookie");
     assert!(cookie.starts_with("__Host-didtail_session=") && cookie.ends_with("; Secure"));
+    let token = cookie.split(['=', ';']).nth(1).expect("a token");
+    for (name, expected) in [
+        ("__Host-didtail_session", "200"),
+        ("didtail_session", "303"),
+    ] {
+        let head = format!("Cookie: {name}={token}\r\nX-Forwarded-Proto: https\r\n");
+        let answer = site.ask("GET", "/", &head, "").await;
+        assert_eq!(status(&answer), expected, "{name}");
+    }
     site.server.stop().await;
 }
 

@@ -3,7 +3,9 @@
 use super::endpoints::{DID, Site};
 use super::{json, say, status};
 use crate::engine::Desk;
-use crate::store::{POSTED_MAX, Store as _};
+use crate::ledger::Aged;
+use crate::store::conformance::change::SOURCE;
+use crate::store::{POSTED_MAX, Prune, Store as _};
 
 const PATH: &str = "/api/v1/call-results";
 
@@ -140,5 +142,42 @@ async fn many_at_once_are_all_kept() {
     let (_, count) = site.store.posted("main", 1).await.expect("read");
     assert_eq!(count, 200);
     assert!(count < POSTED_MAX);
+    site.server.stop().await;
+}
+
+/// It would be durable, and in no number.
+#[tokio::test]
+async fn a_call_that_is_older_than_what_is_kept_is_refused() {
+    let site = Site::new().await;
+    let expected = site.store.progress(SOURCE).await.expect("read");
+    let prune = Prune {
+        source: SOURCE,
+        tenant: "default",
+        expected: &expected.expect("a position"),
+        fencing_token: None,
+        aged: Aged::Dials,
+        before: 1_700_000_050,
+        rows_max: 100,
+    };
+    site.store.sweep(&prune).await.expect("deleted");
+    for (uniqueid, timestamp, wrong) in [
+        ("1700000000.1", 1_700_000_090, Some("uniqueid")),
+        ("none", 1_700_000_010, Some("timestamp")),
+        ("1700000060.1", 1_700_000_090, None),
+        ("none", 1_700_000_060, None),
+    ] {
+        let mut body = body();
+        body["uniqueid"] = uniqueid.into();
+        body["timestamp"] = timestamp.into();
+        let answer = post(&site, PATH, "", &body.to_string()).await;
+        match wrong {
+            Some(field) => {
+                assert_eq!(status(&answer), "400", "{answer}");
+                assert!(json(&answer)["errors"][field].is_string(), "{answer}");
+            }
+            None => assert_eq!(status(&answer), "200", "{answer}"),
+        }
+    }
+    assert_eq!(waiting(&site, "main").await, ["1700000060.1", "none"]);
     site.server.stop().await;
 }

@@ -44,9 +44,15 @@ pub(crate) async fn dids_are_compared_with_the_days_before(store: &SqlStore) {
     let change = honest(&Dump::default(), change);
     store.commit(&change).await.unwrap();
 
-    let newest = store.newest_day(TENANT).await.unwrap();
-    assert_eq!(newest.as_deref(), Some("2026-01-04"));
-    assert_eq!(store.newest_day("others").await.unwrap(), None);
+    for (until, day) in [
+        (at, Some("2026-01-04")),
+        (at - 20, Some("2026-01-03")),
+        (4, None),
+    ] {
+        let newest = store.newest_day(TENANT, until).await.unwrap();
+        assert_eq!(newest.as_deref(), day, "{until}");
+    }
+    assert_eq!(store.newest_day("others", at).await.unwrap(), None);
     let stretches = Stretches {
         before: "2026-01-02".to_owned(),
         recent: "2026-01-03".to_owned(),

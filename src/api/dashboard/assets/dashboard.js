@@ -56,7 +56,7 @@ async function read(address) {
   try {
     const answer = await fetch(address, { cache: "no-store", headers: { accept: "text/html" } });
     if (answer.redirected && new URL(answer.url).pathname === "/login") {
-      location.assign("/login");
+      location.assign(answer.url);
       return;
     }
     if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
@@ -67,11 +67,15 @@ async function read(address) {
     put(page);
     shownAt = new Date();
     stale.hidden = true;
+    document.body.classList.remove("old");
     if (!document.querySelector("[data-live]")) location.reload();
   } catch (error) {
     if (turn !== newest) return;
-    stale.textContent = `Not refreshed since ${shownAt.toLocaleTimeString()}: ${error.message}`;
+    // What a browser says of a server that is not there helps nobody.
+    const why = error instanceof TypeError ? "didtail does not answer" : error.message;
+    stale.textContent = `Not refreshed since ${shownAt.toLocaleTimeString()}: ${why}`;
     stale.hidden = false;
+    document.body.classList.add("old");
   }
 }
 
