@@ -343,6 +343,12 @@ fn it_is_read_in_both_themes_on_a_phone_and_without_scripts() {
         });
         let widths = browser.run("return [document.documentElement.scrollWidth, innerWidth]");
         assert_eq!(widths[0], widths[1], "the page is no wider than the screen");
+        if name == "overview" {
+            let table = "const table = document.querySelector('#dids .scrolls'); \
+                         table.scrollIntoView(); return [table.scrollWidth, table.clientWidth]";
+            let widths = browser.run(table);
+            assert_eq!(widths[0], widths[1], "nor is the table of DIDs");
+        }
         if let Some(folder) = pictures() {
             browser.picture(&folder.join(format!("{name}-phone.png")));
         }
