@@ -76,10 +76,11 @@ impl Parameters {
         self.read(name, time)
     }
 
-    /// A phone number in its one form.
-    pub(super) fn number(&mut self, name: &str, phones: &mut Phones) -> Option<String> {
+    /// A phone number as it is said, and in its one form.
+    pub(super) fn number(&mut self, name: &str, phones: &mut Phones) -> Option<(String, String)> {
         self.read(name, |value| {
             let number = phones.normalise(value);
+            let number = number.map(|number| (value.to_owned(), number));
             number.ok_or_else(|| "expected a phone number".to_owned())
         })
     }

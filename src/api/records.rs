@@ -154,8 +154,9 @@ pub(super) async fn list(
         "until",
     ];
     let mut asked = Parameters::of(&uri, &KNOWN);
-    let query = RecordQuery {
-        did: asked.number("did", &mut api.phones()),
+    let did = asked.number("did", &mut api.phones());
+    let mut query = RecordQuery {
+        did: None,
         campaign: asked.text("campaign"),
         disposition: asked.text("disposition"),
         since: asked.time("since"),
@@ -175,7 +176,15 @@ pub(super) async fn list(
         Ok(turn) => turn,
         Err(refused) => return refused,
     };
-    match store.call_records(&holder.tenant, &query).await {
+    let page = async {
+        if let Some((said, normal)) = did {
+            let named = store.did_named(&holder.tenant, &said, Some(&normal));
+            // There are no calls of a DID that is not there.
+            query.did = Some(named.await?.map_or(normal, |row| row.phone_number));
+        }
+        store.call_records(&holder.tenant, &query).await
+    };
+    match page.await {
         Ok(page) => {
             let records = Records {
                 success: true,

@@ -182,6 +182,10 @@ async fn a_link_leads_to_the_did_that_it_names() {
     }
     let stats = site.get("/api/v1/dids/2025550100/stats").await;
     assert!(stats.contains("\"phoneNumber\":\"2025550100\""), "{stats}");
+    let calls = site.get("/api/v1/call-records?did=2025550100").await;
+    assert!(calls.contains("\"uniqueid\":\"1.60\""), "{calls}");
+    let calls = site.get("/api/v1/call-records?did=%2B12025550100").await;
+    assert!(!calls.contains("\"uniqueid\":\"1.60\""), "{calls}");
     site.server.stop().await;
 }
 
