@@ -31,21 +31,26 @@ impl BadFields {
         value.map_err(|why| self.add(field, why)).ok()
     }
 
-    /// The refusal that names every bad field.
+    /// Whether none is bad.
     ///
     /// # Errors
-    /// That refusal, if there is one.
+    /// The refusal, if there is one.
     pub(super) fn done(self) -> Result<(), Box<Response>> {
-        if self.0.is_empty() {
-            return Ok(());
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(Box::new(self.refusal())),
         }
+    }
+
+    /// The refusal that names every bad field.
+    pub(super) fn refusal(self) -> Response {
         let named: Vec<&str> = self.0.keys().map(String::as_str).collect();
         let document = serde_json::json!({
             "success": false,
             "message": format!("not understood: {}", named.join(", ")),
             "errors": self.0,
         });
-        Err(Box::new(json(StatusCode::BAD_REQUEST, &document)))
+        json(StatusCode::BAD_REQUEST, &document)
     }
 }
 
@@ -74,12 +79,17 @@ pub(super) fn store_away() -> Response {
 
 /// The same, where it failed; the log says how.
 pub(super) fn store_failed(error: &StoreError) -> Response {
+    tell(error);
+    store_away()
+}
+
+/// Says in the log how the store failed.
+pub(super) fn tell(error: &StoreError) {
     tracing::warn!(
         { field::ERROR } = %error,
         { field::CAUSE } = error.cause(),
         "a request over HTTP could not be answered"
     );
-    store_away()
 }
 
 pub(super) fn json(status: StatusCode, document: &impl serde::Serialize) -> Response {

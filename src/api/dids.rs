@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::answer::{BadFields, refusal, store_failed, tagged};
 use super::ask::{Parameters, sealed};
 use super::{Api, moment};
-use crate::ledger::{Counters, share};
+use crate::ledger::{Counters, percent, share};
 use crate::store::{DidRow, Filter, KeyHolder, Split, SqlStore, StoreError};
 
 /// How often it happened.
@@ -123,7 +123,7 @@ impl From<Counters> for Numbers {
             dnc,
             talk_seconds,
         } = counters;
-        let percent = |part| share(part, total_calls).map(|share| 100.0 * share);
+        let percent = |part| percent(part, total_calls);
         Self {
             dials,
             total_calls,

@@ -54,7 +54,7 @@ impl Keys {
     }
 
     /// Whether the key of this hash was valid when it was looked up last.
-    pub(super) fn has_seen(&self, hash: &str) -> bool {
+    fn has_seen(&self, hash: &str) -> bool {
         self.known(hash).is_some()
     }
 
@@ -69,7 +69,7 @@ impl Keys {
     }
 
     /// Who has the key of this hash, if it is valid.
-    pub(super) async fn holder(
+    async fn holder(
         &self,
         hash: &str,
         store: &SqlStore,
@@ -114,39 +114,72 @@ fn note(store: SqlStore, key: i64) {
     });
 }
 
-/// Lets a request through with its [`KeyHolder`], or refuses it.
-pub(super) async fn demand(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let now = Instant::now();
-    let address = request.extensions().get::<Peer>().map(|peer| peer.address);
-    let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-    if let Err(seconds) = api.limits.address(address, now) {
-        return too_often(seconds);
-    }
-    let key = sent(request.headers()).map(ApiKey::hash_of);
-    let is_guess = !key.as_deref().is_some_and(|key| api.keys.has_seen(key));
-    if is_guess && let Err(seconds) = api.limits.guess(address, now) {
-        return too_often(seconds);
-    }
-    let Some(key) = key else {
-        return unknown("a key is needed: send it as the header x-api-key");
-    };
-    let Some(store) = api.desk.store() else {
-        return store_away();
-    };
-    let holder = match api.keys.holder(&key, &store, now).await {
-        Ok(Some(holder)) => holder,
-        Ok(None) => return unknown("this key is unknown, or was revoked"),
-        Err(error) => return store_failed(&error),
-    };
+/// Why somebody is not let in.
+pub(super) enum Denied {
+    /// Come again in so many seconds.
+    TooOften(u64),
+    /// No key was sent.
+    NoKey,
+    /// There is no such key, or it was revoked.
+    Unknown,
+    /// The store is away.
+    Away,
+    /// The store failed.
+    Failed(StoreError),
+}
+
+/// Who has the key of a hash that somebody at `address` sent, and the store that says so.
+pub(super) async fn admit(
+    api: &Api,
+    hash: Option<&str>,
+    address: IpAddr,
+    now: Instant,
+) -> Result<(Arc<KeyHolder>, SqlStore), Denied> {
+    let limited = api.limits.address(address, now);
+    limited.map_err(Denied::TooOften)?;
+    let is_guess = !hash.is_some_and(|hash| api.keys.has_seen(hash));
     if is_guess {
+        let limited = api.limits.guess(address, now);
+        limited.map_err(Denied::TooOften)?;
+    }
+    let found = recognise(api, hash.ok_or(Denied::NoKey)?, now).await;
+    // Too often with this key: it was a good one.
+    if is_guess && matches!(found, Ok(_) | Err(Denied::TooOften(_))) {
         api.limits.guessed(address, now);
     }
-    if let Err(seconds) = api.limits.key(holder.key, now) {
-        return too_often(seconds);
+    found
+}
+
+/// The same of a hash that nobody can have guessed.
+pub(super) async fn recognise(
+    api: &Api,
+    hash: &str,
+    now: Instant,
+) -> Result<(Arc<KeyHolder>, SqlStore), Denied> {
+    let store = api.desk.store().ok_or(Denied::Away)?;
+    let holder = api.keys.holder(hash, &store, now).await;
+    let holder = holder.map_err(Denied::Failed)?.ok_or(Denied::Unknown)?;
+    let limited = api.limits.key(holder.key, now);
+    limited.map_err(Denied::TooOften)?;
+    Ok((holder, store))
+}
+
+/// Lets a request through with its [`KeyHolder`], or refuses it.
+pub(super) async fn demand(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let key = sent(request.headers()).map(ApiKey::hash_of);
+    let address = Peer::of(&request).address;
+    match admit(&api, key.as_deref(), address, Instant::now()).await {
+        Ok((holder, store)) => {
+            request.extensions_mut().insert(holder);
+            request.extensions_mut().insert(store);
+            next.run(request).await
+        }
+        Err(Denied::TooOften(seconds)) => too_often(seconds),
+        Err(Denied::NoKey) => unknown("a key is needed: send it as the header x-api-key"),
+        Err(Denied::Unknown) => unknown("this key is unknown, or was revoked"),
+        Err(Denied::Away) => store_away(),
+        Err(Denied::Failed(error)) => store_failed(&error),
     }
-    request.extensions_mut().insert(holder);
-    request.extensions_mut().insert(store);
-    next.run(request).await
 }
 
 fn too_often(seconds: u64) -> Response {

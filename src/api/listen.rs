@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -150,6 +151,17 @@ pub(super) struct Peer {
     pub(super) address: IpAddr,
     /// It came encrypted: a cookie may be kept from connections that are not.
     pub(super) is_tls: bool,
+}
+
+impl Peer {
+    /// Of a request; every one that comes over a connection has it.
+    pub(super) fn of(request: &Request) -> Self {
+        let peer = request.extensions().get::<Self>().copied();
+        peer.unwrap_or(Self {
+            address: IpAddr::from([0, 0, 0, 0]),
+            is_tls: false,
+        })
+    }
 }
 
 /// How many connections there may be: the engine must not want for file handles.

@@ -217,8 +217,7 @@ fn too_old(posted: &Posted) -> Response {
     };
     let mut bad = BadFields::default();
     bad.add(field, "the call is older than what [retention] keeps");
-    bad.done()
-        .map_or_else(|refused| *refused, |()| store_away())
+    bad.refusal()
 }
 
 /// Reads a request whole, so that every bad field is named.
@@ -238,8 +237,7 @@ fn read(
     let once = bad.take("Idempotency-Key", once(headers));
     let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
         bad.add("body", "expected a JSON object");
-        bad.done()?;
-        return Err(Box::new(store_away()));
+        return Err(Box::new(bad.refusal()));
     };
     let posted = posted(fields, &mut api.phones(), api.vitals.now(), &mut bad);
     bad.done()?;

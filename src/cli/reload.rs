@@ -129,9 +129,7 @@ impl Reload {
             );
         }
     }
-}
 
-impl Reload {
     /// Reads the API's certificate again, which may be another one in the same files;
     /// true when new connections get it.
     fn read_identity(&self, config: &Config) -> bool {

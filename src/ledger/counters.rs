@@ -130,6 +130,12 @@ pub fn share(part: i64, whole: i64) -> Option<f64> {
     (whole != 0).then(|| part as f64 / whole as f64)
 }
 
+/// The same in percent.
+#[must_use]
+pub fn percent(part: i64, whole: i64) -> Option<f64> {
+    share(part, whole).map(|share| 100.0 * share)
+}
+
 impl AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         self.combine(&other, 1);

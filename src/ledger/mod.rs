@@ -25,7 +25,7 @@ pub use call::{
     Call, CallKey, CallOrigin, Contribution, Dial, DialKey, OPENED_WITHIN_SECONDS, named_second,
 };
 pub use change::{AuditEntry, ChangeSet, DailyKey, Keys, Loaded, StatDelta};
-pub use counters::{Counters, share};
+pub use counters::{Counters, percent, share};
 pub use history::{ChangeEntry, Step, Subject, Tracked, steps};
 pub use keys::{further_keys, keys};
 pub use outcome::{Attribution, Outcome};

@@ -26,13 +26,20 @@ impl std::fmt::Debug for ApiKey {
     }
 }
 
+/// 256 random bits in hexadecimal digits: what nobody finds by trying. `None` where the
+/// system gives none.
+#[must_use]
+pub fn random_hex() -> Option<String> {
+    let mut bytes = [0; KEY_BYTES];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(hex::encode(bytes))
+}
+
 impl ApiKey {
     /// A key of 256 random bits; `None` where the system gives none.
     #[must_use]
     pub fn random() -> Option<Self> {
-        let mut bytes = [0; KEY_BYTES];
-        SystemRandom::new().fill(&mut bytes).ok()?;
-        Some(Self(format!("{PREFIX}{}", hex::encode(bytes))))
+        Some(Self(format!("{PREFIX}{}", random_hex()?)))
     }
 
     /// The key, for whoever is to use it.

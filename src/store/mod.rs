@@ -25,7 +25,7 @@ pub(crate) mod conformance;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use api_key::ApiKey;
+pub use api_key::{ApiKey, random_hex};
 pub use attributed::Attributed;
 pub use backfill::{LoadName, LoadNote, LoadTally};
 pub use board::{Compared, DidDay, Stretches, Tally};

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::{Counters, Outcome, Pruned, share};
+use crate::ledger::{Counters, Outcome, Pruned, percent, share};
 use crate::store::sql::{Dialect, Query, Row, Tx};
 use crate::store::{SqlStore, StoreError};
 
@@ -165,11 +165,6 @@ pub(in crate::store) fn counters(row: &mut Row) -> Result<Counters, sqlx::Error>
         *value = row.take()?;
     }
     Ok(Counters::from_values(values))
-}
-
-/// A part of a whole in percent.
-fn percent(part: i64, whole: i64) -> Option<f64> {
-    share(part, whole).map(|share| 100.0 * share)
 }
 
 impl SqlStore {

@@ -88,9 +88,19 @@ pub(super) fn back(day: Date, days: i64) -> Date {
     day.checked_sub(days.days()).unwrap_or(Date::MIN)
 }
 
+/// [`last_day`] of what is in the store.
+pub(super) async fn read_last_day(
+    store: &SqlStore,
+    tenant: &str,
+    now: i64,
+) -> Result<Date, StoreError> {
+    let newest = store.newest_day(tenant, now).await?;
+    Ok(last_day(newest.as_deref(), now))
+}
+
 /// The day that a tenant's recent days end with: that of the newest call until now, if
 /// it can be today anywhere on earth; else today in UTC. `now`: seconds since 1970 (UTC).
-pub(super) fn last_day(newest: Option<&str>, now: i64) -> Date {
+fn last_day(newest: Option<&str>, now: i64) -> Date {
     let today = jiff::Timestamp::from_second(now).unwrap_or_default();
     let today = today.to_zoned(jiff::tz::TimeZone::UTC).date();
     let newest = newest.and_then(|day| day.parse::<Date>().ok());
@@ -388,8 +398,7 @@ impl Boards {
         days: Days,
         now: i64,
     ) -> Result<Arc<Board>, StoreError> {
-        let newest = store.newest_day(tenant, now).await?;
-        let last_day = last_day(newest.as_deref(), now);
+        let last_day = read_last_day(store, tenant, now).await?;
         let stretches = days.until(last_day);
         let dids = store.compared(tenant, &stretches, DIDS_MAX + 1).await?;
         let board = Arc::new(Board::new(stretches, last_day, dids));

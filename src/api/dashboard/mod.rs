@@ -17,7 +17,6 @@ mod session;
 mod trend;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,11 +31,11 @@ use axum::{Extension, Router};
 use maud::{Markup, html};
 
 use super::health::Report;
+use super::keys::{self, Denied};
 use super::listen::Peer;
 use super::turns::Turn;
 use super::{Api, answer};
 use crate::store::{ApiKey, KeyHolder, SqlStore, StoreError, Tally};
-use crate::telemetry::field;
 
 use self::board::{Board, View};
 use self::did::Story;
@@ -96,38 +95,32 @@ async fn protect(request: Request, next: Next) -> Response {
 /// Lets in who is logged in, and sends everybody else to the login.
 async fn enter(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let now = Instant::now();
-    if let Err(seconds) = api.limits.address(address(&request), now) {
+    let peer = Peer::of(&request);
+    if let Err(seconds) = api.limits.address(peer.address, now) {
         return busy(seconds);
     }
-    let token = session::token(request.headers(), by_tls(&request));
+    let token = session::token(request.headers(), is_tls(peer, request.headers()));
     let Some(key) = token.and_then(|token| api.sessions.key(token, now)) else {
         return to_login(request.uri(), token.is_some());
     };
-    let Some(store) = api.desk.store() else {
-        return away();
-    };
-    let holder = match api.keys.holder(&key, &store, now).await {
-        Ok(Some(holder)) => holder,
-        Ok(None) => return to_login(request.uri(), true),
-        Err(error) => return failed(&error),
-    };
-    if let Err(seconds) = api.limits.key(holder.key, now) {
-        return busy(seconds);
+    match keys::recognise(&api, &key, now).await {
+        Ok((holder, store)) => {
+            request.extensions_mut().insert(holder);
+            request.extensions_mut().insert(store);
+            next.run(request).await
+        }
+        Err(Denied::NoKey | Denied::Unknown) => to_login(request.uri(), true),
+        Err(denied) => not_now(&denied),
     }
-    request.extensions_mut().insert(holder);
-    request.extensions_mut().insert(store);
-    next.run(request).await
 }
 
-fn address(request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<Peer>();
-    peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address)
-}
-
-/// As [`is_tls`], of a request.
-fn by_tls(request: &Request) -> bool {
-    let peer = request.extensions().get::<Peer>();
-    peer.is_some_and(|peer| is_tls(*peer, request.headers()))
+/// Why there is no page at this moment.
+fn not_now(denied: &Denied) -> Response {
+    match denied {
+        Denied::TooOften(seconds) => busy(*seconds),
+        Denied::Failed(error) => failed(error),
+        Denied::NoKey | Denied::Unknown | Denied::Away => away(),
+    }
 }
 
 /// `GET /`.
@@ -247,8 +240,7 @@ async fn did(
     };
     let read = async {
         let now = api.vitals.now();
-        let newest = store.newest_day(&holder.tenant, now).await?;
-        let last_day = board::last_day(newest.as_deref(), now);
+        let last_day = board::read_last_day(&store, &holder.tenant, now).await?;
         let row = store.did_named(&holder.tenant, &asked, normal.as_deref());
         let Some(row) = row.await? else {
             return Ok(None);
@@ -309,32 +301,15 @@ async fn login(
     let key = fields.find(|(name, _)| name == "key");
     let key = key.map(|(_, key)| key.into_owned()).unwrap_or_default();
     let hash = ApiKey::hash_of(key.trim());
-    let is_guess = !api.keys.has_seen(&hash);
-    let mut limit = api.limits.address(peer.address, now);
-    if is_guess {
-        limit = limit.and_then(|()| api.limits.guess(peer.address, now));
-    }
-    if let Err(seconds) = limit {
-        return busy(seconds);
-    }
-    let Some(store) = api.desk.store() else {
-        return away();
-    };
-    let holder = match api.keys.holder(&hash, &store, now).await {
-        Ok(Some(holder)) => holder,
-        Ok(None) => {
+    match keys::admit(&api, Some(&hash), peer.address, now).await {
+        Ok(_) => {}
+        Err(Denied::NoKey | Denied::Unknown) => {
             return refuse(
                 StatusCode::UNAUTHORIZED,
                 "This key is unknown, or was revoked.",
             );
         }
-        Err(error) => return failed(&error),
-    };
-    if is_guess {
-        api.limits.guessed(peer.address, now);
-    }
-    if let Err(seconds) = api.limits.key(holder.key, now) {
-        return busy(seconds);
+        Err(denied) => return not_now(&denied),
     }
     let token = api.sessions.begin(hash, now);
     let cookie = token.and_then(|token| session::cookie(Some(&token), is_tls(peer, &headers)));
@@ -479,11 +454,7 @@ fn away() -> Response {
 }
 
 fn failed(error: &StoreError) -> Response {
-    tracing::warn!(
-        { field::ERROR } = %error,
-        { field::CAUSE } = error.cause(),
-        "a page of the dashboard could not be made"
-    );
+    answer::tell(error);
     away()
 }
 

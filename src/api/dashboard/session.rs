@@ -14,9 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::store::ApiKey;
+use crate::store::{ApiKey, random_hex};
 
 /// How long one stays logged in.
 const LASTS: Duration = Duration::from_secs(12 * 3600);
@@ -26,9 +25,6 @@ const SESSIONS_MAX: usize = 1024;
 
 /// Sessions of one key at a time, so that nobody's logins end those of others.
 const SESSIONS_OF_KEY_MAX: usize = 32;
-
-/// Random bytes of a token.
-const TOKEN_BYTES: usize = 32;
 
 /// The cookie; over TLS with a prefix by which a browser takes it from this very host
 /// alone.
@@ -55,9 +51,7 @@ impl Sessions {
     /// Begins a session of who has the key of this hash; its token. `None` where the
     /// system has no random bytes.
     pub(super) fn begin(&self, key: String, now: Instant) -> Option<String> {
-        let mut bytes = [0; TOKEN_BYTES];
-        SystemRandom::new().fill(&mut bytes).ok()?;
-        let token = hex::encode(bytes);
+        let token = random_hex()?;
         let mut sessions = self.lock();
         sessions.retain(|_, session| session.until > now);
         let of_key = |session: &Session| session.key == key;
@@ -167,7 +161,7 @@ mod tests {
         let token = sessions.begin("hash".to_owned(), now).expect("random");
         let other = sessions.begin("other".to_owned(), now).expect("random");
         assert_ne!(token, other);
-        assert_eq!(token.len(), 2 * TOKEN_BYTES);
+        assert_eq!(token.len(), 64);
         assert_eq!(sessions.key(&token, now).as_deref(), Some("hash"));
         assert_eq!(sessions.key("something", now), None);
         assert_eq!(sessions.key(&token, now + LASTS), None);

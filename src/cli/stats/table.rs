@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
-use crate::ledger::{Counters, share};
+use crate::ledger::{Counters, percent, share};
 use crate::store::DidSummary;
 
 /// Characters of a full bar, 100 %; less where the terminal is too narrow.
@@ -37,7 +37,7 @@ impl From<&DidSummary> for Line {
 
 impl Line {
     pub(super) fn of(of: &str, counters: &Counters) -> Self {
-        let percent = |part| share(part, counters.total_calls).map(|share| 100.0 * share);
+        let percent = |part| percent(part, counters.total_calls);
         Self {
             of: if of.is_empty() { "(none)" } else { of }.to_owned(),
             dials: counters.dials,
