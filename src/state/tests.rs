@@ -398,7 +398,9 @@ fn a_folder_that_cannot_be_written_is_named() {
     let error = StateFile::open_exclusive(&file.join("state.db")).expect_err("no folder");
     assert!(matches!(error, StateError::NotWritable { .. }), "{error:?}");
     assert!(error.hint().is_some_and(|hint| hint.contains("chown")));
-    let error = StateFile::open_exclusive(folder.path()).expect_err("a folder");
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).expect("made");
+    let error = StateFile::open_exclusive(&inner).expect_err("a folder");
     assert!(matches!(error, StateError::NotWritable { .. }), "{error:?}");
 }
 

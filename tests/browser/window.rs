@@ -56,8 +56,13 @@ pub(crate) struct Window {
 impl Window {
     /// Opens a window of so many pixels, with nothing remembered.
     pub(crate) fn open(name: &str, (width, height): (u32, u32)) -> Self {
+        let profile = workspace().join(format!("browser-{name}"));
+        let scratch = profile.join("tmp");
+        std::fs::create_dir_all(&scratch).expect("a folder for the browser");
         let mut chromedriver = Command::new("chromedriver")
             .arg("--port=0")
+            // What Chromium leaves behind goes with this run's files.
+            .env("TMPDIR", &scratch)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -77,7 +82,6 @@ impl Window {
             port: port.expect("it says where it listens"),
             session: String::new(),
         };
-        let profile = workspace().join(format!("browser-{name}"));
         let mut arguments = ARGUMENTS.map(str::to_owned).to_vec();
         arguments.push(format!("--user-data-dir={}", profile.display()));
         arguments.push(format!("--window-size={width},{height}"));
