@@ -255,13 +255,15 @@ fn describe_call(
     let counts = match (call.counted, call.removed, &call.did) {
         (_, true, _) => "no: VICIdial removed it as a duplicate".to_owned(),
         (false, ..) => "no: its disposition is not final".to_owned(),
-        (true, _, None) => format!("as {}, without a DID", call.outcome.as_str()),
-        (true, _, Some(_)) => format!(
-            "as {}{}{}, on {}",
+        (true, _, did) => format!(
+            "as {}{}{}, {}",
             call.outcome.as_str(),
             if call.successful { ", a success" } else { "" },
             if call.dnc { ", do not call" } else { "" },
-            call.day
+            match did {
+                Some(_) => format!("on {}", call.day),
+                None => "without a DID".to_owned(),
+            }
         ),
     };
     let did = match &call.did {
