@@ -25,11 +25,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 
 use super::stall::NoStall;
 use super::{Api, ApiError, dashboard, router};
-use crate::config::Identity;
+use crate::config::{Certified, Identity};
 use crate::engine::{Desk, Vitals};
 use crate::telemetry::{field, spawn_named};
 
@@ -66,7 +65,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The certificate that clients are shown; another one can take its place. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Tls(Arc<Mutex<Arc<ServerConfig>>>);
+pub struct Tls(Arc<Mutex<Certified>>);
 
 impl Tls {
     /// Reads the certificate and its key.
@@ -89,7 +88,20 @@ impl Tls {
 
     fn acceptor(&self) -> TlsAcceptor {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&kept).into()
+        Arc::clone(&kept.server).into()
+    }
+
+    /// What clients hold against the certificate; see [`Certified::trouble`].
+    #[must_use]
+    pub fn trouble(&self, now: i64) -> Option<String> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.trouble(now)
+    }
+
+    /// When the certificate ends, in seconds since 1970 (UTC).
+    pub(super) fn ends(&self) -> i64 {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.ends
     }
 }
 
@@ -114,7 +126,7 @@ impl Server {
         desk: Arc<Desk>,
     ) -> Result<Self, ApiError> {
         let failed = |error| ApiError::Listen { listen, error };
-        let api = Api::new(vitals, desk)?;
+        let api = Api::new(vitals, desk, tls.clone())?;
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         // Connections have it from the listener. Without it they take more memory.

@@ -22,6 +22,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::health::{Condition, SourceReport};
+use super::{Api, Tls};
 use crate::engine::{Counts, Outlook, SourceVitals, Vitals};
 use crate::ledger::Attribution;
 use crate::vicidial::Table;
@@ -77,6 +78,8 @@ metrics! {
         "1 while the store takes commits, 0 since it failed"
     STORE_ERRORS Counter "didtail_store_errors"
         "Failures of the store; each was tried again"
+    CERTIFICATE_ENDS Gauge "didtail_api_certificate_expiry_timestamp_seconds"
+        "When the certificate of [api] tls_cert ends, in seconds since 1970; absent without one"
     POSTS_WAITING Gauge "didtail_posted_results_waiting"
         "Results that were posted over HTTP and are not in the numbers yet, of all sources"
     HEALTH Gauge "didtail_health"
@@ -136,27 +139,36 @@ metrics! {
 }
 
 /// `GET /metrics`.
-pub(super) async fn metrics(State(vitals): State<Arc<Vitals>>) -> Response {
-    match exposition(&vitals) {
+pub(super) async fn metrics(State(api): State<Api>) -> Response {
+    match exposition(&api.vitals, api.tls.as_ref().map(Tls::ends)) {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-/// What `/metrics` prints.
+/// What `/metrics` prints; `certificate_ends` in seconds since 1970 (UTC), where there is one.
 ///
 /// # Errors
 /// [`fmt::Error`] of the encoder, which writes into memory.
-pub fn exposition(vitals: &Arc<Vitals>) -> Result<String, fmt::Error> {
+pub fn exposition(
+    vitals: &Arc<Vitals>,
+    certificate_ends: Option<i64>,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Exposition(Arc::clone(vitals))));
+    registry.register_collector(Box::new(Exposition {
+        vitals: Arc::clone(vitals),
+        certificate_ends,
+    }));
     let mut printed = String::new();
     text::encode(&mut printed, &registry)?;
     Ok(printed)
 }
 
 #[derive(Debug)]
-struct Exposition(Arc<Vitals>);
+struct Exposition {
+    vitals: Arc<Vitals>,
+    certificate_ends: Option<i64>,
+}
 
 /// A source as it is at the moment of asking.
 struct Look<'a> {
@@ -168,8 +180,8 @@ struct Look<'a> {
 
 impl Collector for Exposition {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let store_error = self.0.store_failure();
-        let looks: Vec<Look<'_>> = (self.0.sources().iter())
+        let store_error = self.vitals.store_failure();
+        let looks: Vec<Look<'_>> = (self.vitals.sources().iter())
             .map(|source| Look {
                 vitals: source,
                 counts: source.counts(),
@@ -178,9 +190,10 @@ impl Collector for Exposition {
             })
             .collect();
         let mut printer = Printer { encoder, looks };
-        printer.daemon(&self.0, store_error.is_none())?;
+        printer.daemon(&self.vitals, store_error.is_none())?;
+        printer.certificate(self.certificate_ends)?;
         printer.health()?;
-        if self.0.only_serves() {
+        if self.vitals.only_serves() {
             // All else is known to who follows the sources.
             return Ok(());
         }
@@ -217,6 +230,14 @@ impl Printer<'_, '_> {
             begin(&mut self.encoder, &POSTS_WAITING)?,
             many(vitals.posts_waiting()),
         )
+    }
+
+    fn certificate(&mut self, ends: Option<i64>) -> Result<(), fmt::Error> {
+        let family = begin(&mut self.encoder, &CERTIFICATE_ENDS)?;
+        match ends {
+            Some(ends) => gauge(family, whole(ends)),
+            None => Ok(()),
+        }
     }
 
     fn health(&mut self) -> Result<(), fmt::Error> {

@@ -70,6 +70,7 @@ struct Api(Arc<Shared>);
 struct Shared {
     vitals: Arc<Vitals>,
     desk: Arc<Desk>,
+    tls: Option<Tls>,
     keys: Keys,
     limits: Limits,
     kept: Kept,
@@ -89,11 +90,12 @@ impl std::ops::Deref for Api {
 }
 
 impl Api {
-    fn new(vitals: Arc<Vitals>, desk: Arc<Desk>) -> Result<Self, ApiError> {
+    fn new(vitals: Arc<Vitals>, desk: Arc<Desk>, tls: Option<Tls>) -> Result<Self, ApiError> {
         let phones = Phones::new(desk.country()).ok_or(ApiError::Country)?;
         Ok(Self(Arc::new(Shared {
             vitals,
             desk,
+            tls,
             keys: Keys::new(),
             limits: Limits::new(),
             kept: Kept::default(),

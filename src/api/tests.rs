@@ -148,7 +148,7 @@ async fn an_address_that_is_taken_says_so_and_what_to_do() {
 
 #[test]
 fn every_metric_is_printed_with_its_help_and_no_number_that_was_dialled() {
-    let printed = exposition(&vitals()).expect("it prints");
+    let printed = exposition(&vitals(), Some(NOON)).expect("it prints");
     for name in NAMES {
         assert!(printed.contains(&format!("# HELP {name} ")), "{name}");
         assert!(printed.contains(&format!("# TYPE {name} ")), "{name}");
@@ -163,7 +163,7 @@ fn every_metric_is_printed_with_its_help_and_no_number_that_was_dialled() {
 
 #[test]
 fn names_keep_to_the_conventions() {
-    let printed = exposition(&vitals()).expect("it prints");
+    let printed = exposition(&vitals(), Some(NOON)).expect("it prints");
     for line in printed
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))

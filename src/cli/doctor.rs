@@ -1,5 +1,6 @@
 //! `didtail doctor`: everything that must hold for `didtail run`, checked at once.
 
+mod api;
 mod own;
 
 use std::time::Duration;
@@ -31,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 ///
 /// Looks at the source, its settings, grants, tables and clocks, at the sessions
 /// that write and the newest calls, at the store and this user's privileges there,
-/// the state file, the room on their disks, the place to resume at and who may read
-/// the passwords. Changes nothing. Every check ends within 15 seconds, and is shown
+/// the state file, the room on their disks, the place to resume at, who may read the
+/// passwords, and the API's address and certificate. Changes nothing. Every check ends within 15 seconds, and is shown
 /// when it is done.
 ///
 /// What is found is one of
@@ -183,6 +184,7 @@ async fn findings(config: &Config, found: &mut Found) -> std::io::Result<()> {
     found.add(only, own_disks(config).await)?;
     found.add(only, own::service(config))?;
     found.add(only, own::password_files(config))?;
+    found.add(only, api::findings(config, time::now()))?;
     for source in &config.sources {
         if only.is_none() {
             found.heading(&format!("source {}\n", source.name))?;

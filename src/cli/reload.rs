@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::failure::Failure;
+use super::run::tell_trouble;
 use crate::api::Tls;
 use crate::config::{Config, DispositionsConfig, Effective, LogConfig, Overrides};
 use crate::telemetry;
@@ -140,6 +141,7 @@ impl Reload {
         match tls.read_again(identity) {
             Ok(()) => {
                 tracing::info!("new connections get the certificate that is in tls_cert now");
+                tell_trouble(tls);
                 true
             }
             Err(error) => {

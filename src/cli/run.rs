@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::failure::Failure;
 use super::reload::Reload;
-use super::{Options, output, service};
+use super::{Options, output, service, time};
 use crate::api::{Server, Tls};
 use crate::config::Config;
 use crate::engine::{self, Desk, Steering, Summary};
@@ -107,7 +107,21 @@ pub(super) fn run(options: &Options, arguments: &Arguments) -> Result<(), Failur
 /// The certificate with which the API is to answer.
 pub(super) fn identity(config: &Config) -> Result<Option<Tls>, Failure> {
     let identity = config.api.as_ref().and_then(|api| api.tls.as_ref());
-    Ok(identity.map(Tls::read).transpose()?)
+    let tls = identity.map(Tls::read).transpose()?;
+    if let Some(tls) = &tls {
+        tell_trouble(tls);
+    }
+    Ok(tls)
+}
+
+/// Warns of a certificate that clients refuse, or soon will.
+pub(super) fn tell_trouble(tls: &Tls) {
+    if let Some(trouble) = tls.trouble(time::now()) {
+        tracing::warn!(
+            { field::HINT } = "renew it, then: systemctl reload didtail",
+            "the API's certificate {trouble}"
+        );
+    }
 }
 
 /// What a daemon did, said when it has stopped in order.

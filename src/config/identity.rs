@@ -8,6 +8,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{Error, ServerConfig};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::time::Validity;
 
 /// The one protocol that is spoken.
 const ALPN: &[u8] = b"http/1.1";
@@ -21,6 +24,45 @@ pub struct Identity {
     /// PEM file of its key, without a passphrase.
     pub key: PathBuf,
 }
+
+/// Both files, read.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// How to speak TLS with them.
+    pub server: Arc<ServerConfig>,
+    /// When the certificate itself begins to hold, in seconds since 1970 (UTC).
+    pub begins: i64,
+    /// When it ends, likewise.
+    pub ends: i64,
+}
+
+impl Certified {
+    /// What clients hold against it at a time, in seconds since 1970 (UTC), or will within
+    /// a week; `None` while all is well.
+    #[must_use]
+    pub fn trouble(&self, now: i64) -> Option<String> {
+        let day = |at: i64| match jiff::Timestamp::from_second(at) {
+            Ok(at) => at.strftime("%F %H:%M UTC").to_string(),
+            // RFC 5280 has no such year.
+            Err(_) => at.to_string(),
+        };
+        let (begins, ends) = (day(self.begins), day(self.ends));
+        if now < self.begins {
+            return Some(format!(
+                "holds from {begins} on: clients refuse it until then"
+            ));
+        }
+        if now > self.ends {
+            return Some(format!("ended at {ends}: clients refuse it"));
+        }
+        // One that lasts a few days is renewed when half of them are over.
+        let notice = NOTICE_SECONDS.min((self.ends - self.begins) / 4);
+        (self.ends - now < notice).then(|| format!("ends at {ends}: clients refuse it then"))
+    }
+}
+
+/// How long before its end a certificate should have been renewed.
+const NOTICE_SECONDS: i64 = 7 * 86_400;
 
 /// Files that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +79,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError`] when one of them cannot be read, or they are not of one another.
-    pub fn read(&self) -> Result<Arc<ServerConfig>, IdentityError> {
+    pub fn read(&self) -> Result<Certified, IdentityError> {
         let of_cert = |what| IdentityError {
             key: "tls_cert",
             what,
@@ -47,6 +89,8 @@ impl Identity {
             what,
         };
         let certificates = certificates(&self.cert).map_err(of_cert)?;
+        let validity = validity(&certificates[0])
+            .map_err(|what| of_cert(format!("{} cannot be used: {what}", self.cert.display())))?;
         let key = PrivateKeyDer::from_pem_file(&self.key)
             .map_err(|error| of_key(unreadable(&self.key, "private key", &error)))?;
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -69,8 +113,22 @@ impl Identity {
                     other => of_cert(format!("{} cannot be used: {other}", self.cert.display())),
                 })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Arc::new(config))
+        Ok(Certified {
+            server: Arc::new(config),
+            begins: seconds(validity.not_before),
+            ends: seconds(validity.not_after),
+        })
     }
+}
+
+fn validity(certificate: &CertificateDer<'_>) -> Result<Validity, String> {
+    let read = Certificate::from_der(certificate);
+    let read = read.map_err(|error| format!("it is no X.509 certificate: {error}"))?;
+    Ok(*read.tbs_certificate().validity())
+}
+
+fn seconds(time: x509_cert::time::Time) -> i64 {
+    i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -28,7 +28,7 @@ use secrecy::SecretString;
 
 pub use address::{SourceUrl, StoreUrl, mask_password};
 pub use error::{ConfigError, Origin, Problem};
-pub use identity::{Identity, IdentityError};
+pub use identity::{Certified, Identity, IdentityError};
 pub use layers::{DEFAULT_PATH, Overrides};
 pub(crate) use values::{start_at as read_start_at, success as read_success};
 

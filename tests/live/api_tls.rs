@@ -74,6 +74,10 @@ fn a_renewed_certificate_holds_and_a_wrong_one_does_not() {
     authority.sign("second", "DNS:api");
     let [cert, key] = with_tls(&site, &authority);
     site.didtail(&["config", "check"]).good();
+    let doctor = || site.didtail(&["doctor"]).good();
+    let well = doctor();
+    assert!(well.contains("127.0.0.1:0 can be listened on"), "{well}");
+    assert!(well.contains("api.pem holds for 2"), "{well}");
     let mut daemon = site.daemon();
     let address = address(&mut daemon);
     shows(&address, &authority, "first");
@@ -113,6 +117,32 @@ fn a_renewed_certificate_holds_and_a_wrong_one_does_not() {
     authority.install("second", &cert, &key);
     hang_up_tells(&mut daemon, "the configuration was read again", 2);
     shows(&address, &authority, "second");
+    assert!(!daemon.log().contains("refuse it"), "{}", daemon.log());
+
+    // Nothing but a clock stands against these.
+    authority.sign_for("ended", "DNS:api", "20200101000000Z", "20210101120000Z");
+    authority.sign_for("early", "DNS:api", "20990101000000Z", "20991231000000Z");
+    for (times, name, trouble) in [
+        (
+            3,
+            "ended",
+            "ended at 2021-01-01 12:00 UTC: clients refuse it",
+        ),
+        (
+            4,
+            "early",
+            "holds from 2099-01-01 00:00 UTC on: clients refuse it until then",
+        ),
+    ] {
+        authority.install(name, &cert, &key);
+        hang_up_tells(&mut daemon, "the configuration was read again", times);
+        assert!(daemon.log().contains(trouble), "{}", daemon.log());
+        let told = doctor();
+        assert!(told.contains(trouble), "{told}");
+        assert!(told.contains("systemctl reload didtail"), "{told}");
+    }
+    authority.install("second", &cert, &key);
+    hang_up_tells(&mut daemon, "the configuration was read again", 5);
 
     // Files that are none, and that are not there.
     std::fs::write(&key, "no key").expect("written");
@@ -133,6 +163,44 @@ fn a_renewed_certificate_holds_and_a_wrong_one_does_not() {
     site.didtail(&["stats"]).good();
     let log = daemon.stop();
     assert!(!log.contains("PRIVATE KEY"), "{log}");
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_is_found_before_the_start() {
+    let site = Site::new(Server::shared(), "api_taken");
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = other.local_addr().expect("an address");
+    let listens_at = |listen: &str| {
+        site.configure(&format!(
+            "{}\n[api]\nlisten = \"{listen}\"\n",
+            site.config()
+        ));
+    };
+    for (listen, fix) in [
+        (
+            taken.to_string(),
+            format!("`ss -ltnp sport = :{}`", taken.port()),
+        ),
+        (
+            "192.0.2.1:5000".to_owned(),
+            "`ip -brief address`".to_owned(),
+        ),
+    ] {
+        listens_at(&listen);
+        let doctor = site.didtail(&["doctor"]);
+        assert_eq!(doctor.code, 1, "{doctor:?}");
+        assert!(doctor.stdout.contains("BAD      api "), "{doctor:?}");
+        assert!(doctor.stdout.contains(&fix), "{doctor:?}");
+    }
+    listens_at("127.0.0.1:0");
+    let mut daemon = site.daemon();
+    listens_at(&address(&mut daemon));
+    let doctor = site.didtail(&["doctor"]).good();
+    assert!(
+        doctor.contains("as it is while the daemon runs"),
+        "{doctor}"
+    );
+    daemon.stop();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use yaml_rust2::{Yaml, YamlLoader};
 
-use super::{exposition, vitals};
+use super::{NOON, exposition, vitals};
 use crate::api::Condition;
 
 const RULES: &str = include_str!("../../../packaging/prometheus/didtail.rules.yml");
@@ -14,7 +14,7 @@ const GUIDE: &str = include_str!("../../../packaging/docs/operations.md");
 
 /// Name, kind and help of every metric that is printed.
 fn printed() -> Vec<(String, String, String)> {
-    let text = exposition(&vitals()).expect("it prints");
+    let text = exposition(&vitals(), Some(NOON)).expect("it prints");
     let after = |begin: &str| -> Vec<(String, String)> {
         let lines = text.lines().filter_map(|line| line.strip_prefix(begin));
         lines
