@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef, Request};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
@@ -160,7 +160,7 @@ fn router(api: Api) -> Router {
         .route(OPENAPI, get(openapi::document))
         .merge(with_key)
         .merge(dashboard::routes(&api))
-        .fallback(async || refusal(StatusCode::NOT_FOUND, "no such path"))
+        .fallback(nowhere)
         .method_not_allowed_fallback(async || {
             refusal(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -170,6 +170,19 @@ fn router(api: Api) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(guard))
         .with_state(api)
+}
+
+/// What there is where nothing is: a page for who looks at pages.
+async fn nowhere(asked: HeaderMap) -> Response {
+    let accepted = asked.get(header::ACCEPT);
+    let is_browser = accepted.is_some_and(|kinds| {
+        let kinds = kinds.to_str().unwrap_or_default();
+        kinds.contains("text/html")
+    });
+    match is_browser {
+        true => dashboard::no_page(),
+        false => refusal(StatusCode::NOT_FOUND, "no such path"),
+    }
 }
 
 /// A time as answers have it: RFC 3339, UTC.

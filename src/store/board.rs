@@ -2,9 +2,13 @@
 //! page shows that compares a DID with itself.
 //!
 //! Days come from `did_daily_stats`, which is kept, so that what retention deletes
-//! changes nothing here.
+//! changes nothing here; only dispositions are of the calls that are kept.
 
-use crate::store::sql::{Query, Row, Tx};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::store::read::of_calls;
+use crate::store::sql::{Dialect, Query, Row, Tx};
 use crate::store::{SqlStore, StoreError};
 
 /// How often it happened on some days.
@@ -34,6 +38,12 @@ impl Tally {
         "blocked",
         "talk_seconds",
     ];
+
+    /// `sum(column) AS column` for each of them.
+    fn sums(dialect: Dialect) -> String {
+        let sum = |name| format!("{} AS {name}", dialect.int(&format!("sum({name})")));
+        Self::COLUMNS.map(sum).join(", ")
+    }
 
     fn take(row: &mut Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
@@ -181,15 +191,14 @@ impl SqlStore {
         }
         let read = async {
             let mut tx = self.begin_look().await?;
-            let sums = Tally::COLUMNS
-                .map(|name| format!("{} AS {name}", tx.dialect().int(&format!("sum({name})"))));
+            let sums = Tally::sums(tx.dialect());
             let columns = [&["did_id", "day"], &Tally::COLUMNS[..]].concat();
             let query = tx
                 .select(&columns)
                 .sql(&format!(
                     " FROM (SELECT did_id, day, {} FROM did_daily_stats \
                      WHERE tenant_id = (SELECT id FROM tenants WHERE name = ",
-                    sums.join(", ")
+                    sums
                 ))
                 .bind(tenant)
                 .sql(") AND did_id")
@@ -209,6 +218,97 @@ impl SqlStore {
         };
         read.await.map_err(|e| self.error("reading days", e))
     }
+
+    /// The recent stretch of a tenant's DID by campaign, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn campaigns_on(
+        &self,
+        tenant: &str,
+        did: i64,
+        days: &Stretches,
+    ) -> Result<Vec<(String, Tally)>, StoreError> {
+        let read = async {
+            let tx = self.begin_look().await?;
+            let sums = Tally::sums(tx.dialect());
+            let query = part(&tx, "campaign_id")
+                .sql(&format!("SELECT campaign_id, {sums} FROM did_daily_stats"));
+            let query = on(query, tenant, did, days).sql(" GROUP BY campaign_id) x");
+            taken(tx, query).await
+        };
+        read.await.map_err(|e| self.error("reading campaigns", e))
+    }
+
+    /// Likewise by disposition; of the calls that are kept, and without its dials.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn dispositions_on(
+        &self,
+        tenant: &str,
+        did: i64,
+        days: &Stretches,
+    ) -> Result<Vec<(String, Tally)>, StoreError> {
+        let read = async {
+            let tx = self.begin_look().await?;
+            let sums = Tally::sums(tx.dialect());
+            // The index is by DID and time. No day begins and no clock is off by more.
+            let (first, last) = (noon(&days.recent), noon(&days.until));
+            let query = part(&tx, "disposition")
+                .sql(&format!("SELECT disposition, {sums} FROM ("))
+                .sql(&of_calls())
+                .sql(" AND did_id = ")
+                .bind(did)
+                .sql(" AND started_at BETWEEN ")
+                .bind(first - DAY_SECONDS_AROUND)
+                .sql(" AND ")
+                .bind(last + DAY_SECONDS_AROUND)
+                .sql(") c");
+            let query = on(query, tenant, did, days).sql(" GROUP BY disposition) x");
+            taken(tx, query).await
+        };
+        read.await
+            .map_err(|e| self.error("reading dispositions", e))
+    }
+}
+
+/// Seconds from noon (UTC) of a date to where that date is surely not yet, or no more,
+/// anywhere on earth.
+const DAY_SECONDS_AROUND: i64 = 36 * 3600;
+
+/// Noon of a day in UTC, in seconds since 1970; 0 for what is none.
+fn noon(day: &str) -> i64 {
+    let noon = |date: Date| date.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).ok();
+    let noon = day.parse().ok().and_then(noon);
+    noon.map_or(0, |noon| noon.timestamp().as_second())
+}
+
+/// Begins to ask for parts of a name and their tallies.
+fn part<'a>(tx: &Tx, name: &str) -> Query<'a> {
+    let columns = [&[name], &Tally::COLUMNS[..]].concat();
+    tx.select(&columns).sql(" FROM (")
+}
+
+/// Keeps to a tenant's DID and its recent days.
+fn on<'a>(query: Query<'a>, tenant: &'a str, did: i64, days: &'a Stretches) -> Query<'a> {
+    query
+        .sql(" WHERE tenant_id = (SELECT id FROM tenants WHERE name = ")
+        .bind(tenant)
+        .sql(") AND did_id = ")
+        .bind(did)
+        .sql(" AND day >= ")
+        .bind(days.recent.as_str())
+        .sql(" AND day <= ")
+        .bind(days.until.as_str())
+}
+
+async fn taken(mut tx: Tx, query: Query<'_>) -> Result<Vec<(String, Tally)>, sqlx::Error> {
+    let mut parts = Vec::new();
+    for mut row in tx.fetch(query).await? {
+        parts.push((row.take()?, Tally::take(&mut row)?));
+    }
+    tx.finish(parts).await
 }
 
 fn compared<'a>(tx: &Tx, tenant: &'a str, days: &'a Stretches, rows_max: u32) -> Query<'a> {

@@ -7,10 +7,9 @@ use super::chart;
 use super::overview::{judged, tiles};
 use super::page::{number, percent, time};
 use super::trend::judge;
-use crate::ledger::{Counters, share};
+use crate::ledger::share;
 use crate::store::{
-    CallRecord, Compared, DidRow, Filter, RecordPage, RecordQuery, Split, SqlStore, StoreError,
-    Stretches, Tally,
+    CallRecord, Compared, DidRow, RecordPage, RecordQuery, SqlStore, StoreError, Stretches, Tally,
 };
 use jiff::civil::Date;
 
@@ -28,8 +27,10 @@ pub(super) struct Story {
     stretches: Stretches,
     /// The last [`DAYS`], the oldest first.
     days: Vec<(String, Tally)>,
-    campaigns: Vec<(String, Counters)>,
-    dispositions: Vec<(String, Counters)>,
+    /// Of the recent stretch.
+    campaigns: Vec<(String, Tally)>,
+    /// Likewise.
+    dispositions: Vec<(String, Tally)>,
     calls: RecordPage,
 }
 
@@ -69,18 +70,12 @@ impl Story {
                 compared.before += day.tally;
             }
         }
-        let filter = Filter {
-            did: Some(row.phone_number.clone()),
-            since: None,
-            rows_max: None,
-        };
-        let mut campaigns = store.split(Some(tenant), &filter, Split::Campaign).await?;
-        let by_disposition = store.split(Some(tenant), &filter, Split::Disposition);
-        let mut dispositions = by_disposition.await?;
+        let mut campaigns = store.campaigns_on(tenant, row.id, &stretches).await?;
+        let mut dispositions = store.dispositions_on(tenant, row.id, &stretches).await?;
         for parts in [&mut campaigns, &mut dispositions] {
             // Of dials no log tells either.
-            parts.retain(|(_, counters)| counters.total_calls > 0);
-            parts.sort_by_key(|(_, counters)| std::cmp::Reverse(counters.total_calls));
+            parts.retain(|(_, tally)| tally.calls > 0);
+            parts.sort_by(|(a, x), (b, y)| y.calls.cmp(&x.calls).then(a.cmp(b)));
         }
         let query = RecordQuery {
             did: Some(row.phone_number.clone()),
@@ -121,13 +116,13 @@ impl Story {
                     (self.stretches.recent) " to " (self.stretches.until)
                     ", compared with the days from " (self.stretches.before) " on"
                 }
-                h2 { "By day" }
+                h2 { "By campaign" }
+                (parts("Campaign", &self.campaigns))
+                h2 { "By disposition" }
+                (parts("Disposition", &self.dispositions))
+                h2 { "The last " (DAYS) " days" }
                 (chart::days(&self.days))
                 (self.table_of_days())
-                h2 { "By campaign, of all time" }
-                (parts("Campaign", &self.campaigns))
-                h2 { "By disposition, of the calls that are kept" }
-                (parts("Disposition", &self.dispositions))
                 h2 { "Recent calls" }
                 p.note { "Times are in your own zone, days in the dialer's." }
                 (self.table_of_calls())
@@ -217,9 +212,9 @@ fn words(name: &str) -> String {
 }
 
 /// The numbers of some parts, those with the most calls first.
-fn parts(title: &str, parts: &[(String, Counters)]) -> Markup {
+fn parts(title: &str, parts: &[(String, Tally)]) -> Markup {
     html! {
-        @if parts.is_empty() { p.empty { "No calls yet." } } @else {
+        @if parts.is_empty() { p.empty { "No calls on these days." } } @else {
             div.scrolls tabindex="0" role="region" aria-label=(title) {
                 table {
                     thead {
@@ -233,10 +228,10 @@ fn parts(title: &str, parts: &[(String, Counters)]) -> Markup {
                         @for (name, part) in parts {
                             tr {
                                 th scope="row" { @if name.is_empty() { "none" } @else { (name) } }
-                                td.figure { (number(part.total_calls)) }
-                                td.figure { (percent(share(part.answered, part.total_calls))) }
-                                td.figure { (percent(share(part.blocked, part.total_calls))) }
-                                td.figure { (percent(share(part.successful_calls, part.total_calls))) }
+                                td.figure { (number(part.calls)) }
+                                td.figure { (percent(share(part.answered, part.calls))) }
+                                td.figure { (percent(share(part.blocked, part.calls))) }
+                                td.figure { (percent(share(part.successful, part.calls))) }
                             }
                         }
                     }

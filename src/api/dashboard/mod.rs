@@ -73,6 +73,11 @@ pub(super) fn routes(api: &Api) -> Router<Api> {
 /// The headers of every page.
 async fn protect(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    put_policy(&mut response);
+    response
+}
+
+fn put_policy(response: &mut Response) {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -89,7 +94,6 @@ async fn protect(request: Request, next: Next) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    response
 }
 
 /// Lets in who is logged in, and sends everybody else to the login.
@@ -253,6 +257,22 @@ async fn did(
         Ok(None) => no_did(&holder),
         Err(error) => failed(&error),
     }
+}
+
+/// A page that says that there is none, for whoever asks.
+pub(super) fn no_page() -> Response {
+    let content = html! {
+        h1 { "No such page" }
+        p { a href="/" { "All DIDs" } }
+    };
+    let frame = Frame {
+        title: "No such page",
+        tenant: None,
+        is_live: false,
+    };
+    let mut response = written(StatusCode::NOT_FOUND, &page(frame, &content));
+    put_policy(&mut response);
+    response
 }
 
 fn no_did(holder: &KeyHolder) -> Response {

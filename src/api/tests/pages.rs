@@ -84,6 +84,18 @@ async fn every_page_forbids_what_it_does_not_need() {
     }
     let missing = site.ask("GET", "/assets/passwd", "", "").await;
     assert_eq!(status(&missing), "404");
+    // A browser is shown a page, a program JSON.
+    let browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    for (head, kind) in [
+        (browser, "text/html; charset=utf-8"),
+        ("", "application/json"),
+    ] {
+        let nowhere = site.ask("GET", "/did/2025550100", head, "").await;
+        assert_eq!(status(&nowhere), "404", "{nowhere}");
+        assert_eq!(header(&nowhere, "content-type"), Some(kind));
+        let policy = header(&nowhere, "content-security-policy");
+        assert_eq!(policy.is_some(), !head.is_empty());
+    }
     site.server.stop().await;
 }
 

@@ -108,6 +108,7 @@ macro_rules! on_database {
             reading::numbers_are_counted_anew,
             posted::pages_of_calls_and_dids,
             boards::dids_are_compared_with_the_days_before,
+            boards::a_dids_days_have_their_campaigns_and_dispositions,
         }
     };
 }
