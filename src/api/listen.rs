@@ -99,9 +99,9 @@ impl Tls {
     }
 
     /// When the certificate ends, in seconds since 1970 (UTC).
-    pub(super) fn ends(&self) -> i64 {
+    pub(super) fn ends(&self) -> Option<i64> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.ends
+        kept.lasts.map(|(_, ends)| ends)
     }
 }
 

@@ -140,7 +140,7 @@ metrics! {
 
 /// `GET /metrics`.
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
-    match exposition(&api.vitals, api.tls.as_ref().map(Tls::ends)) {
+    match exposition(&api.vitals, api.tls.as_ref().and_then(Tls::ends)) {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{Error, ServerConfig};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
-use x509_cert::time::Validity;
+use x509_cert::time::Time;
 
 /// The one protocol that is spoken.
 const ALPN: &[u8] = b"http/1.1";
@@ -30,10 +30,10 @@ pub struct Identity {
 pub struct Certified {
     /// How to speak TLS with them.
     pub server: Arc<ServerConfig>,
-    /// When the certificate itself begins to hold, in seconds since 1970 (UTC).
-    pub begins: i64,
-    /// When it ends, likewise.
-    pub ends: i64,
+    /// When the certificate itself begins to hold and when it ends, in seconds since 1970
+    /// (UTC); `None` where it is written otherwise than RFC 5280 demands. Clients may take
+    /// it all the same.
+    pub lasts: Option<(i64, i64)>,
 }
 
 impl Certified {
@@ -46,18 +46,19 @@ impl Certified {
             // RFC 5280 has no such year.
             Err(_) => at.to_string(),
         };
-        let (begins, ends) = (day(self.begins), day(self.ends));
-        if now < self.begins {
+        let (begins, ends) = self.lasts?;
+        if now < begins {
+            let begins = day(begins);
             return Some(format!(
                 "holds from {begins} on: clients refuse it until then"
             ));
         }
-        if now > self.ends {
-            return Some(format!("ended at {ends}: clients refuse it"));
+        if now > ends {
+            return Some(format!("ended at {}: clients refuse it", day(ends)));
         }
         // One that lasts a few days is renewed when half of them are over.
-        let notice = NOTICE_SECONDS.min((self.ends - self.begins) / 4);
-        (self.ends - now < notice).then(|| format!("ends at {ends}: clients refuse it then"))
+        let notice = NOTICE_SECONDS.min((ends - begins) / 4);
+        (ends - now < notice).then(|| format!("ends at {}: clients refuse it then", day(ends)))
     }
 }
 
@@ -89,8 +90,7 @@ impl Identity {
             what,
         };
         let certificates = certificates(&self.cert).map_err(of_cert)?;
-        let validity = validity(&certificates[0])
-            .map_err(|what| of_cert(format!("{} cannot be used: {what}", self.cert.display())))?;
+        let lasts = certificates.first().and_then(lasts);
         let key = PrivateKeyDer::from_pem_file(&self.key)
             .map_err(|error| of_key(unreadable(&self.key, "private key", &error)))?;
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -115,20 +115,17 @@ impl Identity {
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Certified {
             server: Arc::new(config),
-            begins: seconds(validity.not_before),
-            ends: seconds(validity.not_after),
+            lasts,
         })
     }
 }
 
-fn validity(certificate: &CertificateDer<'_>) -> Result<Validity, String> {
-    let read = Certificate::from_der(certificate);
-    let read = read.map_err(|error| format!("it is no X.509 certificate: {error}"))?;
-    Ok(*read.tbs_certificate().validity())
-}
-
-fn seconds(time: x509_cert::time::Time) -> i64 {
-    i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX)
+/// See [`Certified::lasts`].
+fn lasts(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let validity = certificate.tbs_certificate().validity();
+    let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
+    Some((seconds(validity.not_before)?, seconds(validity.not_after)?))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -149,5 +146,56 @@ fn unreadable(path: &Path, what: &str, error: &pem::Error) -> String {
             "{path} holds no {what} in PEM form (-----BEGIN …-----); one with a passphrase is none"
         ),
         other => format!("{path} holds no {what} that can be read: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::rustls::server::ResolvesServerCertUsingSni;
+
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    #[test]
+    fn trouble_is_told_in_time_and_not_before() {
+        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        let mut certified = Certified {
+            server: Arc::new(server),
+            lasts: Some((100 * DAY, 190 * DAY)),
+        };
+        for (now, trouble) in [
+            (100 * DAY - 1, "holds from 1970-04-11 00:00 UTC on"),
+            (100 * DAY, ""),
+            (183 * DAY, ""),
+            (183 * DAY + 1, "ends at 1970-07-10 00:00 UTC"),
+            (190 * DAY, "ends at"),
+            (190 * DAY + 1, "ended at 1970-07-10 00:00 UTC"),
+        ] {
+            let told = certified.trouble(now).unwrap_or_default();
+            assert!(told.starts_with(trouble), "{now}: {told}");
+            assert_eq!(told.is_empty(), trouble.is_empty(), "{now}: {told}");
+        }
+        // One of six days is renewed after three.
+        certified.lasts = Some((100 * DAY, 106 * DAY));
+        assert_eq!(certified.trouble(104 * DAY), None);
+        assert!(certified.trouble(105 * DAY).is_some());
+        certified.lasts = None;
+        assert_eq!(certified.trouble(0), None);
+    }
+
+    #[test]
+    fn a_certificate_that_is_written_oddly_has_no_end() {
+        for bytes in [
+            &b""[..],
+            b"\x30\x03\x02\x01\x01",
+            b"\x30\x84\xff\xff\xff\xff",
+        ] {
+            assert_eq!(lasts(&CertificateDer::from(bytes)), None);
+        }
     }
 }

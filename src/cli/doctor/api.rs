@@ -60,12 +60,16 @@ fn certificate(identity: &Identity, now: i64) -> Finding {
         // It could be read a moment ago, when the configuration was.
         Err(error) => return finding(Outcome::Bad, &error.to_string()),
     };
-    match certified.trouble(now) {
-        None => {
-            let days = (certified.ends - now) / 86_400;
+    match (certified.trouble(now), certified.lasts) {
+        (None, Some((_, ends))) => {
+            let days = (ends - now) / 86_400;
             finding(Outcome::Good, &format!("{path} holds for {days} more days"))
         }
-        Some(trouble) => Finding {
+        (None, None) => {
+            let actual = format!("how long {path} holds cannot be read");
+            finding(Outcome::Unknown, &actual)
+        }
+        (Some(trouble), _) => Finding {
             fix: Some("renew it, then: systemctl reload didtail".to_owned()),
             ..finding(Outcome::Note, &format!("{path} {trouble}"))
         },
